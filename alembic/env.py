@@ -1,0 +1,27 @@
+"""Alembic's environment: says which metadata and which database, and hands over."""
+
+import os
+from logging.config import fileConfig
+
+from alembic import context
+
+from shortsdb import migration
+from shortsdb.models import Base
+from shortsdb.shapes import KNOWN_SHAPES
+
+config = context.config
+
+# Only the alembic program configures logging: an application that runs a command keeps its own.
+if config.cmd_opts is not None and config.config_file_name is not None:
+    fileConfig(config.config_file_name, disable_existing_loggers=False)
+
+migration.run(
+    url=(
+        context.get_x_argument(as_dictionary=True).get("url")
+        or config.attributes.get("url")
+        or os.environ.get("SHORTSDB_URL")
+        or config.get_main_option("sqlalchemy.url", "")
+    ),
+    metadata=Base.metadata,
+    shapes=KNOWN_SHAPES,
+)

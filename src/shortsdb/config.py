@@ -1,0 +1,28 @@
+"""Alembic's configuration for the packaged revisions, for use without a checkout."""
+
+from pathlib import Path
+
+from alembic.config import Config
+
+DEFAULT_URL = "sqlite:///shortsdb.db"
+
+_PACKAGE = Path(__file__).parent
+
+
+def alembic_config(url: str | None = None) -> Config:
+    """Return a configuration with which `alembic.command` runs the revisions of this release.
+
+    Args:
+        url: The database, by URL or path. Without one SHORTSDB_URL counts, then `DEFAULT_URL`.
+    """
+    config = Config()
+    packaged = _PACKAGE / "alembic"
+    # An editable install has the revisions where the checkout has them.
+    location = packaged if packaged.is_dir() else _PACKAGE.parents[1] / "alembic"
+    # Config reads options with interpolation: a folder may have a % in its name.
+    config.set_main_option("script_location", str(location).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("sqlalchemy.url", DEFAULT_URL)
+    if url is not None:
+        config.attributes["url"] = url
+    return config

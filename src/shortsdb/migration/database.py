@@ -1,0 +1,77 @@
+"""The database that a migration runs on: its URL, its name in messages, and an engine for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from shortsdb.migration.errors import MigrationRefused
+
+# A migration is one thing after another: there is nothing for an async driver to do meanwhile. The
+# sync driver opens the same database, also inside a running event loop.
+_SYNC_DRIVERS = {
+    "sqlite+aiosqlite": "sqlite",
+    "postgresql+psycopg_async": "postgresql+psycopg",
+}
+
+
+def parse(given: str | URL) -> URL:
+    """Return the URL of a database given by URL or by path, on its sync driver.
+
+    Raises:
+        MigrationRefused: It is malformed.
+    """
+    if isinstance(given, str) and "://" not in given:
+        return URL.create("sqlite", database=given)
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError) as error:
+        # The text may hold a password: do not repeat it.
+        raise MigrationRefused(
+            "the database URL is malformed; it has the form sqlite:///PATH or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
+            "percent-encoded"
+        ) from error
+    return url.set(drivername=_SYNC_DRIVERS.get(url.drivername, url.drivername))
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Return the file of an SQLite URL; None for other databases and for those in memory."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    if url.database == ":memory:" or url.query.get("uri"):
+        return None
+    return Path(url.database)
+
+
+def display_name(url: URL) -> str:
+    """Return what to call the database in messages: its file, or its URL without the password."""
+    return str(sqlite_file(url) or url.render_as_string(hide_password=True))
+
+
+def connectable(url: URL, *, changes: bool) -> Engine:
+    """Return an engine for one connection.
+
+    Args:
+        url: The database.
+        changes: Whether the command changes it. One that does not never creates the file: where
+            there is none it looks at an empty database in memory.
+
+    Raises:
+        MigrationRefused: The URL names a driver that is not there.
+    """
+    file = sqlite_file(url)
+    if file is not None and not changes and not file.exists():
+        url = URL.create("sqlite")
+    try:
+        return create_engine(url, poolclass=NullPool)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        extra = " (pip install 'shortsdb[postgres]')" if "psycopg" in str(error) else ""
+        raise MigrationRefused(
+            f"{display_name(url)}: the driver {url.drivername} is not installed{extra}"
+        ) from error
+    except ArgumentError as error:
+        raise MigrationRefused(f"the database URL is malformed: {error}") from error

@@ -1,0 +1,228 @@
+"""The shape of an SQLite schema: what its tables are as far as SQLite cares, and what differs.
+
+Two declarations that SQLite treats alike have one shape: TEXT and VARCHAR, TIMESTAMP and DATETIME,
+an inline and a named constraint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its type as declared, its affinity, and whether it may be NULL or left out."""
+
+    declared: str
+    affinity: str
+    not_null: bool
+    has_default: bool
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key, with what happens to its row when the row that it points to goes."""
+
+    columns: tuple[str, ...]
+    table: str
+    referred: tuple[str, ...]
+    on_update: str
+    on_delete: str
+
+    def __str__(self) -> str:
+        """Return the key as DDL would spell it."""
+        actions = "".join(
+            f" ON {event} {action}"
+            for event, action in (("UPDATE", self.on_update), ("DELETE", self.on_delete))
+            if action != "NO ACTION"
+        )
+        referred = f"{self.table} ({', '.join(self.referred)})"
+        return f"FOREIGN KEY ({', '.join(self.columns)}) REFERENCES {referred}{actions}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: columns by name, keys by their columns, indexes by name."""
+
+    columns: dict[str, Column]
+    primary_key: tuple[str, ...]
+    numbers_rows: bool  # INTEGER PRIMARY KEY: SQLite gives a new row the next number
+    unique: frozenset[tuple[str, ...]]
+    foreign_keys: frozenset[ForeignKey]
+    indexes: dict[str, tuple[str, ...]]
+
+
+Shape = dict[str, Table]
+
+
+def affinity(declared: str) -> str:
+    """Return the affinity of a declared type, by the rules of https://sqlite.org/datatype3.html."""
+    declared = declared.upper()
+    for words, result in (
+        (("INT",), "INTEGER"),
+        (("CHAR", "CLOB", "TEXT"), "TEXT"),
+        (("BLOB",), "BLOB"),
+        (("REAL", "FLOA", "DOUB"), "REAL"),
+    ):
+        if any(word in declared for word in words):
+            return result
+    return "NUMERIC" if declared else "BLOB"
+
+
+def table_names(connection: Connection) -> list[str]:
+    """Return the names of all tables but SQLite's own, sorted."""
+    return list(
+        connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        ).scalars()
+    )
+
+
+def read_shape(connection: Connection, names: Collection[str]) -> Shape:
+    """Return the shape of the tables `names`, those of them that exist.
+
+    Names are compared as they are spelled: SQLite would ignore case, Alembic does not.
+    """
+    return {
+        name: _read_table(connection, name) for name in table_names(connection) if name in names
+    }
+
+
+def shape_of_script(script: str) -> Shape:
+    """Return the shape of all tables that a DDL script creates."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    with engine.connect() as connection:
+        connection.connection.cursor().executescript(script)
+        shape = read_shape(connection, table_names(connection))
+    engine.dispose()
+    return shape
+
+
+def _read_table(connection: Connection, name: str) -> Table:
+    infos = connection.exec_driver_sql(
+        "SELECT name, type, \"notnull\", upper(coalesce(dflt_value, 'NULL')) <> 'NULL', pk"
+        " FROM pragma_table_info(?)",
+        (name,),
+    ).all()
+    indexes = connection.exec_driver_sql(
+        'SELECT name, "unique", origin, partial FROM pragma_index_list(?)', (name,)
+    ).all()
+    key = [(position, column) for column, _, _, _, position in infos if position]
+    primary_key = tuple(column for _, column in sorted(key))
+    columns_of = {
+        index: tuple(
+            connection.exec_driver_sql(
+                "SELECT name FROM pragma_index_info(?) ORDER BY seqno", (index,)
+            ).scalars()
+        )
+        for index, _, _, _ in indexes
+    }
+    return Table(
+        columns={
+            column: Column(declared, affinity(declared), bool(not_null), bool(has_default))
+            for column, declared, not_null, has_default, _ in infos
+        },
+        primary_key=primary_key,
+        numbers_rows=len(primary_key) == 1 and all(origin != "pk" for _, _, origin, _ in indexes),
+        unique=frozenset(
+            tuple(sorted(columns_of[index]))
+            for index, unique, _, partial in indexes
+            # A unique index over an expression has no name for that column.
+            if unique and not partial and None not in columns_of[index]
+        ),
+        foreign_keys=frozenset(_read_foreign_keys(connection, name)),
+        indexes={
+            index: columns_of[index]
+            for index, _, origin, partial in indexes
+            if origin == "c" and not partial
+        },
+    )
+
+
+def _read_foreign_keys(connection: Connection, name: str) -> Iterator[ForeignKey]:
+    rows = connection.exec_driver_sql(
+        'SELECT id, "table", "from", "to", on_update, on_delete'
+        " FROM pragma_foreign_key_list(?) ORDER BY id, seq",
+        (name,),
+    ).all()
+    for number in {row[0] for row in rows}:
+        parts = [row for row in rows if row[0] == number]
+        referred_table, on_update, on_delete = parts[0][1], parts[0][4], parts[0][5]
+        referred = tuple(part[3] for part in parts)
+        if None in referred:  # REFERENCES without columns means the primary key
+            referred = tuple(
+                connection.exec_driver_sql(
+                    "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", (referred_table,)
+                ).scalars()
+            )
+        columns = tuple(part[2] for part in parts)
+        yield ForeignKey(columns, referred_table, referred, on_update, on_delete)
+
+
+def misfits(expected: Shape, actual: Shape) -> list[str]:
+    """Return what `actual` lacks or contradicts of `expected`, a phrase for each table or column.
+
+    What it has beyond `expected` fits, unless the application could not write a row any more: a
+    further column that must be given a value. Missing indexes are no misfit, see
+    `missing_indexes`.
+    """
+    return [
+        phrase
+        for name, table in expected.items()
+        for phrase in (
+            _table_misfits(name, table, actual[name])
+            if name in actual
+            else [f"table {name} is missing"]
+        )
+    ]
+
+
+def _table_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
+    for column, wanted in expected.columns.items():
+        found = actual.columns.get(column)
+        in_key = column in expected.primary_key
+        if found is None:
+            yield f"column {name}.{column} is missing"
+        elif found.affinity != wanted.affinity:
+            found_type = found.declared or "without a type"
+            yield f"column {name}.{column} is {found_type} where {wanted.declared} belongs"
+        elif found.not_null and not wanted.not_null and not in_key:
+            yield f"column {name}.{column} is NOT NULL where NULL belongs"
+        elif wanted.not_null and not found.not_null and not in_key:
+            yield f"column {name}.{column} may be NULL where NOT NULL belongs"
+    for column, found in actual.columns.items():
+        if column not in expected.columns and found.not_null and not found.has_default:
+            yield f"column {name}.{column} must have a value, and the pipeline does not know it"
+    yield from _key_misfits(name, expected, actual)
+
+
+def _key_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
+    if actual.primary_key != expected.primary_key:
+        yield f"table {name} has no PRIMARY KEY ({', '.join(expected.primary_key)})"
+    elif expected.numbers_rows and not actual.numbers_rows:
+        key = expected.primary_key[0]
+        yield f"column {name}.{key} is not INTEGER PRIMARY KEY, so SQLite does not number new rows"
+    for columns in sorted(expected.unique - actual.unique):
+        yield f"table {name} has no UNIQUE ({', '.join(columns)})"
+    for key in sorted(map(str, expected.foreign_keys - actual.foreign_keys)):
+        yield f"table {name} has no {key}"
+
+
+def missing_indexes(expected: Shape, actual: Shape) -> list[str]:
+    """Return the indexes of `expected` that `actual` lacks, each as "NAME on TABLE (COLUMNS)"."""
+    return [
+        f"{index} on {name} ({', '.join(columns)})"
+        for name, table in expected.items()
+        for index, columns in table.indexes.items()
+        if columns not in actual[name].indexes.values()
+    ]

@@ -1,0 +1,27 @@
+"""The ten tables as SQLAlchemy models; nothing in here reads or writes a database."""
+
+from shortsdb.models.analytics import Analytics
+from shortsdb.models.base import Base
+from shortsdb.models.clip import Clip
+from shortsdb.models.config_override import ConfigOverride
+from shortsdb.models.discovered_video import DiscoveredVideo
+from shortsdb.models.error_log import ErrorLog
+from shortsdb.models.pipeline_run import PipelineRun
+from shortsdb.models.review_log import ReviewLog
+from shortsdb.models.script import Script
+from shortsdb.models.short import Short
+from shortsdb.models.tts_audio import TTSAudio
+
+__all__ = [
+    "Analytics",
+    "Base",
+    "Clip",
+    "ConfigOverride",
+    "DiscoveredVideo",
+    "ErrorLog",
+    "PipelineRun",
+    "ReviewLog",
+    "Script",
+    "Short",
+    "TTSAudio",
+]

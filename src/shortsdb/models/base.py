@@ -1,0 +1,51 @@
+"""The declarative base that all models share: naming convention, types, to_dict and repr."""
+
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, Float, Integer, MetaData
+from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.orm import DeclarativeBase
+
+# Every constraint and index has a name that can be computed, so that a revision can drop it again.
+# Names that a model gives explicitly (idx_...) win. The unnamed constraints of deployed SQLite
+# files stay unnamed: SQLite cannot name one without rebuilding the table.
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The base of all models, and through `metadata` the schema as the models see it."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        # An SQLite integer has 64 bits, PostgreSQL's INTEGER only 32: a viral video's views, a file
+        # over 2 GiB or a large id that SQLite held would overflow it.
+        int: Integer().with_variant(BigInteger(), "postgresql"),
+        # SQLAlchemy 2.1 would make it Double, 2.0 Float: both render as one on SQLite only if said.
+        float: Float(),
+    }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as a dictionary of column attribute to Python value.
+
+        Relationships are left out. Expired columns are loaded.
+
+        Raises:
+            sqlalchemy.orm.exc.DetachedInstanceError: A column is expired and no session is there
+                to load it.
+        """
+        return {attr.key: getattr(self, attr.key) for attr in sa_inspect(type(self)).column_attrs}
+
+    def __repr__(self) -> str:
+        """Return the class and the primary key; never emits SQL, so it is safe when detached."""
+        state = sa_inspect(self)
+        keys = [state.mapper.get_property_by_column(c).key for c in state.mapper.primary_key]
+        values = state.identity or [state.dict.get(key) for key in keys]
+        shown = ", ".join(f"{key}={value!r}" for key, value in zip(keys, values, strict=True))
+        return f"{type(self).__name__}({shown})"

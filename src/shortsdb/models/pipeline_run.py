@@ -1,0 +1,65 @@
+"""The pipeline_runs table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from shortsdb.models.base import Base
+from shortsdb.models.types import LongText, PrimaryKey, Timestamp
+
+if TYPE_CHECKING:
+    from shortsdb.models.clip import Clip
+    from shortsdb.models.error_log import ErrorLog
+    from shortsdb.models.review_log import ReviewLog
+    from shortsdb.models.script import Script
+    from shortsdb.models.short import Short
+    from shortsdb.models.tts_audio import TTSAudio
+
+
+class PipelineRun(Base):
+    """One cycle of one niche, from discovery to upload.
+
+    Written when a cycle begins, and updated as it passes its stages: `status` is pending, running,
+    review, approved, uploaded or failed. `cycle_start` and `cycle_end` bound the discovery window,
+    `started_at` and `completed_at` the work itself. Everything the cycle produces points here; a
+    run with children cannot be deleted. Deployed: table, columns and indexes are frozen.
+    """
+
+    __tablename__ = "pipeline_runs"
+    __table_args__ = (
+        Index("idx_pipeline_runs_niche", "niche", "cycle_start"),
+        Index("idx_pipeline_runs_status", "status"),
+    )
+
+    id: Mapped[PrimaryKey]
+    niche: Mapped[str]
+    cycle_start: Mapped[Timestamp]
+    cycle_end: Mapped[Timestamp]
+    status: Mapped[str] = mapped_column(default="pending")
+    started_at: Mapped[Timestamp | None]
+    completed_at: Mapped[Timestamp | None]
+    video_file_path: Mapped[str | None]
+    video_duration_seconds: Mapped[float | None]
+    video_file_size_bytes: Mapped[int | None]
+    youtube_video_id: Mapped[str | None]
+    youtube_url: Mapped[str | None]
+    error_message: Mapped[LongText | None]
+    retry_count: Mapped[int] = mapped_column(default=0)
+
+    clips: Mapped[list[Clip]] = relationship(back_populates="pipeline_run", passive_deletes="all")
+    scripts: Mapped[list[Script]] = relationship(
+        back_populates="pipeline_run", passive_deletes="all"
+    )
+    tts_audio: Mapped[list[TTSAudio]] = relationship(
+        back_populates="pipeline_run", passive_deletes="all"
+    )
+    shorts: Mapped[list[Short]] = relationship(back_populates="pipeline_run", passive_deletes="all")
+    review_logs: Mapped[list[ReviewLog]] = relationship(
+        back_populates="pipeline_run", passive_deletes="all"
+    )
+    error_logs: Mapped[list[ErrorLog]] = relationship(
+        back_populates="pipeline_run", passive_deletes="all"
+    )

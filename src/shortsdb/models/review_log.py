@@ -1,0 +1,35 @@
+"""The review_logs table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Mapped, relationship
+
+from shortsdb.models.base import Base
+from shortsdb.models.types import CreatedAt, Flag, PrimaryKey, RunId, Timestamp
+
+if TYPE_CHECKING:
+    from shortsdb.models.pipeline_run import PipelineRun
+
+
+class ReviewLog(Base):
+    """A question to the human over Telegram, and the answer.
+
+    Written when the question is sent, and updated once: with the answer, or with `auto_held` 1 when
+    nobody answered in time. Open while both `responded_at` is NULL and `auto_held` is 0. `action`
+    is approve, reject, hold, skip or redo_script, `response_detail` the rest of the answer, such as
+    "skip 4,7".
+    """
+
+    __tablename__ = "review_logs"
+
+    id: Mapped[PrimaryKey]
+    pipeline_run_id: Mapped[RunId]
+    sent_at: Mapped[CreatedAt]
+    responded_at: Mapped[Timestamp | None]
+    action: Mapped[str | None]
+    response_detail: Mapped[str | None]
+    auto_held: Mapped[Flag]
+
+    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="review_logs")

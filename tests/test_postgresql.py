@@ -1,0 +1,82 @@
+"""The same revisions on a real PostgreSQL server, online and printed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+
+from alembic import command
+from alembic.util import CommandError
+from shortsdb.config import alembic_config
+from shortsdb.models import Analytics, Base
+
+if TYPE_CHECKING:
+    from conftest import Program
+    from postgres import Server
+
+
+def test_revisions_and_models_build_the_same_schema(postgres: Server) -> None:
+    migrated, created = postgres.create_database(), postgres.create_database()
+    command.upgrade(alembic_config(migrated.url), "head")
+    command.check(alembic_config(migrated.url))
+    engine = create_engine(created.url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    migrated.psql("DROP TABLE alembic_version")
+    assert migrated.schema() == created.schema()
+
+
+def test_down_and_up_again(postgres: Server) -> None:
+    database = postgres.create_database()
+    config = alembic_config(database.url)
+    command.upgrade(config, "head")
+    at_head = database.schema()
+    for _ in range(7):
+        command.downgrade(config, "-1")
+    database.psql(
+        "INSERT INTO pipeline_runs (niche, cycle_start, cycle_end, status, retry_count)"
+        " VALUES ('n', now(), now(), 'pending', 0)"
+    )
+    with pytest.raises(CommandError, match="would drop pipeline_runs"):
+        command.downgrade(config, "base")
+    command.upgrade(config, "head")
+    assert database.schema() == at_head
+    assert database.psql("SELECT count(*) FROM pipeline_runs") == "1\n"
+
+
+def test_printed_scripts_build_the_same_schema(alembic: Program, postgres: Server) -> None:
+    online, offline = postgres.create_database(), postgres.create_database()
+    for url in (online.url, "postgresql://somebody:p%25w@nowhere/x"):
+        up = alembic("upgrade", "head", "--sql", SHORTSDB_URL=url)
+        down = alembic("downgrade", "0008:0001", "--sql", SHORTSDB_URL=url)
+        assert up.returncode == down.returncode == 0
+        assert "p%25w" not in up.stdout + up.stderr + down.stdout + down.stderr
+    command.upgrade(alembic_config(online.url), "head")
+    offline.psql(up.stdout)
+    assert offline.schema() == online.schema()
+    command.downgrade(alembic_config(online.url), "0001")
+    offline.psql(down.stdout)
+    assert offline.schema() == online.schema()
+
+
+def test_a_moment_of_any_offset_comes_back_as_naive_utc(postgres: Server) -> None:
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    engine = create_engine(database.url)
+    noon = datetime(2026, 5, 6, 12, 0, 0, 123456)  # noqa: DTZ001 - the models hold naive UTC
+    east = noon.replace(tzinfo=timezone.utc).astimezone(timezone(timedelta(hours=5, minutes=45)))
+    with Session(engine) as session:
+        session.connection().exec_driver_sql("SET TIME ZONE 'Asia/Kathmandu'")
+        session.add_all(
+            Analytics(youtube_video_id="y", measured_at=given, view_count=2**63 - 1)
+            for given in (noon, east)
+        )
+        session.flush()
+        session.expire_all()
+        assert session.scalars(select(Analytics.measured_at)).all() == [noon, noon]
+        assert session.scalars(select(Analytics.view_count)).all() == [2**63 - 1] * 2
+    engine.dispose()
