@@ -6,7 +6,7 @@ from logging.config import fileConfig
 from alembic import context
 
 from shortsdb import migration
-from shortsdb.models import Base
+from shortsdb.models import metadata
 from shortsdb.shapes import KNOWN_SHAPES
 
 config = context.config
@@ -22,6 +22,6 @@ migration.run(
         or os.environ.get("SHORTSDB_URL")
         or config.get_main_option("sqlalchemy.url", "")
     ),
-    metadata=Base.metadata,
+    metadata=metadata,
     shapes=KNOWN_SHAPES,
 )

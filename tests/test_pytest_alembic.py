@@ -6,15 +6,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
-from pytest_alembic import tests
-from pytest_alembic.tests import experimental
+from pytest_alembic.tests import (
+    test_model_definitions_match_ddl,
+    test_single_head_revision,
+    test_up_down_consistency,
+    test_upgrade,
+)
+from pytest_alembic.tests.experimental import (
+    test_all_models_register_on_metadata,
+    test_downgrade_leaves_no_trace,
+)
 from sqlalchemy import Engine, create_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_alembic import MigrationContext
+__all__ = [
+    "test_all_models_register_on_metadata",
+    "test_downgrade_leaves_no_trace",
+    "test_model_definitions_match_ddl",
+    "test_single_head_revision",
+    "test_up_down_consistency",
+    "test_upgrade",
+]
 
 
 @pytest.fixture
@@ -29,21 +44,3 @@ def alembic_engine(tmp_path: Path) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{tmp_path / 'pytest_alembic.db'}")
     yield engine
     engine.dispose()
-
-
-def test_single_head_revision(alembic_runner: MigrationContext) -> None:
-    tests.test_single_head_revision(alembic_runner)
-
-
-def test_upgrade(alembic_runner: MigrationContext) -> None:
-    tests.test_upgrade(alembic_runner)
-
-
-def test_model_definitions_match_ddl(alembic_runner: MigrationContext) -> None:
-    tests.test_model_definitions_match_ddl(alembic_runner)
-
-
-def test_up_down_consistency(alembic_runner: MigrationContext) -> None:
-    tests.test_up_down_consistency(alembic_runner)
-
-

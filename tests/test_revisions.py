@@ -11,11 +11,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
 from conftest import ROOT
 from inspect_sqlite import schema, version
 
-from alembic import command
-from alembic.script import ScriptDirectory
 from shortsdb.config import alembic_config
 
 if TYPE_CHECKING:

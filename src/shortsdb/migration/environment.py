@@ -42,16 +42,16 @@ def run(*, url: str | URL, metadata: MetaData, shapes: Mapping[str, str]) -> Non
         _print_script(parse(url), options)
         return
     changes = _changes()
-    with _connection(url, changes=changes) as connection:
-        name = display_name(connection.engine.url)
-        try:
+    # Both an engine and a connection know their engine.
+    handed_in = context.config.attributes.get("connection")
+    source = connectable(parse(url), changes=changes) if handed_in is None else handed_in
+    name = display_name(source.engine.url)
+    try:
+        with _connection(source) as connection:
             _run_online(connection, name, shapes, options, changes=changes)
-        except DBAPIError as error:
-            statement = f" ({error.statement.strip().splitlines()[0]})" if error.statement else ""
-            raise MigrationRefused(
-                f"{name}: {error.orig}{statement}; the transaction was rolled back, "
-                "nothing was changed"
-            ) from error
+    except DBAPIError as error:
+        statement = f" ({error.statement.strip().splitlines()[0]})" if error.statement else ""
+        raise MigrationRefused(f"{name}: {error.orig}{statement}; nothing was changed") from error
 
 
 def _changes() -> bool:
@@ -67,16 +67,11 @@ def _changes() -> bool:
 
 
 @contextmanager
-def _connection(url: str | URL, *, changes: bool) -> Iterator[Connection]:
-    handed_in = context.config.attributes.get("connection")
-    if isinstance(handed_in, Connection):
-        yield handed_in
-    elif handed_in is not None:
-        with handed_in.connect() as connection:
-            yield connection
+def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything with connect()
+    if isinstance(source, Connection):
+        yield source  # its owner closes it
     else:
-        url = parse(url)
-        with connectable(url, changes=changes).connect() as connection:
+        with source.connect() as connection:
             yield connection
 
 

@@ -24,4 +24,7 @@ __all__ = [
     "Script",
     "Short",
     "TTSAudio",
+    "metadata",
 ]
+
+metadata = Base.metadata
