@@ -80,7 +80,7 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
     command.upgrade(alembic_config(url, backup=backup), revision)
 
 
-@main.command()
+@main.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
 @click.argument("revision")
 @_url
 @_backup

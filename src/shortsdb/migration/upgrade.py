@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alembic import context
-from alembic.util import CommandError
 
 from shortsdb.migration.adopt import report_adoption
 from shortsdb.migration.backup import folder_for, keep_newest, make_backup
@@ -80,8 +79,11 @@ class Upgrade:
                     log.warning("%s: backup is off; only its schema is looked over", self.name)
                 self._apply(plan)
                 return plan.heads, context.get_context().get_current_heads()
-        except CommandError:
-            self._discard_backup()  # the database is as it was: another copy of it is no use
+        except Exception as error:
+            # The database is as it was, and another copy of it is no use, unless the disk fails.
+            code = str(getattr(getattr(error, "orig", None), "sqlite_errorname", ""))
+            if not code.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT")):
+                self._discard_backup()
             raise
         finally:
             if self.backup is not None and self.file is not None:
