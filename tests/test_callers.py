@@ -111,7 +111,7 @@ def test_deployed_code_goes_on_working_against_head(deployed_file: Path) -> None
         ),
         (
             "INSERT INTO pipeline_runs (niche, cycle_start, cycle_end, status, retry_count)"
-            " VALUES ('n', '2026-01-01 00:00:00.000000', '2026-01-02 00:00:00.000000', 'pending', 0)"
+            " VALUES ('n', '2026-01-01 00:00:00.000000', '2026-01-02 00:00:00', 'pending', 0)"
         ),
         (
             "INSERT INTO clips (pipeline_run_id, discovered_video_id, rank_position,"
