@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.ext.asyncio import create_async_engine as _create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine, ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
     from sqlalchemy.orm import ORMExecuteState
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -100,10 +98,12 @@ def create_async_engine(
         sqlalchemy.exc.ArgumentError: The URL is malformed.
         ModuleNotFoundError: Its driver is not installed.
     """
+    from sqlalchemy.ext import asyncio  # noqa: PLC0415 - needs the extra `async`
+
     resolved = _resolve(url, _ASYNC_DRIVERS)
     if urls.in_memory(resolved):
         options = _one_connection(AsyncAdaptedQueuePool, options)
-    engine = _create_async_engine(resolved, **options)
+    engine = asyncio.create_async_engine(resolved, **options)
     _prepare(engine.sync_engine, pragmas)
     return engine
 
@@ -136,7 +136,9 @@ def async_session_factory(
     (`selectinload`), or by `await session.refresh(row, ["clips"])`, or work inside
     `session.run_sync`.
     """
-    return async_sessionmaker(
+    from sqlalchemy.ext import asyncio  # noqa: PLC0415 - as above
+
+    return asyncio.async_sessionmaker(
         engine.execution_options(**_READ_ONLY_OPTIONS) if read_only else engine,
         expire_on_commit=False,
         sync_session_class=_RereadingSession,
