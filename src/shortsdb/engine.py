@@ -37,9 +37,10 @@ PRAGMAS: Mapping[str, str | int] = {
     "foreign_keys": "ON",
 }
 
-# The first is ours and means SQLite, the second SQLAlchemy's and means SET TRANSACTION READ ONLY.
 _READ_ONLY = "shortsdb_read_only"
-_READ_ONLY_OPTIONS = {_READ_ONLY: True, "postgresql_readonly": True}
+# With these execution options an engine or a connection cannot write: the first is for SQLite and
+# ours, the second is SQLAlchemy's for SET TRANSACTION READ ONLY.
+READ_ONLY_OPTIONS = {_READ_ONLY: True, "postgresql_readonly": True}
 
 # How often to try for WAL mode while others try too: one of them succeeds every time.
 _JOURNAL_MODE_ATTEMPTS = 100
@@ -120,7 +121,7 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
             for who has it: they read what was committed when they began. A write raises
             `ReadOnlyError` there, and the driver's error on PostgreSQL.
     """
-    return sessionmaker(engine.execution_options(**_READ_ONLY_OPTIONS) if read_only else engine)
+    return sessionmaker(engine.execution_options(**READ_ONLY_OPTIONS) if read_only else engine)
 
 
 def async_session_factory(
@@ -139,7 +140,7 @@ def async_session_factory(
     from sqlalchemy.ext import asyncio  # noqa: PLC0415 - as above
 
     return asyncio.async_sessionmaker(
-        engine.execution_options(**_READ_ONLY_OPTIONS) if read_only else engine,
+        engine.execution_options(**READ_ONLY_OPTIONS) if read_only else engine,
         expire_on_commit=False,
         sync_session_class=_RereadingSession,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -32,3 +33,10 @@ def in_memory(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and (
         url.database in {None, "", ":memory:", "file::memory:"} or url.query.get("mode") == "memory"
     )
+
+
+def file(url: URL) -> Path | None:
+    """Return the file of an SQLite URL; None for other databases, in memory, or a file: URI."""
+    if url.get_backend_name() != "sqlite" or in_memory(url) or url.query.get("uri"):
+        return None
+    return Path(url.database or "")
