@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+from sqlalchemy.util.concurrency import in_greenlet
 
 from shortsdb import url as urls
 
@@ -163,6 +164,12 @@ class _RereadingSession(Session):
 
 @event.listens_for(_RereadingSession, "do_orm_execute")
 def _reread(state: ORMExecuteState) -> None:
+    if not in_greenlet():
+        # Here and not in the driver, which would leave a coroutine that nobody awaits.
+        raise MissingGreenlet(
+            "this attribute is not loaded, and an attribute cannot await: load it in the query, by "
+            "session.refresh, or inside session.run_sync"
+        )
     of_rows = state.is_select and not state.is_column_load and not state.is_relationship_load
     if of_rows and state.session.autoflush:
         state.update_execution_options(populate_existing=True)
