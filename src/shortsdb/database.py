@@ -15,8 +15,7 @@ from sqlalchemy import insert, select
 
 from shortsdb import queries
 from shortsdb.engine import async_session_factory, session_factory
-from shortsdb.health import Health
-from shortsdb.health import check as check_db_health
+from shortsdb.health import Health, check_db_health
 from shortsdb.lifecycle import drop_db, init_db, init_db_async
 from shortsdb.models import (
     Analytics,

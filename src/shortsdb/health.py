@@ -34,7 +34,7 @@ class Health:
         return not self.problems
 
 
-def check(engine: Engine) -> Health:
+def check_db_health(engine: Engine) -> Health:
     """Look whether a database can be read, has the schema of this release, and is sound.
 
     Changes nothing and creates no file. On SQLite it reads the whole file (`quick_check` and
