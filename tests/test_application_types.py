@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-APPLICATION = Path(__file__).with_name("application.py")
+APPLICATION = Path(__file__).with_name("small_application.py")
 
 
 def mypy(script: Path, cache: Path) -> subprocess.CompletedProcess[str]:
