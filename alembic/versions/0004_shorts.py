@@ -1,6 +1,7 @@
 """The shorts table: what a run renders beside its compilation.
 
-A run lists its Shorts and a clip the Shorts made of it, so both foreign keys have an index.
+A run lists its Shorts and a clip the Shorts made of it, so both foreign keys have an index. The
+uploader asks for the Shorts of one status, few among all there ever were: hence the index on it.
 
 Revision ID: 0004
 Revises: 0003
@@ -42,6 +43,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_shorts_pipeline_run_id"), "shorts", ["pipeline_run_id"])
     op.create_index(op.f("ix_shorts_clip_id"), "shorts", ["clip_id"])
+    op.create_index(op.f("ix_shorts_status"), "shorts", ["status"])
 
 
 def downgrade() -> None:

@@ -1,6 +1,8 @@
 """The review_logs table: what the human was asked over Telegram, and answered.
 
-A run lists its reviews, so the foreign key has an index.
+A run lists its reviews, so the foreign key has an index. The bot asks every minute for the open
+reviews (auto_held 0, responded_at NULL), oldest first, and for those of them that ran out of time:
+both are one range of the second index, whatever number of answered and held reviews there is.
 
 Revision ID: 0006
 Revises: 0005
@@ -41,6 +43,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_review_logs")),
     )
     op.create_index(op.f("ix_review_logs_pipeline_run_id"), "review_logs", ["pipeline_run_id"])
+    op.create_index(
+        op.f("ix_review_logs_auto_held_responded_at_sent_at"),
+        "review_logs",
+        ["auto_held", "responded_at", "sent_at"],
+    )
 
 
 def downgrade() -> None:

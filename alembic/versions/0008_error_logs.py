@@ -1,7 +1,8 @@
 """The error_logs table: errors that the pipeline's modules met.
 
 Read by module, newest first, hence (module, occurred_at); a run lists its errors, so the foreign
-key has an index.
+key has an index. What is unresolved is asked for by module and counted by module, hence (resolved,
+module, occurred_at): the first index would read all that was ever resolved.
 
 Revision ID: 0008
 Revises: 0007
@@ -43,6 +44,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_error_logs")),
     )
     op.create_index("idx_error_log_module", "error_logs", ["module", "occurred_at"])
+    op.create_index(
+        op.f("ix_error_logs_resolved_module_occurred_at"),
+        "error_logs",
+        ["resolved", "module", "occurred_at"],
+    )
     op.create_index(op.f("ix_error_logs_pipeline_run_id"), "error_logs", ["pipeline_run_id"])
 
 

@@ -92,6 +92,7 @@ CREATE TABLE error_logs (
 );
 CREATE INDEX idx_error_log_module ON error_logs (module, occurred_at);
 CREATE INDEX ix_error_logs_pipeline_run_id ON error_logs (pipeline_run_id);
+CREATE INDEX ix_error_logs_resolved_module_occurred_at ON error_logs (resolved, module, occurred_at);
 CREATE TABLE review_logs (
 	id BIGSERIAL NOT NULL, 
 	pipeline_run_id BIGINT NOT NULL, 
@@ -103,6 +104,7 @@ CREATE TABLE review_logs (
 	CONSTRAINT pk_review_logs PRIMARY KEY (id), 
 	CONSTRAINT fk_review_logs_pipeline_run_id_pipeline_runs FOREIGN KEY(pipeline_run_id) REFERENCES pipeline_runs (id)
 );
+CREATE INDEX ix_review_logs_auto_held_responded_at_sent_at ON review_logs (auto_held, responded_at, sent_at);
 CREATE INDEX ix_review_logs_pipeline_run_id ON review_logs (pipeline_run_id);
 CREATE TABLE scripts (
 	id BIGSERIAL NOT NULL, 
@@ -148,3 +150,4 @@ CREATE TABLE shorts (
 );
 CREATE INDEX ix_shorts_clip_id ON shorts (clip_id);
 CREATE INDEX ix_shorts_pipeline_run_id ON shorts (pipeline_run_id);
+CREATE INDEX ix_shorts_status ON shorts (status);

@@ -1,5 +1,6 @@
 """The declarative base that all models share: naming convention, types, to_dict and repr."""
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, Float, Integer, MetaData
@@ -31,16 +32,25 @@ class Base(DeclarativeBase):
         float: Float(),
     }
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, exclude: Collection[str] | None = None) -> dict[str, Any]:
         """Return the row as a dictionary of column attribute to Python value.
 
         Relationships are left out. Expired columns are loaded.
+
+        Args:
+            exclude: Attributes to leave out. Where it is given, so is what an unsaved row has no
+                value for: advanced-alchemy asks like this, and takes what it gets for changes.
 
         Raises:
             sqlalchemy.orm.exc.DetachedInstanceError: A column is expired and no session is there
                 to load it.
         """
-        return {attr.key: getattr(self, attr.key) for attr in sa_inspect(type(self)).column_attrs}
+        state = sa_inspect(self)
+        keys = [attr.key for attr in state.mapper.column_attrs]
+        if exclude is not None:
+            unset = state.unloaded if state.key is None else set()
+            keys = [key for key in keys if key not in exclude and key not in unset]
+        return {key: getattr(self, key) for key in keys}
 
     def __repr__(self) -> str:
         """Return the class and the primary key; never emits SQL, so it is safe when detached."""

@@ -23,7 +23,10 @@ class ErrorLog(Base):
     """
 
     __tablename__ = "error_logs"
-    __table_args__ = (Index("idx_error_log_module", "module", "occurred_at"),)
+    __table_args__ = (
+        Index("idx_error_log_module", "module", "occurred_at"),
+        Index(None, "resolved", "module", "occurred_at"),
+    )
 
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline_runs.id"), index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, relationship
 
 from shortsdb.models.base import Base
@@ -23,6 +24,7 @@ class ReviewLog(Base):
     """
 
     __tablename__ = "review_logs"
+    __table_args__ = (Index(None, "auto_held", "responded_at", "sent_at"),)
 
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]

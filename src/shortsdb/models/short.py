@@ -34,7 +34,7 @@ class Short(Base):
     description: Mapped[LongText | None]
     youtube_video_id: Mapped[str | None]
     youtube_url: Mapped[str | None]
-    status: Mapped[str] = mapped_column(default="pending", server_default="pending")
+    status: Mapped[str] = mapped_column(default="pending", server_default="pending", index=True)
     uploaded_at: Mapped[Timestamp | None]
 
     pipeline_run: Mapped[PipelineRun] = relationship(back_populates="shorts")

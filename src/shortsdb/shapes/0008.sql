@@ -101,6 +101,7 @@ CREATE TABLE shorts (
 );
 CREATE INDEX ix_shorts_pipeline_run_id ON shorts (pipeline_run_id);
 CREATE INDEX ix_shorts_clip_id ON shorts (clip_id);
+CREATE INDEX ix_shorts_status ON shorts (status);
 CREATE TABLE analytics (
 	id INTEGER NOT NULL, 
 	youtube_video_id VARCHAR NOT NULL, 
@@ -127,6 +128,7 @@ CREATE TABLE review_logs (
 	CONSTRAINT fk_review_logs_pipeline_run_id_pipeline_runs FOREIGN KEY(pipeline_run_id) REFERENCES pipeline_runs (id)
 );
 CREATE INDEX ix_review_logs_pipeline_run_id ON review_logs (pipeline_run_id);
+CREATE INDEX ix_review_logs_auto_held_responded_at_sent_at ON review_logs (auto_held, responded_at, sent_at);
 CREATE TABLE config_overrides (
 	"key" VARCHAR NOT NULL, 
 	value VARCHAR NOT NULL, 
@@ -147,4 +149,5 @@ CREATE TABLE error_logs (
 	CONSTRAINT fk_error_logs_pipeline_run_id_pipeline_runs FOREIGN KEY(pipeline_run_id) REFERENCES pipeline_runs (id)
 );
 CREATE INDEX idx_error_log_module ON error_logs (module, occurred_at);
+CREATE INDEX ix_error_logs_resolved_module_occurred_at ON error_logs (resolved, module, occurred_at);
 CREATE INDEX ix_error_logs_pipeline_run_id ON error_logs (pipeline_run_id);

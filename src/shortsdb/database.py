@@ -1,0 +1,323 @@
+"""The helpers that application code calls; Base and the models beside them, from one import.
+
+Helpers that change rows commit the session, with whatever else is unsaved in it; where one fails it
+rolls back and raises. Every helper has an async counterpart, `NAME_async`, with the same arguments,
+an async engine or session in place of the sync one; it runs the same code.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Required, TypedDict, TypeVar, Unpack
+
+from sqlalchemy import insert, select
+
+from shortsdb import queries
+from shortsdb.engine import async_session_factory, session_factory
+from shortsdb.health import Health, check_db_health
+from shortsdb.lifecycle import drop_db, init_db, init_db_async
+from shortsdb.models import (
+    Analytics,
+    Base,
+    Clip,
+    ConfigOverride,
+    DiscoveredVideo,
+    ErrorLog,
+    PipelineRun,
+    ReviewLog,
+    Script,
+    Short,
+    TTSAudio,
+)
+from shortsdb.models.types import utcnow
+from shortsdb.seed import channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+    from sqlalchemy.orm import Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+__all__ = [
+    "Analytics",
+    "Base",
+    "Clip",
+    "ConfigOverride",
+    "Counts",
+    "DiscoveredVideo",
+    "ErrorLog",
+    "Health",
+    "PipelineRun",
+    "ReviewLog",
+    "Script",
+    "Short",
+    "Snapshot",
+    "TTSAudio",
+    "check_db_health",
+    "check_db_health_async",
+    "delete_override",
+    "delete_override_async",
+    "drop_db",
+    "drop_db_async",
+    "get_override",
+    "get_override_async",
+    "get_pending_videos",
+    "get_pending_videos_async",
+    "get_session",
+    "get_session_async",
+    "init_db",
+    "init_db_async",
+    "log_error",
+    "log_error_async",
+    "mark_video_processed",
+    "mark_video_processed_async",
+    "record_snapshot",
+    "record_snapshot_async",
+    "record_snapshots",
+    "record_snapshots_async",
+    "seed_db",
+    "seed_db_async",
+    "set_override",
+    "set_override_async",
+]
+
+
+class Counts(TypedDict, total=False):
+    """What YouTube tells of a video; what is left out it did not tell. See `Analytics`.
+
+    Durations are in seconds, the revenue in US dollars, `click_through_rate` from 0 to 1.
+    `measured_at` is UTC, naive or aware, and the present where it is left out.
+    """
+
+    measured_at: datetime
+    view_count: int | None
+    like_count: int | None
+    comment_count: int | None
+    average_view_duration_seconds: float | None
+    click_through_rate: float | None
+    subscriber_gain: int | None
+    estimated_revenue_usd: float | None
+
+
+class Snapshot(Counts):
+    """What YouTube tells of the video `youtube_video_id`."""
+
+    youtube_video_id: Required[str]
+
+
+def get_session(engine: Engine) -> Session:
+    """Return a session that may write; see `shortsdb.engine.session_factory` for others.
+
+    From its first statement, a SELECT too, until commit, rollback or close it has the write lock:
+    end the transaction before long work.
+    """
+    return session_factory(engine)()
+
+
+def get_session_async(engine: AsyncEngine) -> AsyncSession:
+    """Return an async session, see `get_session`; not a coroutine."""
+    return async_session_factory(engine)()
+
+
+def get_pending_videos(session: Session, niche: str) -> list[DiscoveredVideo]:
+    """Return the videos of a niche that nothing was decided on, best viral score first.
+
+    Raises:
+        ValueError: The niche is empty.
+    """
+    _require(niche=niche)
+    return list(session.scalars(queries.pending_videos(niche)))
+
+
+def mark_video_processed(session: Session, video_id: str, status: int) -> None:
+    """Write down what became of a video.
+
+    Args:
+        session: Is committed.
+        video_id: YouTube's.
+        status: 0 pending, 1 used, 2 skipped, 3 rejected.
+
+    Raises:
+        ValueError: An argument is empty, or there is no such video.
+    """
+    _require(video_id=video_id, status=status)
+    with _committed(session):
+        statement = select(DiscoveredVideo).where(DiscoveredVideo.video_id == video_id)
+        video = session.scalars(statement).one_or_none()
+        if video is None:
+            raise ValueError(f"there is no video {video_id!r}")
+        video.processed = status
+
+
+def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code gives
+    session: Session,
+    module: str,
+    error_type: str,
+    message: str,
+    pipeline_run_id: int | None = None,
+    stack_trace: str | None = None,
+) -> None:
+    """Write down an error that a module met.
+
+    Roll back first what the error left half done: what is unsaved in the session is committed with
+    the error. A session whose flush has failed is rolled back here.
+
+    Raises:
+        ValueError: The module, the type or the message is empty.
+        sqlalchemy.exc.IntegrityError: There is no such run.
+    """
+    _require(module=module, error_type=error_type, message=message)
+    if not session.is_active:
+        session.rollback()
+    with _committed(session):
+        session.add(
+            ErrorLog(
+                module=module,
+                error_type=error_type,
+                error_message=message,
+                pipeline_run_id=pipeline_run_id,
+                stack_trace=stack_trace,
+            )
+        )
+
+
+def get_override(session: Session, key: str) -> str | None:
+    """Return the value of a setting that was changed at run time, None if it was not.
+
+    Raises:
+        ValueError: The key is empty.
+    """
+    _require(key=key)
+    override = session.get(ConfigOverride, key)
+    return None if override is None else override.value
+
+
+def set_override(session: Session, key: str, value: str, updated_by: str = "system") -> None:
+    """Change a setting; the value may be an empty text.
+
+    Raises:
+        ValueError: The key or who changes it is empty.
+    """
+    _require(key=key, updated_by=updated_by)
+    with _committed(session):
+        session.merge(
+            ConfigOverride(key=key, value=value, updated_by=updated_by, updated_at=utcnow())
+        )
+
+
+def delete_override(session: Session, key: str) -> bool:
+    """Put a setting back to the deployed one, and return whether it had been changed.
+
+    Raises:
+        ValueError: The key is empty.
+    """
+    _require(key=key)
+    with _committed(session):
+        override = session.get(ConfigOverride, key)
+        if override is not None:
+            session.delete(override)
+    return override is not None
+
+
+def record_snapshot(session: Session, youtube_video_id: str, **counts: Unpack[Counts]) -> None:
+    """Write down what YouTube says of a video now, or said at `measured_at`.
+
+    Raises:
+        ValueError: The video is empty, or there is no such count.
+    """
+    record_snapshots(session, [{"youtube_video_id": youtube_video_id, **counts}])
+
+
+def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
+    """Write down many snapshots in one statement, all or none, and return how many.
+
+    Raises:
+        ValueError: A video is empty, or there is no such count.
+    """
+    defaults = dict.fromkeys(Counts.__annotations__) | {"measured_at": utcnow()}
+    rows = []
+    for snapshot in snapshots:
+        _require(youtube_video_id=snapshot["youtube_video_id"])
+        row = {**defaults, **snapshot}
+        if len(row) > len(defaults) + 1:
+            raise ValueError(f"no such counts: {', '.join(row.keys() - Snapshot.__annotations__)}")
+        rows.append(row)
+    if rows:
+        with _committed(session):
+            # By the table: rows of the ORM would be made only to be thrown away.
+            session.execute(insert(Base.metadata.tables["analytics"]), rows)
+    return len(rows)
+
+
+def seed_db(session: Session) -> None:
+    """Fill an empty database with a small channel, the same every time: for trying things out.
+
+    Raises:
+        ValueError: There are videos or runs already.
+    """
+    with _committed(session):
+        for model in (DiscoveredVideo, PipelineRun):
+            if session.scalars(select(model.id).limit(1)).first() is not None:
+                raise ValueError(
+                    f"{model.__tablename__} has rows: only an empty database is seeded"
+                )
+        session.add_all(channel())
+
+
+def _require(**arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise ValueError(f"{name} is empty")
+
+
+@contextmanager
+def _committed(session: Session) -> Iterator[None]:
+    try:
+        yield
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+
+
+def _with_session(
+    helper: Callable[Concatenate[Session, P], T],
+) -> Callable[Concatenate[AsyncSession, P], Coroutine[Any, Any, T]]:
+    @wraps(helper)
+    async def counterpart(session: AsyncSession, /, *args: P.args, **options: P.kwargs) -> T:
+        return await session.run_sync(helper, *args, **options)
+
+    counterpart.__name__ += "_async"
+    return counterpart
+
+
+def _with_engine(
+    helper: Callable[Concatenate[Engine, P], T],
+) -> Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, T]]:
+    @wraps(helper)
+    async def counterpart(engine: AsyncEngine, /, *args: P.args, **options: P.kwargs) -> T:
+        async with get_session_async(engine) as session:
+            # What a session runs may also use the sync engine behind the async one.
+            return await session.run_sync(lambda _: helper(engine.sync_engine, *args, **options))
+
+    counterpart.__name__ += "_async"
+    return counterpart
+
+
+get_pending_videos_async = _with_session(get_pending_videos)
+mark_video_processed_async = _with_session(mark_video_processed)
+log_error_async = _with_session(log_error)
+get_override_async = _with_session(get_override)
+set_override_async = _with_session(set_override)
+delete_override_async = _with_session(delete_override)
+record_snapshot_async = _with_session(record_snapshot)
+record_snapshots_async = _with_session(record_snapshots)
+seed_db_async = _with_session(seed_db)
+drop_db_async = _with_engine(drop_db)
+check_db_health_async = _with_engine(check_db_health)

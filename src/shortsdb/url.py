@@ -1,0 +1,42 @@
+"""Database URLs: from what a caller gives, URL or path, to SQLAlchemy's URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+
+def parse(given: str | os.PathLike[str] | URL) -> URL:
+    """Return the URL of a database given by URL or by path; a path names an SQLite file.
+
+    Raises:
+        ArgumentError: It is malformed. The message does not repeat it: it may hold a password.
+    """
+    if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
+        return URL.create("sqlite", database=os.fspath(given))
+    try:
+        return make_url(given)
+    except (ArgumentError, ValueError):
+        # Not chained: the text of the cause may hold a password too.
+        raise ArgumentError(
+            "the database URL is malformed; it has the form sqlite:///PATH or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
+            "percent-encoded"
+        ) from None
+
+
+def in_memory(url: URL) -> bool:
+    """Return whether `url` is of an SQLite database without a file, gone with its connection."""
+    return url.get_backend_name() == "sqlite" and (
+        url.database in {None, "", ":memory:", "file::memory:"} or url.query.get("mode") == "memory"
+    )
+
+
+def file(url: URL) -> Path | None:
+    """Return the file of an SQLite URL; None for other databases, in memory, or a file: URI."""
+    if url.get_backend_name() != "sqlite" or in_memory(url) or url.query.get("uri"):
+        return None
+    return Path(url.database or "")
