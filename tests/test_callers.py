@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from alembic import command
-from inspect_sqlite import file_hash, version
+from inspect_sqlite import file_hash, schema, version
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from shortsdb.config import alembic_config
+from shortsdb.engine import READ_ONLY_OPTIONS, ReadOnlyError
+from shortsdb.engine import create_engine as application_engine
 from shortsdb.migration import MigrationRefused
 
 if TYPE_CHECKING:
@@ -70,6 +72,23 @@ def test_a_transaction_that_enforces_foreign_keys_is_refused(deployed_file: Path
             upgrade(connection)
     engine.dispose()
     assert file_hash(deployed_file) == before
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_connection_of_an_engine_that_begins_by_itself(
+    deployed_file: Path, *, read_only: bool
+) -> None:
+    engine = application_engine(deployed_file)
+    options = READ_ONLY_OPTIONS if read_only else {}
+    with engine.connect().execution_options(**options) as connection:
+        if read_only:
+            with pytest.raises(ReadOnlyError):
+                upgrade(connection)
+        else:
+            upgrade(connection)
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    engine.dispose()
+    assert ("alembic_version" in schema(deployed_file)) != read_only
 
 
 def test_a_database_in_memory() -> None:

@@ -243,10 +243,10 @@ def _status(url: URL, backup: str | None) -> Status:
 
 
 def _file_and_folder(url: URL, backup: str | None) -> tuple[Path, Path | None]:
+    from shortsdb import url as urls
     from shortsdb.migration.backup import folder_for
-    from shortsdb.migration.database import sqlite_file
 
-    file = sqlite_file(url)
+    file = urls.file(url)
     if file is None:
         raise click.UsageError("this is for SQLite files; the server has backups of its own")
     return file, folder_for(file, backup)

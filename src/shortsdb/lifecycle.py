@@ -39,8 +39,7 @@ def init_db(db_path: str | os.PathLike[str] | URL) -> Engine:
     engine = create_engine(db_path)
     try:
         if url.in_memory(engine.url):
-            # Alembic begins the transaction: AUTOCOMMIT keeps the engine from it.
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            with engine.connect() as connection:
                 _upgrade(connection=connection)
         else:
             _upgrade(url=engine.url)

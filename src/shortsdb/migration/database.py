@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
+from shortsdb import url as urls
 from shortsdb.migration.errors import MigrationRefused
 
 # A migration is one thing after another: there is nothing for an async driver to do meanwhile. The
@@ -24,32 +23,16 @@ def parse(given: str | URL) -> URL:
     Raises:
         MigrationRefused: It is malformed.
     """
-    if isinstance(given, str) and "://" not in given:
-        return URL.create("sqlite", database=given)
     try:
-        url = make_url(given)
-    except (ArgumentError, ValueError) as error:
-        # The text may hold a password: do not repeat it.
-        raise MigrationRefused(
-            "the database URL is malformed; it has the form sqlite:///PATH or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
-            "percent-encoded"
-        ) from error
+        url = urls.parse(given)
+    except ArgumentError as error:
+        raise MigrationRefused(str(error)) from error
     return url.set(drivername=_SYNC_DRIVERS.get(url.drivername, url.drivername))
-
-
-def sqlite_file(url: URL) -> Path | None:
-    """Return the file of an SQLite URL; None for other databases and for those in memory."""
-    if url.get_backend_name() != "sqlite" or not url.database:
-        return None
-    if url.database == ":memory:" or url.query.get("uri"):
-        return None
-    return Path(url.database)
 
 
 def display_name(url: URL) -> str:
     """Return what to call the database in messages: its file, or its URL without the password."""
-    return str(sqlite_file(url) or url.render_as_string(hide_password=True))
+    return str(urls.file(url) or url.render_as_string(hide_password=True))
 
 
 def connectable(url: URL, *, changes: bool) -> Engine:
@@ -63,7 +46,7 @@ def connectable(url: URL, *, changes: bool) -> Engine:
     Raises:
         MigrationRefused: The URL names a driver that is not there.
     """
-    file = sqlite_file(url)
+    file = urls.file(url)
     if file is not None and not changes and not file.exists():
         url = URL.create("sqlite")
     try:

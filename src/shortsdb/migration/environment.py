@@ -12,11 +12,12 @@ from alembic import context
 from sqlalchemy import URL, Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
-from shortsdb.migration.database import connectable, display_name, parse, sqlite_file
+from shortsdb import url as urls
+from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.refusals import explain, left_behind, refuse_unusable_file
-from shortsdb.migration.transaction import sqlite_transactions
+from shortsdb.migration.transaction import begin, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _changes() -> bool:
 
 
 def _open(url: URL, *, changes: bool) -> Any:  # noqa: ANN401 - an engine, as handed in ones are
-    file = sqlite_file(url)
+    file = urls.file(url)
     if file is not None:
         refuse_unusable_file(file, changes=changes)
     return connectable(url, changes=changes)
@@ -100,12 +101,15 @@ def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything
 def _look(connection: Connection, options: dict[str, Any]) -> None:
     """Run a command that changes nothing."""
     on_sqlite = connection.dialect.name == "sqlite"
-    with sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext():
+    guard = sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext(False)  # noqa: FBT003 - not ours to begin
+    with guard as begins:
         # dont_mutate: else `check` and `revision` would create the version table.
         context.configure(
             connection=connection, transactional_ddl=True, dont_mutate=True, **options
         )
         with context.begin_transaction():
+            if begins:
+                begin(connection, "BEGIN")
             context.run_migrations()
 
 
@@ -116,12 +120,12 @@ def _change_sqlite(
     backup: str | None,
     options: dict[str, Any],
 ) -> None:
-    with sqlite_transactions(connection, changes=True) as transactions:
+    with sqlite_transactions(connection, changes=True) as begins:
         # Alembic itself holds SQLite incapable of DDL in transactions.
         context.configure(
             connection=connection, transactional_ddl=True, on_version_apply=_report_step, **options
         )
-        before, after = Upgrade(connection, name, shapes, backup).run(transactions)
+        before, after = Upgrade(connection, name, shapes, backup).run(begins=begins)
     _report(name, before, after)
 
 

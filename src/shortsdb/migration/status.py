@@ -10,12 +10,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb import url as urls
 from shortsdb.migration.adopt import recognise
 from shortsdb.migration.backup import backups_of, folder_for
-from shortsdb.migration.database import connectable, display_name, sqlite_file
+from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.refusals import explain, refuse_unusable_file
-from shortsdb.migration.transaction import sqlite_transactions
+from shortsdb.migration.transaction import begin, sqlite_transactions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +66,7 @@ def looking(url: URL) -> Iterator[Connection]:
     Raises:
         MigrationRefused: The database cannot be opened or read.
     """
-    file = sqlite_file(url)
+    file = urls.file(url)
     if file is not None:
         refuse_unusable_file(file, changes=False)
     engine = connectable(url, changes=False)
@@ -74,6 +75,8 @@ def looking(url: URL) -> Iterator[Connection]:
             on_sqlite = connection.dialect.name == "sqlite"
             guard = sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext()
             with guard, connection.begin():
+                if on_sqlite:
+                    begin(connection, "BEGIN")
                 yield connection
     except DBAPIError as error:
         raise MigrationRefused(
@@ -96,7 +99,7 @@ def read_status(
         MigrationRefused: It cannot be opened or read.
     """
     name = display_name(url)
-    file = sqlite_file(url)
+    file = urls.file(url)
     shape = misfit = journal_mode = None
     with looking(url) as connection:
         migration = MigrationContext.configure(connection)

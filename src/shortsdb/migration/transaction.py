@@ -6,8 +6,6 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
-
 from shortsdb.migration.errors import MigrationRefused
 
 if TYPE_CHECKING:
@@ -33,40 +31,34 @@ def lock_timeout() -> float:
     return seconds
 
 
-class Transactions:
-    """How the transactions of one SQLite connection begin."""
+def begin(connection: Connection, statement: str) -> None:
+    """Make what SQLAlchemy has just begun a transaction of SQLite's, by a BEGIN of our own.
 
-    def __init__(self, connection: Connection, *, changes: bool) -> None:
-        """Let transactions of `connection` take the write lock at once if it changes anything."""
-        self.connection = connection
-        self.begin = "BEGIN IMMEDIATE" if changes else "BEGIN"
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Read in a transaction that takes no write lock, and end it."""
-        begin, self.begin = self.begin, "BEGIN"
-        try:
-            with self.connection.begin() as transaction:
-                yield
-                transaction.rollback()
-        finally:
-            self.begin = begin
+    Args:
+        connection: One inside `sqlite_transactions`, on which nothing has been run yet.
+        statement: "BEGIN", or "BEGIN IMMEDIATE" to take the write lock before anything is read.
+    """
+    driver_connection = connection.connection.driver_connection
+    if driver_connection is not None and driver_connection.in_transaction:
+        # A listener of the caller's engine has begun already, perhaps without the lock.
+        connection.exec_driver_sql("ROLLBACK")
+    connection.exec_driver_sql(statement)
 
 
 @contextmanager
-def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[Transactions | None]:
-    """Let the next transactions of `connection` be whole ones, and put everything back at the end.
+def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bool]:
+    """Let transactions of `connection` be begun by `begin`, and put everything back at the end.
 
     By itself the sqlite3 module runs DDL outside any transaction, so that a killed upgrade leaves
     half a schema.
 
-    A connection that the caller hands in within a transaction of its own is left as it is, and
-    None given: what has begun cannot be begun otherwise, and the caller commits.
+    Gives whether transactions are ours to begin. A connection that the caller hands in within a
+    transaction of its own is left as it is: what has begun cannot be begun otherwise, and the
+    caller commits.
 
     Args:
         connection: An SQLite connection of any driver.
-        changes: Whether the command changes the database. It then takes the write lock before it
-            reads the revision, so that a second one waits; else it cannot write at all.
+        changes: Whether the command changes the database; else it cannot write at all.
 
     Raises:
         MigrationRefused: The caller's transaction enforces foreign keys.
@@ -90,18 +82,13 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[Tr
                 "cannot be switched off inside one; a revision that rebuilds a table would delete "
                 "what points to it. Hand it in before it begins, or with foreign_keys = OFF"
             )
-        yield None
+        yield False
         return
-
-    transactions = Transactions(connection, changes=changes)
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(transactions.begin)
 
     isolation_level = dbapi_connection.isolation_level
     busy_timeout = pragma("busy_timeout")
     synchronous = pragma("synchronous") if changes else None
-    # None: the sqlite3 module begins nothing by itself, so that `begin` decides.
+    # None: the sqlite3 module begins nothing by itself.
     dbapi_connection.isolation_level = None
     # Enforcement would delete or refuse rows while a revision rebuilds a table, and it can only be
     # switched off outside a transaction.
@@ -112,11 +99,9 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[Tr
         # FULL does not make the deletion of the rollback journal durable: a power cut just after a
         # reported success would bring the old schema back.
         pragma("synchronous = EXTRA")
-    event.listen(connection, "begin", begin)
     try:
-        yield transactions
+        yield True
     finally:
-        event.remove(connection, "begin", begin)
         if synchronous is not None:
             pragma(f"synchronous = {synchronous}")
         pragma("query_only = OFF")

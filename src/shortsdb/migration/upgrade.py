@@ -15,13 +15,13 @@ from shortsdb.migration.plan import Plan, make_plan
 from shortsdb.migration.refusals import refuse_without_space
 from shortsdb.migration.rewrites import watched
 from shortsdb.migration.shape import table_names
+from shortsdb.migration.transaction import begin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection
 
-    from shortsdb.migration.transaction import Transactions
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Upgrade:
         self.backup: Path | None = None
         self.seconds = 0.0  # that the backup took
 
-    def run(self, transactions: Transactions | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def run(self, *, begins: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Do it all, and return the versions before and after.
 
         The copy is made before the lock is taken, so that the application goes on writing
@@ -59,31 +59,19 @@ class Upgrade:
         making writers wait that long would lose more than it saves.
 
         Args:
-            transactions: How the connection begins; None within a transaction of the caller's.
+            begins: Whether the transaction is ours to begin; it may be the caller's.
 
         Raises:
             MigrationRefused: Nothing was changed; the message says why.
         """
-        seen = None
         try:
-            if transactions is not None:
-                with transactions.reading():
-                    plan = self._plan()
-                    seen = self._data_version()
-                    needed = self._needs_backup(plan)
-                if needed:
-                    self._make_backup(plan)
+            seen = self._copy_unlocked() if begins else None
             with context.begin_transaction():
+                if begins:
+                    # Before anything is read: a second upgrade waits here.
+                    begin(self.connection, "BEGIN IMMEDIATE")
                 plan = self._plan()
-                needed = self._needs_backup(plan)
-                if not needed:
-                    self._discard_backup()
-                elif self.backup is not None and self._data_version() != seen:
-                    self._outdated_backup()
-                if needed and self.backup is None:
-                    self._make_backup(plan)
-                if needed and self.backup is None:
-                    log.warning("%s: backup is off; only its schema is looked over", self.name)
+                self._settle_backup(plan, outdated=self._data_version() != seen)
                 self._apply(plan)
                 return plan.heads, context.get_context().get_current_heads()
         except Exception as error:
@@ -95,6 +83,37 @@ class Upgrade:
         finally:
             if self.backup is not None and self.file is not None:
                 keep_newest(self.file, self.backup)
+
+    def _copy_unlocked(self) -> int:
+        """Make the backup, if one is needed, and return the data version that it is of."""
+        with self.connection.begin() as reading:
+            begin(self.connection, "BEGIN")
+            plan = self._plan()
+            seen = self._data_version()
+            needed = self._needs_backup(plan)
+            reading.rollback()
+        if needed:
+            self._make_backup(plan)
+        return seen
+
+    def _settle_backup(self, plan: Plan, *, outdated: bool) -> None:
+        """Have the backup that the plan needs, now that nobody else can write."""
+        if not self._needs_backup(plan):
+            self._discard_backup()
+            return
+        if self.backup is not None and outdated:
+            if self.seconds < _STALL_SECONDS:
+                self._discard_backup()
+            else:
+                log.warning(
+                    "%s was written to after the backup was begun: the last %.0f s are not in it",
+                    self.name,
+                    self.seconds,
+                )
+        if self.backup is None:
+            self._make_backup(plan)
+        if self.backup is None:
+            log.warning("%s: backup is off; only its schema is looked over", self.name)
 
     def _plan(self) -> Plan:
         rows = self.connection.exec_driver_sql("PRAGMA database_list").all()
@@ -129,16 +148,6 @@ class Upgrade:
             begun = time.monotonic()
             self.backup = make_backup(self.file, next(iter(plan.heads), plan.stamp), folder)
             self.seconds = time.monotonic() - begun
-
-    def _outdated_backup(self) -> None:
-        if self.seconds < _STALL_SECONDS:
-            self._discard_backup()
-        else:
-            log.warning(
-                "%s was written to after the backup was begun: the last %.0f s are not in it",
-                self.name,
-                self.seconds,
-            )
 
     def _discard_backup(self) -> None:
         if self.backup is not None:
