@@ -1,0 +1,61 @@
+"""The figures of the torture: how much was done in each family, and what went wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from torture_state import HALF, ROWS
+
+SECOND_RUNS = "failed second runs"
+TRACEBACKS = "tracebacks"
+# Success that left the old state, or "nothing was changed" where something was.
+UNTRUE = "untrue endings"
+KINDS = (HALF, ROWS, SECOND_RUNS, TRACEBACKS, UNTRUE)
+
+
+class Figures:
+    """Counts points and findings by family."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.points: Counter[str] = Counter()
+        self.findings: list[tuple[str, str, str]] = []
+        self.longest_stall = 0.0
+        self.undone = 0
+        """How often a power loss just after success brought the old state back."""
+
+    def point(self, family: str) -> None:
+        """Count a point."""
+        self.points[family] += 1
+
+    def find(self, family: str, kind: str, detail: str) -> None:
+        """Note a finding: its kind is one of KINDS, its detail says how to see it again."""
+        self.findings.append((family, kind, detail))
+
+    def add(self, others: Figures) -> None:
+        """Count what another process counted."""
+        self.points += others.points
+        self.findings += others.findings
+        self.longest_stall = max(self.longest_stall, others.longest_stall)
+        self.undone += others.undone
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Return the details of all findings of a kind."""
+        return [detail for _, other, detail in self.findings if other == kind]
+
+    def report(self) -> str:
+        """Return the findings, one for each line."""
+        return "\n".join(f"{family}: {kind}: {detail}" for family, kind, detail in self.findings)
+
+    def table(self) -> str:
+        """Return the figures as a Markdown table."""
+        counts = Counter((family, kind) for family, kind, _ in self.findings)
+        rows = [
+            ["family", "points", *KINDS],
+            ["---", *["---:"] * (len(KINDS) + 1)],
+            *(
+                [family, f"{points:,}", *(str(counts[family, kind]) for kind in KINDS)]
+                for family, points in sorted(self.points.items())
+            ),
+        ]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
