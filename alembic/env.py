@@ -15,13 +15,19 @@ config = context.config
 if config.cmd_opts is not None and config.config_file_name is not None:
     fileConfig(config.config_file_name, disable_existing_loggers=False)
 
+arguments = context.get_x_argument(as_dictionary=True)
 migration.run(
     url=(
-        context.get_x_argument(as_dictionary=True).get("url")
+        arguments.get("url")
         or config.attributes.get("url")
         or os.environ.get("SHORTSDB_URL")
         or config.get_main_option("sqlalchemy.url", "")
     ),
     metadata=metadata,
     shapes=KNOWN_SHAPES,
+    backup=(
+        arguments.get("backup")
+        or config.attributes.get("backup")
+        or os.environ.get("SHORTSDB_BACKUP")
+    ),
 )

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from inspect_sqlite import file_hash, row_hashes, version
+from rows import fill_new_tables
 
 from shortsdb.cli import main
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+def execute(path: Path, script: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
 
 
-def test_upgrade_and_downgrade(deployed_file: Path) -> None:
+def run(*arguments: str, **options: str) -> Result:
+    return CliRunner().invoke(main, arguments, **options)  # type: ignore[arg-type]
+
+
+def test_up_and_down(deployed_file: Path) -> None:
     before = row_hashes(deployed_file)
-    url = ["--url", str(deployed_file)]
-    assert CliRunner().invoke(main, ["upgrade", *url]).exit_code == 0
+    url = ("--url", str(deployed_file))
+    assert run("upgrade", *url).exit_code == 0
     assert version(deployed_file) == ["0008"]
-    asked = CliRunner().invoke(main, ["downgrade", "0001", *url], input="n\n")
+    fill_new_tables(deployed_file)
+    asked = run("downgrade", "0006", *url, input="n\n")
     assert asked.exit_code == 1
+    assert "config_overrides would go, with 2 rows in it" in asked.output
+    assert "error_logs would go, with 2 rows in it" in asked.output
+    assert "scripts" not in asked.output
     assert version(deployed_file) == ["0008"]
-    assert CliRunner().invoke(main, ["downgrade", "0001", "--yes", *url]).exit_code == 0
+    assert run("downgrade", "-1", *url, input="y\n").exit_code == 0
+    assert run("downgrade", "0001", "--yes", *url).exit_code == 0
     assert version(deployed_file) == ["0001"]
     assert row_hashes(deployed_file) == before
 
@@ -34,3 +51,111 @@ def test_a_refusal_is_one_message_and_exit_code_1(deployed_file: Path) -> None:
     assert refused.output.startswith("Error: ")
     assert "has no version" in refused.output
     assert file_hash(deployed_file) == before
+
+
+def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -> None:
+    before = file_hash(deployed_file)
+    status = json.loads(run("status", "--json", "--url", str(deployed_file)).output)
+    assert status == {
+        "database": str(deployed_file),
+        "revision": None,
+        "shape": "0001",
+        "misfit": None,
+        "known": True,
+        "head": "0008",
+        "pending": [f"{number:04}" for number in range(2, 9)],
+        "exists": True,
+        "size_bytes": deployed_file.stat().st_size,
+        "journal_mode": "delete",
+        "last_backup": None,
+    }
+    assert "upgrade will adopt it there" in run("status", "--url", str(deployed_file)).output
+    assert file_hash(deployed_file) == before
+
+    run("upgrade", "--url", str(deployed_file))
+    status = json.loads(run("status", "--json", "--url", str(deployed_file)).output)
+    assert status["revision"] == "0008"
+    assert status["pending"] == []
+    assert "/backups/deployed.0001." in status["last_backup"]
+
+    absent = tmp_path / "absent.db"
+    assert "not there yet" in run("status", "--url", str(absent)).output
+    assert not absent.exists()
+
+
+def test_status_of_what_does_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    execute(path, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    status = json.loads(run("status", "--json", "--url", str(path)).output)
+    assert "table clips is missing" in status["misfit"]
+    assert status["pending"] == []
+    assert not status["known"]
+
+
+def test_check_lists_broken_foreign_keys_and_drift(deployed_file: Path) -> None:
+    execute(deployed_file, "UPDATE clips SET pipeline_run_id = 777 WHERE id < 3")
+    url = ("--url", str(deployed_file))
+    run("upgrade", *url)
+    found = run("check", *url)
+    assert found.exit_code == 1
+    assert "clips (pipeline_run_id): 2 rows point to rows of pipeline_runs" in found.output
+    assert "The schema is what the models say." in found.output
+    as_json = json.loads(run("check", "--json", *url).output)
+    assert as_json["broken_keys"] == [
+        {
+            "table": "clips",
+            "columns": "pipeline_run_id",
+            "referred_table": "pipeline_runs",
+            "rows": 2,
+        }
+    ]
+    execute(deployed_file, "UPDATE clips SET pipeline_run_id = 1; DROP INDEX idx_analytics_video")
+    assert run("check", *url).exit_code == 0  # an index only makes queries fast
+    execute(deployed_file, "ALTER TABLE shorts DROP COLUMN title")
+    found = run("check", *url)
+    assert found.exit_code == 1
+    assert "title" in found.output
+
+
+def test_backup_and_restore(deployed_file: Path) -> None:
+    url = ("--url", str(deployed_file))
+    rows = row_hashes(deployed_file)
+    made = CliRunner().invoke(main, ["backup", *url])
+    backup = made.stdout.strip()
+    assert row_hashes(Path(backup)) == rows
+    run("upgrade", *url)
+    kept = run("restore", backup, *url, input="n\n")
+    assert kept.exit_code == 1
+    assert "(revision 0008) by" in kept.output
+    assert version(deployed_file) == ["0008"]
+    assert run("restore", backup, "--yes", *url).exit_code == 0
+    assert row_hashes(deployed_file) == rows
+
+
+def test_restore_refuses_what_this_release_does_not_know(
+    deployed_file: Path, tmp_path: Path
+) -> None:
+    before = file_hash(deployed_file)
+    other = tmp_path / "other.db"
+    execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    refused = run("restore", str(other), "--yes", "--url", str(deployed_file))
+    assert refused.exit_code == 1
+    assert "which this release does not know" in refused.output
+    assert file_hash(deployed_file) == before
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert run("restore", "x", "--url", "postgresql://h/d").exit_code == 2
+    assert run("downgrade").exit_code == 2
+
+
+def test_help_imports_neither_sqlalchemy_nor_alembic() -> None:
+    script = (
+        "import sys; from shortsdb.cli import main; main(['--help'], standalone_mode=False);"
+        "print({'sqlalchemy', 'alembic'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "Create, upgrade, back up and restore" in done.stdout
+    assert done.stdout.endswith("set()\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -80,3 +81,14 @@ def test_a_moment_of_any_offset_comes_back_as_naive_utc(postgres: Server) -> Non
         assert session.scalars(select(Analytics.measured_at)).all() == [noon, noon]
         assert session.scalars(select(Analytics.view_count)).all() == [2**63 - 1] * 2
     engine.dispose()
+
+
+def test_two_upgrades_at_once(alembic: Program, postgres: Server) -> None:
+    database = postgres.create_database()
+    with ThreadPoolExecutor() as threads:
+        done = list(
+            threads.map(lambda _: alembic("upgrade", "head", SHORTSDB_URL=database.url), range(4))
+        )
+    assert [process.returncode for process in done] == [0] * 4
+    assert sum("is now at 0008" in process.stderr for process in done) == 1
+    assert database.psql("SELECT version_num FROM alembic_version") == "0008\n"

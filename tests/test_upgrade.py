@@ -218,31 +218,3 @@ def test_commands_that_look_never_write(
         assert path.stat().st_size == 0  # opening it is what made it
     else:
         assert (file_hash(path) if path.exists() else None) == before
-
-
-def test_a_callers_connection_is_used_and_given_back_as_it_was(deployed_file: Path) -> None:
-    engine = create_engine(f"sqlite:///{deployed_file}")
-    config = alembic_config()
-    with engine.connect() as connection:
-        connection.connection.cursor().execute("PRAGMA foreign_keys = ON")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
-        driver_connection = connection.connection.driver_connection
-        assert driver_connection is not None
-        assert driver_connection.isolation_level == ""
-    engine.dispose()
-    assert version(deployed_file) == ["0008"]
-
-
-def test_a_callers_transaction_is_the_callers_to_commit(deployed_file: Path) -> None:
-    before = file_hash(deployed_file)
-    engine = create_engine(f"sqlite:///{deployed_file}")
-    config = alembic_config()
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.rollback()
-    engine.dispose()
-    assert file_hash(deployed_file) == before

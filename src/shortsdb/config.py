@@ -9,11 +9,13 @@ DEFAULT_URL = "sqlite:///shortsdb.db"
 _PACKAGE = Path(__file__).parent
 
 
-def alembic_config(url: str | None = None) -> Config:
+def alembic_config(url: str | None = None, *, backup: str | None = None) -> Config:
     """Return a configuration with which `alembic.command` runs the revisions of this release.
 
     Args:
         url: The database, by URL or path. Without one SHORTSDB_URL counts, then `DEFAULT_URL`.
+        backup: Where backups go, a folder or "off". Without one SHORTSDB_BACKUP counts, then the
+            folder `backups` beside the file.
     """
     config = Config()
     packaged = _PACKAGE / "alembic"
@@ -23,6 +25,5 @@ def alembic_config(url: str | None = None) -> Config:
     config.set_main_option("script_location", str(location).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.set_main_option("sqlalchemy.url", DEFAULT_URL)
-    if url is not None:
-        config.attributes["url"] = url
+    config.attributes |= {"url": url, "backup": backup}
     return config

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from alembic import context
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
-from shortsdb.migration.adopt import adopt
-from shortsdb.migration.database import connectable, display_name, parse
+from shortsdb.migration.database import connectable, display_name, parse, sqlite_file
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.refusals import explain, refuse_unusable_file
 from shortsdb.migration.transaction import sqlite_transactions
+from shortsdb.migration.upgrade import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run(*, url: str | URL, metadata: MetaData, shapes: Mapping[str, str]) -> None:
+def run(
+    *, url: str | URL, metadata: MetaData, shapes: Mapping[str, str], backup: str | None = None
+) -> None:
     """Run the command of the present Alembic environment; env.py calls this and nothing else.
 
     Args:
@@ -33,6 +37,8 @@ def run(*, url: str | URL, metadata: MetaData, shapes: Mapping[str, str]) -> Non
             anything with `connect()`, into `config.attributes["connection"]`.
         metadata: The schema as the models have it.
         shapes: The DDL script of every revision that unversioned databases are known to have.
+        backup: Where backups of SQLite files go: a folder, "off", or None for `backups` beside
+            the file.
 
     Raises:
         MigrationRefused: The database was left as it was; the message says why.
@@ -42,16 +48,22 @@ def run(*, url: str | URL, metadata: MetaData, shapes: Mapping[str, str]) -> Non
         _print_script(parse(url), options)
         return
     changes = _changes()
-    # Both an engine and a connection know their engine.
     handed_in = context.config.attributes.get("connection")
-    source = connectable(parse(url), changes=changes) if handed_in is None else handed_in
+    # Both an engine and a connection know their engine.
+    source = _open(parse(url), changes=changes) if handed_in is None else handed_in
     name = display_name(source.engine.url)
     try:
         with _connection(source) as connection:
-            _run_online(connection, name, shapes, options, changes=changes)
+            if not changes:
+                _look(connection, options)
+            elif connection.dialect.name == "sqlite":
+                _change_sqlite(connection, name, shapes, backup, options)
+            else:
+                _change(connection, name, options)
     except DBAPIError as error:
-        statement = f" ({error.statement.strip().splitlines()[0]})" if error.statement else ""
-        raise MigrationRefused(f"{name}: {error.orig}{statement}; nothing was changed") from error
+        raise MigrationRefused(
+            f"{explain(error.orig or error, name, error.statement)}; nothing was changed"
+        ) from error
 
 
 def _changes() -> bool:
@@ -66,6 +78,13 @@ def _changes() -> bool:
     return True
 
 
+def _open(url: URL, *, changes: bool) -> Any:  # noqa: ANN401 - an engine, as handed in ones are
+    file = sqlite_file(url)
+    if file is not None:
+        refuse_unusable_file(file, changes=changes)
+    return connectable(url, changes=changes)
+
+
 @contextmanager
 def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything with connect()
     if isinstance(source, Connection):
@@ -75,44 +94,43 @@ def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything
             yield connection
 
 
-def _run_online(
+def _look(connection: Connection, options: dict[str, Any]) -> None:
+    """Run a command that changes nothing."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    with sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext():
+        # dont_mutate: else `check` and `revision` would create the version table.
+        context.configure(connection=connection, dont_mutate=True, **options)
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def _change_sqlite(
     connection: Connection,
     name: str,
     shapes: Mapping[str, str],
+    backup: str | None,
     options: dict[str, Any],
-    *,
-    changes: bool,
 ) -> None:
-    if connection.dialect.name != "sqlite":
-        _run_in_transaction(connection, name, None, options, changes=changes)
-        return
-    with sqlite_transactions(connection, changes=changes):
-        _run_in_transaction(connection, name, shapes, options, changes=changes)
+    with sqlite_transactions(connection, changes=True) as transactions:
+        # Alembic itself holds SQLite incapable of DDL in transactions.
+        context.configure(
+            connection=connection, transactional_ddl=True, on_version_apply=_report_step, **options
+        )
+        before, after = Upgrade(connection, name, shapes, backup).run(transactions)
+    _report(name, before, after)
 
 
-def _run_in_transaction(
-    connection: Connection,
-    name: str,
-    shapes: Mapping[str, str] | None,
-    options: dict[str, Any],
-    *,
-    changes: bool,
-) -> None:
-    if not changes:
-        # Else `check` and `revision` would create the version table.
-        options |= {"dont_mutate": True}
-    context.configure(
-        connection=connection, transactional_ddl=True, on_version_apply=_report_step, **options
-    )
+def _change(connection: Connection, name: str, options: dict[str, Any]) -> None:
+    context.configure(connection=connection, on_version_apply=_report_step, **options)
     migration = context.get_context()
     with context.begin_transaction():
+        # Held until the transaction ends: a second upgrade waits here before it reads the revision.
+        key = crc32(migration.version_table.encode())
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
         before = migration.get_current_heads()
-        if changes and shapes is not None:
-            adopt(migration, context.script, shapes, name)
         context.run_migrations()
         after = migration.get_current_heads()
-    if changes:
-        _report(name, before, after)
+    _report(name, before, after)
 
 
 def _report_step(
@@ -138,7 +156,7 @@ def _report(name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
 
 
 def _print_script(url: URL, options: dict[str, Any]) -> None:
-    # Alembic makes the same options of a dialect's name; the URL, with its password, stays here.
+    # By the dialect's name, not by the URL: that has a password, and needs its driver.
     context.configure(
         dialect_name=url.get_backend_name(),
         literal_binds=True,

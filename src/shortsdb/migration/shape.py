@@ -79,10 +79,13 @@ def affinity(declared: str) -> str:
 
 
 def table_names(connection: Connection) -> list[str]:
-    """Return the names of all tables but SQLite's own, sorted."""
+    """Return the names of all tables but SQLite's own and virtual ones, sorted.
+
+    A virtual table has no root page, and cannot even be looked at without the module that made it.
+    """
     return list(
         connection.exec_driver_sql(
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage <> 0"
             " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
         ).scalars()
     )

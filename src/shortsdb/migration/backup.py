@@ -1,0 +1,229 @@
+"""Backups: checked copies of an SQLite database, made while it is in use, the newest ones kept."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+import sqlite3
+import sys
+import time
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.refusals import explain, refuse_without_space
+from shortsdb.migration.transaction import lock_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
+
+KEPT = 5
+_ABANDONED_SECONDS = 3600
+_PAGES_A_STEP = 2_000  # 8 MB: often enough for a progress line, too seldom to cost anything
+
+
+def folder_for(file: Path, setting: str | None) -> Path | None:
+    """Return the folder that backups of `file` go to, None for no backups.
+
+    Args:
+        file: The database.
+        setting: "off", a folder, or None for `backups` beside the file.
+    """
+    if setting == "off":
+        return None
+    return Path(setting) if setting else file.parent / "backups"
+
+
+def make_backup(
+    file: Path,
+    revision: str | None,
+    folder: Path,
+    replaced_through: sqlite3.Connection | None = None,
+) -> Path:
+    """Copy a database as it was committed last, without keeping writers from it.
+
+    The copy is written as `.partial`, looked over for damage, made durable and only then given its
+    name: what has the name of a backup is one. It is no more open than the database.
+
+    Args:
+        file: The database.
+        revision: The revision it has, None for none, for the name of the copy.
+        folder: Where to, made if it is not there.
+        replaced_through: A connection that keeps others out, when the database is about to be
+            replaced by another: it is then copied as it is, damaged or not.
+
+    Raises:
+        MigrationRefused: The copy could not be made, or shows that the database is damaged.
+    """
+    try:
+        if replaced_through is not None:
+            return _make_backup(file, revision, folder, replaced_through, check=False)
+        with closing(connect_read_only(file)) as source:
+            return _make_backup(file, revision, folder, source, check=True)
+    except OSError as error:
+        raise MigrationRefused(
+            f"{file}: the backup in {folder} failed ({error.strerror}); nothing was changed"
+        ) from error
+    except sqlite3.Error as error:
+        raise MigrationRefused(
+            f"{explain(error, str(file))}; the backup in {folder} failed, nothing was changed"
+        ) from error
+
+
+def _make_backup(
+    file: Path, revision: str | None, folder: Path, source: sqlite3.Connection, *, check: bool
+) -> Path:
+    if not folder.exists():
+        # makedirs gives its mode to the last folder only.
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=file.parent.stat().st_mode & 0o777, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    backup = folder / f"{file.stem}.{revision or 'unversioned'}.{stamp}{file.suffix}"
+    partial = backup.with_name(f"{backup.name}.partial")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        source.execute("BEGIN")  # one snapshot for the whole copy: no writer can restart it
+        (pages,) = source.execute("PRAGMA page_count").fetchone()
+        (page_size,) = source.execute("PRAGMA page_size").fetchone()
+        refuse_without_space(file, folder, pages * page_size)
+        with closing(sqlite3.connect(partial)) as target:
+            target.execute("PRAGMA synchronous = OFF")  # made durable below, all at once
+            copy_pages(source, target, f"backup of {file}")
+        source.execute("COMMIT")  # from here on writers need not wait
+        if check:
+            refuse_damaged(partial, str(file))
+        _take_mode(file, partial)
+        _fsync(partial)
+        partial.rename(backup)
+        _fsync(folder)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    log.info("backup of %s: %s", file, backup)
+    return backup
+
+
+def connect_read_only(file: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """Return a connection that cannot write; `immutable` also keeps it from making side files."""
+    uri = f"file:{quote(str(file.absolute()))}?mode=ro{'&immutable=1' * immutable}"
+    return sqlite3.connect(uri, uri=True, timeout=lock_timeout(), isolation_level=None)
+
+
+def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
+    """Copy one database over another as one transaction of the target.
+
+    Raises:
+        sqlite3.OperationalError: A lock was not to be had in time, or SQLite failed otherwise.
+    """
+    deadline = time.monotonic() + lock_timeout()
+    with _progress_line(label) as show:
+
+        def progress(status: int, remaining: int, total: int) -> None:
+            # The sqlite3 module itself would try for ever.
+            if status != sqlite3.SQLITE_OK and status != sqlite3.SQLITE_DONE:  # noqa: PLR1714
+                if time.monotonic() > deadline:
+                    error = sqlite3.OperationalError("database is locked")
+                    error.sqlite_errorname = "SQLITE_BUSY"
+                    raise error
+            elif total:
+                show(1 - remaining / total)
+
+        source.backup(target, pages=_PAGES_A_STEP, progress=progress, sleep=0.05)
+
+
+@contextmanager
+def _progress_line(label: str) -> Iterator[Callable[[float], None]]:
+    """Give a function that shows a share from 0 to 1, on a terminal and after a second only."""
+    begun = time.monotonic()
+    shown = False
+
+    def show(share: float) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.monotonic() - begun > 1:
+            shown = True
+            sys.stderr.write(f"\r{label}: {share:.0%}")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if shown:
+            sys.stderr.write("\n")
+
+
+def refuse_damaged(copy: Path, name: str) -> None:
+    """Look a copy over for damage.
+
+    Args:
+        copy: A database that nobody writes to.
+        name: The database that it is a copy of.
+
+    Raises:
+        MigrationRefused: It is damaged.
+        sqlite3.DatabaseError: It is damaged so badly that it cannot be looked over.
+    """
+    with closing(connect_read_only(copy, immutable=True)) as connection:
+        problems = [row[0] for row in connection.execute("PRAGMA quick_check(100)")]
+    if problems != ["ok"]:
+        # Each problem may itself be several lines.
+        lines = [line for problem in problems for line in problem.splitlines() if line[:3] != "***"]
+        more = f" and {len(lines) - 1} more problems" if len(lines) > 1 else ""
+        raise MigrationRefused(
+            f"{name} is damaged: {lines[0]}{more}; nothing was changed. Restore the last backup, "
+            "or salvage what is left with the sqlite3 program's .recover"
+        )
+
+
+def _take_mode(file: Path, copy: Path) -> None:
+    there = file.stat()
+    mode = there.st_mode & 0o777
+    try:
+        os.chown(copy, there.st_uid, there.st_gid)
+    except PermissionError:
+        # Then the copy's group is another one, which the file's group bits did not mean.
+        mode &= 0o707 if copy.stat().st_gid != there.st_gid else 0o777
+    copy.chmod(mode)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def backups_of(file: Path, folder: Path) -> list[Path]:
+    """Return the backups of `file` in `folder`, oldest first."""
+    name = re.compile(
+        rf"{re.escape(file.stem)}\.[^.]+\.(\d{{8}}T\d{{12}}Z){re.escape(file.suffix)}"
+    )
+    if not folder.is_dir():
+        return []
+    found = [(match[1], path) for path in folder.iterdir() if (match := name.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def keep_newest(file: Path, backup: Path) -> None:
+    """Delete the backups of `file` beside `backup`, but for the newest ones and `backup` itself.
+
+    Also what killed processes left unfinished; a copy that is being made was written to just now.
+    """
+    old = [path for path in backups_of(file, backup.parent)[:-KEPT] if path != backup]
+    for partial in backup.parent.glob(f"{glob.escape(file.stem)}.*{file.suffix}.partial"):
+        with suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+                old.append(partial)
+    for path in old:
+        try:
+            path.unlink(missing_ok=True)  # two at once delete the same ones
+            log.info("deleted the old backup %s", path)
+        except OSError as error:
+            log.warning("the old backup %s could not be deleted: %s", path, error.strerror)

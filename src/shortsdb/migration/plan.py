@@ -1,0 +1,121 @@
+"""Plans what a command will do to a SQLite database, and refuses what must not be touched."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alembic.script.revision import RangeNotAncestorError
+from alembic.util import CommandError
+
+from shortsdb.migration.adopt import recognise
+from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.shape import table_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+    from alembic.script import ScriptDirectory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done: the revision to stamp first, if any, and whether revisions will run."""
+
+    heads: tuple[str, ...]
+    stamp: str | None
+    runs: bool
+
+
+def make_plan(
+    context: MigrationContext, script: ScriptDirectory, shapes: Mapping[str, str], name: str
+) -> Plan:
+    """Return what the command will do to the database as it is in this transaction. Writes nothing.
+
+    An alembic_version table without a row is what a failed first upgrade of another environment
+    leaves behind: unversioned too.
+
+    Args:
+        context: The migration, configured, in a transaction.
+        script: The revisions.
+        shapes: The DDL script of every revision that unversioned databases are known to have.
+        name: What to call the database in messages.
+
+    Raises:
+        MigrationRefused: The database is not what its version says, has a strange version, or is
+            unversioned and has none of the shapes, or is to be downgraded.
+    """
+    heads = context.get_current_heads()
+    if context.opts.get("purge"):  # `alembic stamp --purge` is the way out of a strange version
+        return Plan(heads, stamp=None, runs=False)
+    _refuse_leftovers(context, name)
+    _refuse_strange_version(heads, script, name)
+    steps = _steps(context, heads, name)
+    runs = any(not step.info.is_stamp for step in steps)
+    if heads or not runs:
+        return Plan(heads, stamp=None, runs=runs)
+    assert context.connection is not None  # noqa: S101 - there is a transaction
+    stamp = recognise(context.connection, shapes, context.version_table, name)
+    if stamp is not None:
+        runs = bool(_steps(context, (stamp,), name))
+    return Plan(heads, stamp, runs)
+
+
+def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list[RevisionStep]:
+    # Alembic tells env.py the destination but not the command; the steps it plans tell both.
+    plan = context._migrations_fn  # noqa: SLF001 - there is no public way to ask for them
+    assert plan is not None  # noqa: S101 - every command has one
+    downgrade = MigrationRefused(
+        f"{name} has no version, so there is nothing to downgrade; nothing was changed. "
+        "If it is a deployed database, run upgrade: that recognises it"
+    )
+    try:
+        steps = list(plan(heads, context))
+    except CommandError as error:
+        if not heads and isinstance(error.__cause__, RangeNotAncestorError):
+            raise downgrade from error
+        raise
+    if not heads and not steps:
+        raise downgrade
+    return steps
+
+
+def _refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
+    if len(heads) > 1:
+        raise MigrationRefused(
+            f"{name} has {len(heads)} versions ({', '.join(sorted(heads))}) where there can be "
+            "one; nothing was changed. Restore the last backup, or find out which one is true and "
+            "run `alembic stamp --purge REVISION`"
+        )
+    known = [revision.revision for revision in script.walk_revisions()]
+    for version in heads:
+        if version in known:
+            continue
+        newest = known[0]
+        if version.isdecimal() and len(version) == len(newest) and version > newest:
+            raise MigrationRefused(
+                f"{name} is at revision {version}, and this release knows none after {newest}: "
+                "newer code made it. Nothing was changed. Upgrade the package, or restore the "
+                "backup that was made before that upgrade"
+            )
+        raise MigrationRefused(
+            f"{name} is at revision {version!r}, which is none of ours: its alembic_version is "
+            "that of other software. Nothing was changed. Check that this is the right file"
+        )
+
+
+def _refuse_leftovers(context: MigrationContext, name: str) -> None:
+    assert context.connection is not None  # noqa: S101 - there is a transaction
+    prefix = "_alembic_tmp_"
+    left = [table for table in table_names(context.connection) if table.startswith(prefix)]
+    if left:
+        raise MigrationRefused(
+            f"{name} holds {', '.join(left)}: the rebuild of a table by another tool was "
+            "interrupted. Nothing was changed. Compare with "
+            f"{', '.join(table.removeprefix(prefix) for table in left)}: what has all rows is the "
+            "one to keep, under the name without the prefix; drop the other and run this again"
+        )

@@ -1,0 +1,110 @@
+"""Says in one sentence why a database cannot be worked on, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.transaction import lock_timeout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What an upgrade writes beside the copy: new pages and the journal, with room to spare.
+CHANGE_BYTES = 2**20
+
+# By the name of SQLite's result code, https://sqlite.org/rescode.html, as sqlite3 gives it.
+_MEANINGS = {
+    "SQLITE_BUSY": (
+        "is locked by another process for longer than {timeout:g} s (SHORTSDB_LOCK_TIMEOUT); "
+        "find out what holds it, or try again when it is idle"
+    ),
+    "SQLITE_NOTADB": (
+        "is not an SQLite database, or it is encrypted; check that this is the right file"
+    ),
+    "SQLITE_CORRUPT": (
+        "is damaged ({error}); restore the last backup, or salvage what is left with the sqlite3 "
+        "program's .recover"
+    ),
+    "SQLITE_READONLY": "cannot be written ({error}): the file or its file system is read-only",
+    "SQLITE_FULL": "does not fit its file system any more; make room and try again",
+    "SQLITE_CANTOPEN": "cannot be opened ({error})",
+    "SQLITE_IOERR": "could not be read or written ({error}, {code}); look at the disk",
+}
+
+
+def refuse_unusable_file(file: Path, *, changes: bool) -> None:
+    """Look at a database file from outside, without opening it.
+
+    Opening and closing it would drop the locks that this process holds on it through SQLite, see
+    https://sqlite.org/howtocorrupt.html, section 2.2.
+
+    Raises:
+        MigrationRefused: The command could not work on it.
+    """
+    folder = file.parent
+    if not folder.is_dir():
+        raise MigrationRefused(f"{file}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.X_OK):
+        raise MigrationRefused(f"{file}: no permission to look into the folder {folder}")
+    if file.is_dir():
+        raise MigrationRefused(f"{file} is a folder, not a database file")
+    if file.exists() and not os.access(file, os.R_OK):
+        raise MigrationRefused(f"{file}: no permission to read it")
+    if not changes:
+        return
+    if file.exists() and not os.access(file, os.W_OK):
+        raise MigrationRefused(
+            f"{file} cannot be written: the file or its file system is read-only for this user"
+        )
+    if not os.access(folder, os.W_OK):
+        raise MigrationRefused(
+            f"{file}: the folder {folder} cannot be written, and SQLite needs its journal there"
+        )
+
+
+def refuse_without_space(file: Path, copy_folder: Path | None, copy_bytes: int) -> None:
+    """Look whether the copy and the change have room.
+
+    Args:
+        file: The database.
+        copy_folder: Where the copy goes, which exists; None for no copy.
+        copy_bytes: The size of the copy.
+
+    Raises:
+        MigrationRefused: A file system has too little free space.
+    """
+    needed = {file.parent: CHANGE_BYTES}
+    if copy_folder is not None:
+        same = copy_folder.stat().st_dev == file.parent.stat().st_dev
+        needed = {copy_folder: copy_bytes + CHANGE_BYTES * same} | ({} if same else needed)
+    for folder, size in needed.items():
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise MigrationRefused(
+                f"{file}: {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed "
+                "for the backup and the change; nothing was changed. Make room, or name another "
+                "folder for the backup (SHORTSDB_BACKUP, -x backup=DIR)"
+            )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def explain(error: BaseException, name: str, statement: str | None = None) -> str:
+    """Return what an error of the database driver means for the operator.
+
+    Args:
+        error: The driver's own error.
+        name: What to call the database.
+        statement: The SQL at which it happened, said where the error alone does not tell.
+    """
+    code = str(getattr(error, "sqlite_errorname", ""))
+    for prefix, meaning in _MEANINGS.items():
+        if code.startswith(prefix):
+            return f"{name} {meaning.format(error=error, code=code, timeout=lock_timeout())}"
+    at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
+    return f"{name}: {error}{at}"

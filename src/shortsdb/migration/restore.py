@@ -1,0 +1,87 @@
+"""Restore: puts a backup back over a SQLite database, under the database's own lock."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from shortsdb.migration.backup import (
+    connect_read_only,
+    copy_pages,
+    make_backup,
+    refuse_damaged,
+)
+from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.refusals import explain, refuse_unusable_file, refuse_without_space
+from shortsdb.migration.transaction import lock_timeout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def restore(backup: Path, file: Path, folder: Path | None, revision: str | None) -> Path | None:
+    """Make `file` what `backup` is, and return the backup of what it was before.
+
+    SQLite itself writes the pages, as one transaction of `file`: killed at any moment, the next one
+    who opens it finds the old content or the new, and what an old -wal or -journal holds is
+    recovered or discarded by SQLite before, never replayed after.
+
+    Args:
+        backup: A database that nobody writes to.
+        file: The database to replace; made where there is none.
+        folder: Where the backup of what is replaced goes; None for none.
+        revision: The revision that `file` has now, for the name of that backup.
+
+    Raises:
+        MigrationRefused: The backup is damaged or no database, or somebody uses `file`; it was
+            left as it was.
+    """
+    refuse_unusable_file(backup, changes=False)
+    refuse_unusable_file(file, changes=True)
+    if not backup.exists():
+        raise MigrationRefused(f"{backup} does not exist")
+    for side in ("-wal", "-journal"):
+        beside = backup.with_name(backup.name + side)
+        if beside.exists() and beside.stat().st_size:
+            raise MigrationRefused(
+                f"{backup} has {beside.name} beside it, so it is a database in use or a copy of "
+                "half of one, not a backup; `shortsdb backup` makes one"
+            )
+    if file.exists() and file.samefile(backup):
+        raise MigrationRefused(f"{backup} is the database itself, not a backup of it")
+    try:
+        refuse_damaged(backup, str(backup))
+    except sqlite3.Error as error:
+        raise MigrationRefused(explain(error, str(backup))) from error
+    if not file.exists():
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL, backup.stat().st_mode & 0o777))
+    try:
+        return _restore(backup, file, folder, revision)
+    except sqlite3.Error as error:
+        raise MigrationRefused(
+            f"{explain(error, str(file))}; it was not restored and is as it was"
+        ) from error
+
+
+def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None) -> Path | None:
+    replaced = None
+    with closing(sqlite3.connect(file, timeout=lock_timeout(), isolation_level=None)) as target:
+        # Keeps the lock from here to the end, also between transactions: nobody can write anything
+        # that would be neither in the backup of what is replaced nor in what is restored. In WAL
+        # mode nobody else can have the file open at all.
+        target.execute("PRAGMA locking_mode = EXCLUSIVE")
+        target.execute("BEGIN EXCLUSIVE")
+        target.execute("COMMIT")
+        (pages,) = target.execute("PRAGMA page_count").fetchone()
+        if pages and folder is not None:
+            replaced = make_backup(file, revision, folder, replaced_through=target)
+        refuse_without_space(file, file.parent, backup.stat().st_size)
+        with closing(connect_read_only(backup, immutable=True)) as source:
+            copy_pages(source, target, f"restoring {file}")
+    log.info("%s is what %s was; what it was before: %s", file, backup, replaced or "nothing kept")
+    return replaced

@@ -1,0 +1,166 @@
+"""Looks at a database without changing it: its version, what is pending, what is broken."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError
+
+from shortsdb.migration.adopt import recognise
+from shortsdb.migration.backup import backups_of, folder_for
+from shortsdb.migration.database import connectable, display_name, sqlite_file
+from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.refusals import explain, refuse_unusable_file
+from shortsdb.migration.transaction import sqlite_transactions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import URL, Connection
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a database is, as far as a migration cares.
+
+    `revision` is what the version table says. An unversioned SQLite database has none, but may have
+    the `shape` of one; if it holds tables and fits none, `misfit` says why. `known` is whether this
+    release knows that revision or shape. The last four are None for what is no SQLite file.
+    """
+
+    database: str
+    revision: str | None
+    shape: str | None
+    misfit: str | None
+    known: bool
+    head: str
+    pending: list[str]
+    exists: bool | None
+    size_bytes: int | None
+    journal_mode: str | None
+    last_backup: str | None
+
+
+@dataclass(frozen=True)
+class BrokenKey:
+    """A foreign key that rows violate, and how many of them do."""
+
+    table: str
+    columns: str
+    referred_table: str
+    rows: int
+
+
+@contextmanager
+def looking(url: URL) -> Iterator[Connection]:
+    """Give a connection to a database that cannot write to it, in a transaction.
+
+    Where there is no SQLite file it is one to an empty database in memory.
+
+    Raises:
+        MigrationRefused: The database cannot be opened or read.
+    """
+    file = sqlite_file(url)
+    if file is not None:
+        refuse_unusable_file(file, changes=False)
+    engine = connectable(url, changes=False)
+    try:
+        with engine.connect() as connection:
+            on_sqlite = connection.dialect.name == "sqlite"
+            guard = sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext()
+            with guard, connection.begin():
+                yield connection
+    except DBAPIError as error:
+        raise MigrationRefused(
+            explain(error.orig or error, display_name(url), error.statement)
+        ) from error
+
+
+def read_status(
+    url: URL, script: ScriptDirectory, shapes: Mapping[str, str], backup: str | None
+) -> Status:
+    """Return the status of a database.
+
+    Args:
+        url: The database.
+        script: The revisions.
+        shapes: The DDL script of every revision that unversioned databases are known to have.
+        backup: Where backups go, see `backup.folder_for`.
+
+    Raises:
+        MigrationRefused: It cannot be opened or read.
+    """
+    name = display_name(url)
+    file = sqlite_file(url)
+    shape = misfit = journal_mode = None
+    with looking(url) as connection:
+        migration = MigrationContext.configure(connection)
+        versions = migration.get_current_heads()
+        if connection.dialect.name == "sqlite":
+            journal_mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+            if not versions:
+                try:
+                    shape = recognise(connection, shapes, migration.version_table, name)
+                except MigrationRefused as refusal:
+                    misfit = str(refusal)
+    known = [revision.revision for revision in script.walk_revisions()]  # newest first
+    at = next(iter(versions), shape)
+    folder = folder_for(file, backup) if file else None
+    backups = backups_of(file, folder) if file and folder else []
+    return Status(
+        database=name,
+        revision=", ".join(sorted(versions)) or None,
+        shape=shape,
+        misfit=misfit,
+        known=at in known,
+        head=known[0],
+        pending=_pending(known, at, misfit),
+        exists=file.exists() if file else None,
+        size_bytes=file.stat().st_size if file and file.exists() else None,
+        journal_mode=journal_mode if file and file.exists() else None,
+        last_backup=str(backups[-1]) if backups else None,
+    )
+
+
+def _pending(known: list[str], at: str | None, misfit: str | None) -> list[str]:
+    """Return the revisions of `known` (newest first) after `at`, oldest first."""
+    if at is None:
+        return [] if misfit else known[::-1]
+    return known[: known.index(at)][::-1] if at in known else []
+
+
+def broken_keys(connection: Connection) -> list[BrokenKey]:
+    """Return the foreign keys that rows of a SQLite database violate; deployment enforced none."""
+    rows = connection.exec_driver_sql(
+        'SELECT c."table", c.parent, c.fkid, count(*) FROM pragma_foreign_key_check c'
+        " GROUP BY 1, 2, 3 ORDER BY 1, 3"
+    ).all()
+    return [
+        BrokenKey(
+            table,
+            ", ".join(
+                connection.exec_driver_sql(
+                    'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq',
+                    (table, number),
+                ).scalars()
+            ),
+            parent,
+            count,
+        )
+        for table, parent, number, count in rows
+    ]
+
+
+def rows_in(connection: Connection, tables: set[str]) -> dict[str, int]:
+    """Return how many rows each of `tables` holds, those of them that are there."""
+    there = tables.intersection(inspect(connection).get_table_names())
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    return {
+        table: connection.exec_driver_sql(f"SELECT count(*) FROM {quote(table)}").scalar_one()  # noqa: S608 - quoted
+        for table in sorted(there)
+    }

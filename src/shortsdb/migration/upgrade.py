@@ -1,0 +1,138 @@
+"""Changes a SQLite database: plans, backs up, runs the revisions in one transaction, checks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import context
+
+from shortsdb.migration.adopt import report_adoption
+from shortsdb.migration.backup import folder_for, keep_newest, make_backup
+from shortsdb.migration.plan import Plan, make_plan
+from shortsdb.migration.refusals import refuse_without_space
+from shortsdb.migration.rewrites import watched
+from shortsdb.migration.shape import table_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from shortsdb.migration.transaction import Transactions
+
+log = logging.getLogger(__name__)
+
+
+class Upgrade:
+    """One upgrade, downgrade or stamp of one SQLite database."""
+
+    def __init__(
+        self, connection: Connection, name: str, shapes: Mapping[str, str], backup: str | None
+    ) -> None:
+        """Prepare, once `context.configure` was called; nothing is read yet.
+
+        Args:
+            connection: The database.
+            name: What to call it in messages.
+            shapes: The DDL script of every revision that unversioned databases are known to have.
+            backup: Where backups go, see `backup.folder_for`.
+        """
+        self.connection = connection
+        self.name = name
+        self.shapes = shapes
+        self.setting = backup
+        self.file: Path | None = None
+        self.backup: Path | None = None
+
+    def run(self, transactions: Transactions | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Do it all, and return the versions before and after.
+
+        The copy is made before the lock is taken, so that the application goes on writing
+        meanwhile. Only if it has written something it is made again, under the lock: the backup is
+        always exactly what the revisions found.
+
+        Args:
+            transactions: How the connection begins; None within a transaction of the caller's.
+
+        Raises:
+            MigrationRefused: Nothing was changed; the message says why.
+        """
+        seen = None
+        try:
+            if transactions is not None:
+                with transactions.reading():
+                    plan = self._plan()
+                    seen = self._data_version()
+                    needed = self._needs_backup(plan)
+                if needed:
+                    self._make_backup(plan)
+            with context.begin_transaction():
+                plan = self._plan()
+                needed = self._needs_backup(plan)
+                if not needed or self._data_version() != seen:
+                    self._discard_backup()
+                if needed and self.backup is None:
+                    self._make_backup(plan)
+                if needed and self.backup is None:
+                    log.warning("%s: backup is off; only its schema is looked over", self.name)
+                self._apply(plan)
+                return plan.heads, context.get_context().get_current_heads()
+        except Exception as error:
+            # The database is as it was, and another copy of it is no use, unless the disk fails.
+            code = str(getattr(getattr(error, "orig", None), "sqlite_errorname", ""))
+            if not code.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT")):
+                self._discard_backup()
+            raise
+        finally:
+            if self.backup is not None and self.file is not None:
+                keep_newest(self.file, self.backup)
+
+    def _plan(self) -> Plan:
+        rows = self.connection.exec_driver_sql("PRAGMA database_list").all()
+        self.file = next((Path(row[2]) for row in rows if row[1] == "main" and row[2]), None)
+        return make_plan(context.get_context(), context.script, self.shapes, self.name)
+
+    def _data_version(self) -> int:
+        """Return a number that is another one when somebody else has committed something."""
+        return int(self.connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    def _needs_backup(self, plan: Plan) -> bool:
+        return plan.runs and self.file is not None and self._holds_rows()
+
+    def _holds_rows(self) -> bool:
+        version_table = context.get_context().version_table
+        quoted = (
+            '"' + table.replace('"', '""') + '"'
+            for table in table_names(self.connection)
+            if table != version_table
+        )
+        return any(
+            self.connection.exec_driver_sql(f"SELECT EXISTS (SELECT 1 FROM {table})").scalar_one()  # noqa: S608 - a name from sqlite_master, quoted
+            for table in quoted
+        )
+
+    def _make_backup(self, plan: Plan) -> None:
+        assert self.file is not None  # noqa: S101 - _needs_backup has said so
+        folder = folder_for(self.file, self.setting)
+        if folder is None:
+            refuse_without_space(self.file, None, 0)
+        else:
+            self.backup = make_backup(self.file, next(iter(plan.heads), plan.stamp), folder)
+
+    def _discard_backup(self) -> None:
+        if self.backup is not None:
+            self.backup.unlink(missing_ok=True)
+            self.backup = None
+
+    def _apply(self, plan: Plan) -> None:
+        migration = context.get_context()
+        if plan.stamp is not None:
+            report_adoption(self.connection, plan.stamp, self.shapes[plan.stamp], self.name)
+            migration.stamp(context.script, plan.stamp)
+        elif plan.runs and not plan.heads:
+            log.info("%s is new: creating the schema from the first revision", self.name)
+        with watched(self.connection, migration.version_table) as rewrites:
+            context.run_migrations()
+            rewrites.check(self.name)

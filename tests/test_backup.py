@@ -1,0 +1,242 @@
+"""Backups before every change, and the restore of one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic import command
+from conftest import PROGRAMS
+from inspect_sqlite import file_hash, row_hashes, schema, version
+
+from shortsdb.config import alembic_config
+from shortsdb.migration import MigrationRefused
+from shortsdb.migration.backup import KEPT, backups_of, make_backup
+from shortsdb.migration.restore import restore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Program
+
+
+def execute(path: Path, script: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+
+def upgrade(path: Path, revision: str = "head", *, backup: str | None = None) -> None:
+    command.upgrade(alembic_config(str(path), backup=backup), revision)
+
+
+@pytest.fixture(params=["delete", "wal"])
+def file(deployed_file: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a deployed file, in either journal mode."""
+    execute(deployed_file, f"PRAGMA journal_mode = {request.param}")
+    return deployed_file
+
+
+def test_an_upgrade_leaves_a_backup_of_exactly_what_was_there(file: Path) -> None:
+    schema_before, rows_before = schema(file), row_hashes(file)
+    file.chmod(0o640)
+    upgrade(file)
+    (backup,) = backups_of(file, file.parent / "backups")
+    assert backup.name.startswith("deployed.0001.2")
+    assert schema(backup) == schema_before
+    assert row_hashes(backup) == rows_before
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o640
+    command.downgrade(alembic_config(str(file)), "0001")
+    assert [path.name.split(".")[1] for path in backups_of(file, backup.parent)] == ["0001", "0008"]
+
+
+def test_no_backup_where_nothing_changes_or_nothing_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    upgrade(path)
+    upgrade(path)
+    command.downgrade(alembic_config(str(path)), "0001")
+    assert not (tmp_path / "backups").exists()
+    execute(
+        path,
+        "INSERT INTO pipeline_runs VALUES (1, 'n', 'a', 'b', 'c'" + ", NULL" * 8 + ", 0)",
+    )
+    upgrade(path)
+    upgrade(path)
+    assert len(backups_of(path, tmp_path / "backups")) == 1
+
+
+def test_backups_can_go_elsewhere_or_nowhere(
+    alembic: Program, deployed_file: Path, tmp_path: Path
+) -> None:
+    url = ("-x", f"url={deployed_file}")
+    for number, (arguments, environment, folder) in enumerate(
+        [
+            (["-x", "backup=by_x"], {"SHORTSDB_BACKUP": "by_env"}, "by_x"),
+            ([], {"SHORTSDB_BACKUP": "deep/er/by_env"}, "deep/er/by_env"),
+            ([], {}, "backups"),
+        ],
+        start=2,
+    ):
+        done = alembic(*url, *arguments, "upgrade", f"000{number}", **environment)
+        assert done.returncode == 0, done.stdout
+        assert len(backups_of(deployed_file, tmp_path / folder)) == 1
+    before = {path for path in tmp_path.rglob("*.db") if path != deployed_file}
+    done = alembic(*url, "-x", "backup=off", "upgrade", "head")
+    assert done.returncode == 0
+    assert "backup is off; only its schema is looked over" in done.stderr
+    assert {path for path in tmp_path.rglob("*.db") if path != deployed_file} == before
+
+
+def test_the_newest_are_kept_and_those_of_others_left_alone(deployed_file: Path) -> None:
+    folder = deployed_file.parent / "backups"
+    folder.mkdir()
+    others = [
+        folder / name
+        for name in (
+            "deployed.0001.notes.db",
+            "deployed2.0001.20200101T000000000000Z.db",
+            "deployed.0001.20200101T000000000000Z.sqlite",
+        )
+    ]
+    for other in others:
+        other.touch()
+    abandoned = folder / "deployed.0001.20200101T000000000000Z.db.partial"
+    abandoned.touch()
+    os.utime(abandoned, (0, 0))
+    under_way = folder / "deployed.0001.20990101T000000000000Z.db.partial"
+    under_way.touch()
+    for number in range(1, KEPT + 3):
+        upgrade(deployed_file, f"000{number + 1}")
+    kept = backups_of(deployed_file, folder)
+    assert [path.name.split(".")[1] for path in kept] == ["0003", "0004", "0005", "0006", "0007"]
+    assert all(other.exists() for other in others)
+    assert under_way.exists()
+    assert not abandoned.exists()
+
+
+def test_a_backup_that_fails_stops_the_upgrade(deployed_file: Path) -> None:
+    before = file_hash(deployed_file)
+    (deployed_file.parent / "backups").write_text("a file is in the way")
+    with pytest.raises(MigrationRefused, match=r"the backup in .*backups failed"):
+        upgrade(deployed_file)
+    assert file_hash(deployed_file) == before
+
+
+def test_a_refused_upgrade_leaves_no_backup(deployed_file: Path) -> None:
+    upgrade(deployed_file, backup="off")
+    with pytest.raises(Exception, match="would drop"):
+        command.downgrade(alembic_config(str(deployed_file)), "base")
+    assert not list((deployed_file.parent / "backups").iterdir())
+
+
+def test_what_is_written_while_the_copy_is_made_is_in_the_backup(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that arrives between the copy and the lock is in the backup that is kept."""
+    import shortsdb.migration.upgrade as module  # noqa: PLC0415 - to put something in between
+
+    copies: list[Path] = []
+
+    def copy_then_write(*arguments: object) -> Path:
+        copies.append(make_backup(*arguments))  # type: ignore[arg-type]
+        if len(copies) == 1:
+            execute(deployed_file, "UPDATE clips SET clip_file_path = 'written meanwhile'")
+        return copies[-1]
+
+    monkeypatch.setattr(module, "make_backup", copy_then_write)
+    upgrade(deployed_file)
+    assert len(copies) == 2
+    (kept,) = backups_of(deployed_file, deployed_file.parent / "backups")
+    assert kept == copies[1]
+    with closing(sqlite3.connect(kept)) as connection:
+        paths = connection.execute("SELECT DISTINCT clip_file_path FROM clips").fetchall()
+    assert paths == [("written meanwhile",)]
+
+
+def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> None:
+    rows_before, folder = row_hashes(file), file.parent / "backups"
+    upgrade(file)
+    (backup,) = backups_of(file, folder)
+    execute(file, "DELETE FROM clips; INSERT INTO scripts VALUES (1,1,'','','[]',0,0,'',1)")
+    rows_after = row_hashes(file)
+
+    replaced = restore(backup, file, folder, "0008")
+
+    assert row_hashes(file) == rows_before
+    assert "alembic_version" not in schema(file)
+    assert replaced is not None
+    assert row_hashes(replaced) == rows_after
+    assert backups_of(file, folder) == [backup, replaced]
+    upgrade(file)
+    assert version(file) == ["0008"]
+
+
+def test_restore_where_there_is_no_file_ignores_a_stale_wal(file: Path) -> None:
+    rows_before, folder = row_hashes(file), file.parent / "backups"
+    backup = make_backup(file, "0001", folder)
+    # A writer dies with its changes in the -wal only; somebody then deletes the database alone.
+    script = (
+        "import os, sqlite3, sys;"
+        "c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA journal_mode = wal');"
+        "c.execute('DELETE FROM clips'); c.commit(); os._exit(9)"
+    )
+    subprocess.run([PROGRAMS / "python", "-c", script, file], check=False)
+    assert file.with_name("deployed.db-wal").stat().st_size
+    file.unlink()
+    restore(backup, file, folder, None)
+    assert row_hashes(file) == rows_before
+
+
+def test_restore_refuses_while_somebody_writes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.2")
+    folder = file.parent / "backups"
+    backup = make_backup(file, "0001", folder)
+    rows_before = row_hashes(file)
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE clips SET rank_position = 99")
+        with pytest.raises(MigrationRefused, match="is locked by another process"):
+            restore(backup, file, folder, "0001")
+        writer.execute("COMMIT")
+    assert row_hashes(file).keys() == rows_before.keys()
+    assert row_hashes(file) != rows_before  # the writer's work is there
+    assert backups_of(file, folder) == [backup]
+
+
+def test_restore_replaces_a_damaged_database(file: Path) -> None:
+    folder = file.parent / "backups"
+    rows_before = row_hashes(file)
+    backup = make_backup(file, "0001", folder)
+    with file.open("r+b") as raw:
+        raw.seek(4096 * 3)
+        raw.write(b"\xff" * 4096)
+    replaced = restore(backup, file, folder, None)
+    assert row_hashes(file) == rows_before
+    assert replaced is not None
+    assert b"\xff" * 4096 in replaced.read_bytes()
+
+
+def test_restore_refuses_what_is_no_backup(file: Path, tmp_path: Path) -> None:
+    before = file_hash(file)
+    backup = make_backup(file, "0001", tmp_path / "backups")
+    with backup.open("r+b") as raw:
+        raw.seek(4096 * 2)
+        raw.write(b"\xff" * 4096)
+    text = tmp_path / "text.db"
+    text.write_text("no database" * 1000)
+    unfinished = make_backup(file, "0002", tmp_path / "backups")
+    unfinished.with_name(f"{unfinished.name}-wal").write_bytes(b"x")
+    for given, phrase in (
+        (backup, "is damaged"),
+        (text, "is not an SQLite database"),
+        (tmp_path / "nothing.db", "does not exist"),
+        (file, "is the database itself"),
+        (unfinished, "not a backup"),
+    ):
+        with pytest.raises(MigrationRefused, match=phrase):
+            restore(given, file, None, None)
+    assert file_hash(file) == before
