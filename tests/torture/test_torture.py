@@ -9,10 +9,10 @@ from test_upgrade import unversioned
 from torture_bench import Bench, Prepared
 from torture_cases import JOURNALS, UPGRADE, Case, some_cases
 from torture_control import strike_stock
-from torture_figures import SECOND_RUNS, Figures
+from torture_figures import AT_CALL, AT_STATEMENT, BROKEN, FULL, SECOND_RUNS, Figures
 from torture_generated import PROPERTIES, check
 from torture_outage import lose_power
-from torture_points import AT_CALL, AT_STATEMENT, BROKEN, FULL, blows, sample
+from torture_points import blows, sample
 from torture_race import race
 from torture_state import HALF
 from torture_traffic import drive
@@ -58,7 +58,7 @@ def test_nothing_is_lost(
     for case, blow in sample(everything, 120):
         bench.strike(family, case, blow)
     assert figures.points[family] == 120
-    assert not figures.findings, figures.report()
+    assert not figures.failures()
 
 
 def test_power_loss_leaves_old_or_new(
@@ -68,7 +68,7 @@ def test_power_loss_leaves_old_or_new(
         if case.case.program == "shortsdb":
             lose_power(bench, case, at_random=1, every=10)
     assert figures.points
-    assert not figures.findings, figures.report()
+    assert not figures.failures()
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
@@ -78,7 +78,7 @@ def test_sixteen_at_once_come_to_one_schema(
     case = bench.prepare(Case(unversioned, *UPGRADE, journal, "shortsdb"))
     for seed in range(3):
         race(bench, case, seed)
-    assert not figures.findings, figures.report()
+    assert not figures.failures()
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
@@ -88,7 +88,7 @@ def test_deployed_code_goes_on_during_upgrades(
     drive(bench, bench.prepare(Case(unversioned, *UPGRADE, journal, "shortsdb")), rounds=5)
     with capsys.disabled():
         print(f"\nlongest stall, {journal}: {figures.longest_stall:.3f} s")  # noqa: T201 - as above
-    assert not figures.findings, figures.report()
+    assert not figures.failures()
 
 
 @pytest.mark.parametrize("name", PROPERTIES)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from torture_cases import DATABASE, Case, make_start
-from torture_figures import SECOND_RUNS, TRACEBACKS, UNTRUE, Figures
+from torture_figures import BACKUPS, MESSAGES, SECOND_RUNS, TRACEBACKS, UNTRUE, Figures
 from torture_job import Job
 from torture_runs import KILLED, Outcome, Zygote
-from torture_state import State, misstep, read_state
+from torture_state import State, examine, read_state
 from torture_trace import RECORD, Call, read_trace, touching
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -25,6 +27,10 @@ class Prepared:
     template: Path
     old: State
     new: State
+    backed_up: list[State]
+    """The states of the backups that the start has beside it."""
+    backs_up: bool
+    """Whether the run leaves a backup of the old state."""
     statements: int
     calls: list[Call]
 
@@ -68,7 +74,7 @@ class Bench:
             program=case.program,
             url=url,
             command=case.command,
-            arguments=list(case.arguments),
+            arguments=[argument.format(folder=folder) for argument in case.arguments],
             output=str(self.root / "output"),
             kill_before=kill_before,
             count_into=str(self.root / "statements"),
@@ -88,7 +94,17 @@ class Bench:
             raise RuntimeError(f"{case} fails undisturbed: {outcome.output}")
         statements = int((self.root / "statements").read_text(encoding="ascii"))
         calls = touching(read_trace(trace), folder)
-        return Prepared(case, template, old, read_state(folder / DATABASE), statements, calls)
+        new = read_state(folder / DATABASE)
+        return Prepared(
+            case=case,
+            template=template,
+            old=old,
+            new=new,
+            backed_up=[read_state(backup) for backup in complete_backups(template)],
+            backs_up=old != new and old in map(read_state, complete_backups(folder)),
+            statements=statements,
+            calls=calls,
+        )
 
     def fresh(self, template: Path) -> Path:
         """Return a new folder with a copy of the start."""
@@ -140,30 +156,36 @@ class Bench:
             self.figures.find(family, kind, f"{prepared.case}; {blow}: {detail}")
 
         path = folder / DATABASE
-        wrong = misstep(path, (prepared.old, prepared.new))
+        state, wrong = examine(path, [prepared.old, prepared.new])
         if wrong is not None:
             find(*wrong)
+        copies = []
         for backup in complete_backups(folder):
-            wrong = misstep(backup, (prepared.old, prepared.new, *_backed_up(prepared)))
+            copy, wrong = examine(backup, [prepared.old, prepared.new, *prepared.backed_up])
+            copies.append(copy)
             if wrong is not None:
                 find(wrong[0], f"backup {backup.name}: {wrong[1]}")
+        if state == prepared.new and prepared.backs_up and prepared.old not in copies:
+            find(BACKUPS, "it is new, and there is no backup of the old")
         if outcome is not None:
-            state = None if wrong else read_state(path)
-            if "Traceback" in outcome.output:
-                find(TRACEBACKS, outcome.output.splitlines()[-1])
-            if outcome.code == 0 and state != prepared.new:
-                find(UNTRUE, "it ended well and is not new")
-            unchanged = "nothing was changed" in outcome.output
-            if unchanged and state == prepared.new != prepared.old:
-                find(UNTRUE, "it said that nothing was changed, and it is new")
+            for kind, detail in _untruths(prepared, state, outcome):
+                find(kind, detail)
         again = self.zygote.run(self.job(prepared.case, folder))
-        wrong = misstep(path, (prepared.new,))
+        _, wrong = examine(path, [prepared.new])
         if again.code != 0 or wrong:
             find(SECOND_RUNS, f"exit code {again.code}, {wrong}: {again.output[-300:]}")
 
 
-def _backed_up(prepared: Prepared) -> list[State]:
-    return [read_state(backup) for backup in complete_backups(prepared.template)]
+def _untruths(
+    prepared: Prepared, state: State | None, outcome: Outcome
+) -> Iterator[tuple[str, str]]:
+    if "Traceback" in outcome.output:
+        yield TRACEBACKS, outcome.output.splitlines()[-1]
+    if outcome.code == 0 and state != prepared.new:
+        yield UNTRUE, "it ended well and is not new"
+    changed = state == prepared.new != prepared.old
+    if changed and re.search("nothing was changed|is as it was", outcome.output):
+        yield MESSAGES, "it said that nothing was changed, and it is new"
 
 
 def complete_backups(folder: Path) -> list[Path]:

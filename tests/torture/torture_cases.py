@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass, replace
-from itertools import cycle
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import deployed
 from alembic import command
 from rows import fill_new_tables
 from test_upgrade import REVISIONS, STARTS, at_revision, create_all, no_file, unversioned
@@ -54,12 +54,21 @@ def adopted_at_head(path: Path) -> None:
     command.upgrade(alembic_config(str(path)), "head")
 
 
+def restorable(path: Path) -> None:
+    """Make a file at head, and another beside it that is to be put back over it."""
+    at_head(path)
+    deployed.make(path.with_name(SAVED), rows=200)
+
+
+SAVED = "saved.db"
 UPGRADE = ("upgrade", ("head",))
 DOWNGRADE = ("downgrade", ("0001", "--yes"))
 COMMANDS: list[tuple[Callable[[Path], None], str, tuple[str, ...]]] = [
     *((start, *UPGRADE) for start in STARTS),
     *((start, *DOWNGRADE) for start in (at_head, adopted_at_head)),
     *((at_revision(revision), *DOWNGRADE) for revision in REVISIONS[1:-1]),
+    *((start, "backup", ()) for start in (unversioned, at_head)),
+    (restorable, "restore", (f"{{folder}}/{SAVED}", "--yes")),
 ]
 JOURNALS: tuple[Journal, ...] = ("DELETE", "WAL")
 PROGRAMS: tuple[Program, ...] = ("shortsdb", "alembic", "async")
@@ -71,18 +80,24 @@ def all_cases() -> list[Case]:
         Case(start, name, arguments, journal, program)
         for start, name, arguments in COMMANDS
         for journal in JOURNALS
-        for program in PROGRAMS
         # Where there is no file there is no journal mode to have.
         if (start, journal) != (no_file, "WAL")
+        # Only shortsdb's own command knows backup and restore.
+        for program in (PROGRAMS if name in {"upgrade", "downgrade"} else PROGRAMS[:1])
     ]
 
 
-def some_cases(programs: tuple[Program, ...] = PROGRAMS) -> list[Case]:
+def grouped() -> list[list[Case]]:
+    """Return all cases, those that differ in their program alone together."""
+    groups: dict[tuple[object, ...], list[Case]] = {}
+    for case in all_cases():
+        groups.setdefault((case.start, case.command, case.journal), []).append(case)
+    return list(groups.values())
+
+
+def some_cases() -> list[Case]:
     """Return every start with every journal, and the programs in turn."""
-    turns = cycle(programs)
-    return [
-        replace(case, program=next(turns)) for case in all_cases() if case.program == PROGRAMS[0]
-    ]
+    return [cases[number % len(cases)] for number, cases in enumerate(grouped())]
 
 
 def make_start(case: Case, folder: Path) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from test_upgrade import at_revision, empty_file
 from torture_cases import DOWNGRADE, UPGRADE, Case, at_head
-from torture_points import AT_CALL, AT_STATEMENT, blows, sample
+from torture_figures import AT_CALL, AT_STATEMENT
+from torture_points import blows, sample
 
 if TYPE_CHECKING:
     from torture_bench import Bench

@@ -8,9 +8,29 @@ from torture_state import HALF, ROWS
 
 SECOND_RUNS = "failed second runs"
 TRACEBACKS = "tracebacks"
-# Success that left the old state, or "nothing was changed" where something was.
+BACKUPS = "missing backups"
+# Success that left the old state, and errors that deployed code saw.
 UNTRUE = "untrue endings"
-KINDS = (HALF, ROWS, SECOND_RUNS, TRACEBACKS, UNTRUE)
+# "Nothing was changed" where something was.
+MESSAGES = "untrue messages"
+KINDS = (HALF, ROWS, SECOND_RUNS, TRACEBACKS, BACKUPS, UNTRUE, MESSAGES)
+
+AT_STATEMENT = "kill -9 before a statement or COMMIT"
+AT_CALL = "kill -9 at a system call"
+FULL = "disk full (ENOSPC)"
+BROKEN = "I/O error (EIO)"
+POWER = "power loss"
+RACE = "16 upgrades at once, one killed"
+TRAFFIC = "deployed code beside an upgrade or downgrade"
+GENERATED = "generated databases"
+
+# Findings that are known, counted and not yet mended; nothing else may be found.
+KNOWN = {
+    # The name of a new folder of backups is not made durable in the folder above it.
+    (POWER, BACKUPS),
+    # When the fsync of a COMMIT fails in WAL mode, the next connection may find it committed.
+    (BROKEN, MESSAGES),
+}
 
 
 class Figures:
@@ -43,9 +63,13 @@ class Figures:
         """Return the details of all findings of a kind."""
         return [detail for _, other, detail in self.findings if other == kind]
 
+    def failures(self) -> str:
+        """Return the findings that are not known ones, one for each line."""
+        return "\n".join(": ".join(found) for found in self.findings if found[:2] not in KNOWN)
+
     def report(self) -> str:
         """Return the findings, one for each line."""
-        return "\n".join(f"{family}: {kind}: {detail}" for family, kind, detail in self.findings)
+        return "\n".join(map(": ".join, self.findings))
 
     def table(self) -> str:
         """Return the figures as a Markdown table."""

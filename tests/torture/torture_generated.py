@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
-GENERATED = "generated databases"
 # SQLite holds any kind of value in any column, and deployed files are not known to be tidy.
 _ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _MOMENTS = st.datetimes().map(lambda moment: moment.isoformat(" "))

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from torture_cases import DATABASE
+from torture_figures import POWER
 from torture_power import Disk
 from torture_state import read_state
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from torture_bench import Bench, Prepared
     from torture_power import Loss
-
-POWER = "power loss"
 
 
 def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from torture_bench import Blow, Prepared
+from torture_figures import AT_CALL, AT_STATEMENT, BROKEN, FULL
 from torture_trace import CHANGES
 
 if TYPE_CHECKING:
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_STATEMENT = "kill -9 before a statement or COMMIT"
-AT_CALL = "kill -9 at a system call"
-FULL = "disk full (ENOSPC)"
-BROKEN = "I/O error (EIO)"
 _FILLS = {"write", "pwrite64", "ftruncate", "mkdir"}
 
 

@@ -8,15 +8,16 @@ its folder, and names are kept or lost independently of each other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import random
-    from pathlib import Path
 
     from torture_trace import Call
 
 SECTOR = 512
+ROOT = Path()
 Loss = Literal["all lost", "all kept", "at random"]
 
 
@@ -70,6 +71,8 @@ class Disk:
             for path in folder.rglob("*")
             if path.is_file()
         }
+        self._folders = {path.relative_to(folder) for path in folder.rglob("*") if path.is_dir()}
+        self._durable |= {path: _File(bytearray()) for path in self._folders}
         self._names = dict(self._durable)
         self._namings: list[_Naming] = []
 
@@ -97,8 +100,10 @@ class Disk:
                 self._namings.append(_Naming(path, None))
             case "rename" | "renameat" | "renameat2":
                 self._rename(path, call.paths[1])
-            case "mkdir" | "mkdirat" | "pread64":
-                # Backups that go with their folder are like backups that lost their names.
+            case "mkdir" | "mkdirat":
+                self._folders.add(path)
+                self._open(path, "O_CREAT")
+            case "pread64":
                 pass
             case other:
                 raise ValueError(f"a disk without a model of {other}: {path}")
@@ -117,7 +122,7 @@ class Disk:
 
     def _sync(self, path: Path) -> None:
         file = self._names.get(path)
-        if file is not None:
+        if file is not None and path not in self._folders:
             file.make_durable()
             return
         there = [naming for naming in self._namings if naming.path.parent == path]
@@ -140,9 +145,12 @@ class Disk:
                 namings.append(naming)
             else:
                 forgotten |= paths
+        names = _renamed(self._durable, namings)
         return {
             path: bytes(_changed(file.durable, [change for change in file.pending if kept()]))
-            for path, file in _renamed(self._durable, namings).items()
+            for path, file in names.items()
+            # Without its own name a folder is lost with all that is in it.
+            if path not in self._folders and (path.parent in names or path.parent == ROOT)
         }
 
 

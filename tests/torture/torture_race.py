@@ -8,16 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torture_cases import DATABASE
-from torture_figures import SECOND_RUNS, TRACEBACKS
+from torture_figures import RACE, SECOND_RUNS, TRACEBACKS
 from torture_runs import KILLED
-from torture_state import misstep
+from torture_state import examine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torture_bench import Bench, Prepared
 
-RACE = "16 upgrades at once, one killed"
 RACERS = 16
 
 
@@ -56,6 +55,6 @@ def race(bench: Bench, prepared: Prepared, seed: int) -> None:
             bench.figures.find(RACE, SECOND_RUNS, f"seed {seed}: exit code {code}: {said[-300:]}")
     shutil.rmtree(outputs)
     # Fifteen came through, so there is but one right state, and not even a version row too many.
-    wrong = misstep(folder / DATABASE, (prepared.new,))
+    _, wrong = examine(folder / DATABASE, [prepared.new])
     if wrong is not None:
         bench.figures.find(RACE, wrong[0], f"seed {seed}: {wrong[1]}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from inspect_sqlite import row_hashes, schema, version
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 HALF = "half states"
@@ -42,19 +43,19 @@ def damage(path: Path) -> str | None:
     return None if found == ["ok"] else "; ".join(found)
 
 
-def misstep(path: Path, allowed: tuple[State, ...]) -> tuple[str, str] | None:
-    """Return what is wrong with a database that must be in one of the states, None if it is.
+def examine(path: Path, allowed: Collection[State]) -> tuple[State | None, tuple[str, str] | None]:
+    """Return the state of a database, and what is wrong with it if it must be in one of `allowed`.
 
-    First the kind, then the detail.
+    What is wrong is a kind of finding and its detail; a damaged database has no state.
     """
     damaged = damage(path)
     if damaged is not None:
-        return HALF, f"damaged: {damaged}"
+        return None, (HALF, f"damaged: {damaged}")
     state = read_state(path)
     if state in allowed:
-        return None
+        return state, None
     for other in allowed:
         if (state.schema, state.versions) == (other.schema, other.versions):
             tables = [name for name in other.rows if state.rows[name] != other.rows[name]]
-            return ROWS, f"rows differ in {', '.join(tables)}"
-    return HALF, f"versions {state.versions}, objects {sorted(state.schema)}"
+            return state, (ROWS, f"rows differ in {', '.join(tables)}")
+    return state, (HALF, f"versions {state.versions}, objects {sorted(state.schema)}")

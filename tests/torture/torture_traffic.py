@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torture_cases import DATABASE, DOWNGRADE, UPGRADE
-from torture_figures import SECOND_RUNS, TRACEBACKS, UNTRUE
+from torture_figures import SECOND_RUNS, TRACEBACKS, TRAFFIC, UNTRUE
 from torture_state import HALF, ROWS, damage
 
 if TYPE_CHECKING:
     from torture_bench import Bench, Prepared
 
-TRAFFIC = "deployed code beside an upgrade or downgrade"
 WORKERS = ("raw", "orm", "reader")
 
 
