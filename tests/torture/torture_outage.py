@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torture_cases import DATABASE
 from torture_figures import POWER
 from torture_power import Disk
-from torture_state import read_state
+from torture_state import examine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,8 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
             folder = bench.empty()
             _write(files, folder)
             if last and prepared.old != prepared.new:
-                bench.figures.undone += read_state(folder / DATABASE) == prepared.old
+                state, _ = examine(folder / DATABASE, [prepared.old, prepared.new])
+                bench.figures.undone += state == prepared.old
             bench.judge(POWER, prepared, folder, f"power lost after call {number}, {loss}")
 
 
