@@ -44,9 +44,11 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
             bench.figures.point(POWER)
             folder = bench.empty()
             _write(files, folder)
-            if last and prepared.old != prepared.new:
+            if last:
                 state, _ = examine(folder / DATABASE, [prepared.old, prepared.new])
-                bench.figures.undone += state == prepared.old
+                bench.figures.undone += state == prepared.old != prepared.new
+                if loss == "all kept" and state != prepared.new:
+                    raise RuntimeError(f"{prepared.case}: the recording lacks calls")
             bench.judge(POWER, prepared, folder, f"power lost after call {number}, {loss}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -33,8 +34,14 @@ class Zygote:
     def __enter__(self) -> Self:
         """Start it."""
         script = Path(__file__).with_name("torture_zygote.py")
+        # What the user has set for databases of their own is nothing to these.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("SHORTSDB_")}
         self._process = subprocess.Popen(
-            [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, script],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         return self
 

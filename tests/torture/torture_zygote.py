@@ -117,8 +117,9 @@ def die() -> None:
 
 def be(job: Job, gate: int) -> NoReturn:
     """Be the run: wait at the gate, do the job, and end without the zygote's clean-up."""
-    # Where Yama restricts ptrace to ancestors, strace may attach to this process all the same.
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY_PROCESS, 0, 0, 0)
+    if sys.platform == "linux":
+        # Where Yama restricts ptrace to ancestors, strace may attach to this process all the same.
+        ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY_PROCESS, 0, 0, 0)
     os.read(gate, 1)
     output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
