@@ -1,7 +1,8 @@
 """The pipeline as it is deployed, in a process of its own: writes and reads until told to stop.
 
-It knows the three tables and nothing of shortsdb. Each line that it prints is a JSON object: a row
-that was acknowledged, an error, or at the end how long the longest transaction took.
+It knows the three tables and nothing of shortsdb. It prints a line when it has begun, and one of
+JSON at the end: which rows were acknowledged, which errors it saw, how long the longest transaction
+took.
 
 Usage: torture_deployed_code.py raw|orm|reader PATH NAME; it ends when standard input does.
 """
@@ -76,10 +77,6 @@ class Clip(Base):
     content_id_risk: Mapped[str]
 
 
-def say(**fact: object) -> None:
-    print(json.dumps(fact), flush=True)  # noqa: T201 - standard output is how it acknowledges
-
-
 def raw_writer(path: str, name: str) -> Callable[[int], None]:
     """Return what inserts a run by SQL, on a connection of its own with sqlite3's timeout."""
 
@@ -90,7 +87,6 @@ def raw_writer(path: str, name: str) -> Callable[[int], None]:
                 " VALUES (?, ?, ?, 'pending', ?)",
                 (name, str(NOON), str(NOON), number),
             )
-        say(acknowledged=number)
 
     return write
 
@@ -130,7 +126,6 @@ def orm_writer(path: str, name: str) -> Callable[[int], None]:
             )
             run.status = "approved"
             session.commit()
-        say(acknowledged=number)
 
     return write
 
@@ -151,6 +146,8 @@ def main() -> None:
     kind, path, name = sys.argv[1:]
     act = {"raw": raw_writer, "orm": orm_writer, "reader": reader}[kind](path, name)
     rng = random.Random(name)  # noqa: S311 - reproducible, not secret
+    acknowledged: list[int] = []
+    errors: list[str] = []
     longest = 0.0
     number = 0
     # The pause between two transactions ends early when standard input does.
@@ -160,11 +157,14 @@ def main() -> None:
         try:
             act(number)
         except Exception as error:  # noqa: BLE001 - whatever deployed code would see is a finding
-            say(error=repr(error))
+            errors.append(repr(error))
+        else:
+            acknowledged.append(number)
         longest = max(longest, time.monotonic() - began)
         if number == 1:
-            say(ready=True)
-    say(longest=longest)
+            print("begun", flush=True)  # noqa: T201 - standard output is the harness's
+    report = {"acknowledged": acknowledged, "errors": errors, "longest": longest}
+    print(json.dumps(report))  # noqa: T201 - as above
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
         every: 1 for every call.
     """
     rng = random.Random(str(prepared.case))  # noqa: S311 - reproducible, not secret
-    losses: list[Loss] = ["all lost", "all kept", *["at random"] * at_random]  # type: ignore[list-item] # the literal is one
+    some: list[Loss] = ["at random"] * at_random
+    losses: list[Loss] = ["all lost", "all kept", *some]
     disk = Disk(prepared.template)
     seen: set[int] = set()
     for number, call in enumerate(prepared.calls, start=1):

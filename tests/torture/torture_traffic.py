@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from torture_bench import Bench, Prepared
 
 WORKERS = ("raw", "orm", "reader")
+# What each writer numbers its rows by, as far as they are whole.
+WRITTEN = {
+    "raw": "SELECT retry_count FROM pipeline_runs WHERE niche = ?",
+    "orm": "SELECT retry_count FROM clips"
+    " JOIN pipeline_runs ON pipeline_runs.id = pipeline_run_id"
+    " JOIN discovered_videos ON discovered_videos.id = discovered_video_id"
+    " WHERE pipeline_runs.niche = ? AND status = 'approved'"
+    " AND video_id = pipeline_runs.niche || '-' || retry_count",
+}
 
 
 def drive(bench: Bench, prepared: Prepared, rounds: int) -> None:
@@ -41,7 +50,9 @@ def drive(bench: Bench, prepared: Prepared, rounds: int) -> None:
             )
             for kind in WORKERS
         }
-        facts = {kind: _until_ready(worker) for kind, worker in workers.items()}
+        for worker in workers.values():
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "begun\n"
         for number in range(rounds):
             for command, arguments in (UPGRADE, DOWNGRADE):
                 case = replace(prepared.case, command=command, arguments=arguments)
@@ -52,48 +63,25 @@ def drive(bench: Bench, prepared: Prepared, rounds: int) -> None:
                     bench.figures.find(TRAFFIC, SECOND_RUNS, f"{what}: {outcome.output[-300:]}")
                 if "Traceback" in outcome.output:
                     bench.figures.find(TRAFFIC, TRACEBACKS, f"{what}: {outcome.output[-300:]}")
-        for kind, worker in workers.items():
-            said, _ = worker.communicate()
-            facts[kind] += [json.loads(line) for line in said.splitlines()]
-    _judge(bench, prepared, path, facts)
-    longest = max(float(fact.get("longest", 0)) for said in facts.values() for fact in said)
+        reports = {kind: json.loads(worker.communicate()[0]) for kind, worker in workers.items()}
+    _judge(bench, prepared, path, reports)
+    longest = max(float(report["longest"]) for report in reports.values())
     bench.figures.longest_stall = max(bench.figures.longest_stall, longest)
 
 
-def _until_ready(worker: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    assert worker.stdout is not None
-    facts: list[dict[str, Any]] = []
-    while not facts or "ready" not in facts[-1]:
-        facts.append(json.loads(worker.stdout.readline()))
-    return facts
-
-
 def _judge(
-    bench: Bench, prepared: Prepared, path: Path, facts: dict[str, list[dict[str, Any]]]
+    bench: Bench, prepared: Prepared, path: Path, reports: dict[str, dict[str, Any]]
 ) -> None:
     if damaged := damage(path):
         bench.figures.find(TRAFFIC, HALF, f"{prepared.case}: {damaged}")
         return
+    for kind, report in reports.items():
+        for error in report["errors"]:
+            bench.figures.find(TRAFFIC, UNTRUE, f"{prepared.case}: {kind} saw {error}")
     with closing(sqlite3.connect(path)) as connection:
-        for kind, said in facts.items():
-            for fact in said:
-                if "error" in fact:
-                    bench.figures.find(
-                        TRAFFIC, UNTRUE, f"{prepared.case}: {kind} saw {fact['error']}"
-                    )
-            acknowledged = {fact["acknowledged"] for fact in said if "acknowledged" in fact}
-            there = {
-                row[0]
-                for row in connection.execute(
-                    "SELECT retry_count FROM pipeline_runs WHERE niche = ?"
-                    if kind == "raw"
-                    else "SELECT retry_count FROM clips"
-                    " JOIN pipeline_runs ON pipeline_runs.id = pipeline_run_id"
-                    " JOIN discovered_videos ON discovered_videos.id = discovered_video_id"
-                    " WHERE pipeline_runs.niche = ? AND status = 'approved'"
-                    " AND video_id = pipeline_runs.niche || '-' || retry_count",
-                    (f"name-{kind}",),
-                )
-            }
-            if lost := acknowledged - there:
-                bench.figures.find(TRAFFIC, ROWS, f"{prepared.case}: {kind} lost {sorted(lost)}")
+        for kind, query in WRITTEN.items():
+            there = {row[0] for row in connection.execute(query, (f"name-{kind}",))}
+            acknowledged = set(reports[kind]["acknowledged"])
+            if not acknowledged or acknowledged - there:
+                lost = sorted(acknowledged - there)
+                bench.figures.find(TRAFFIC, ROWS, f"{prepared.case}: {kind} lost {lost}")
