@@ -28,8 +28,10 @@ GENERATED = "generated databases"
 KNOWN = {
     # The name of a new folder of backups is not made durable in the folder above it.
     (POWER, BACKUPS),
-    # When the fsync of a COMMIT fails in WAL mode, the next connection may find it committed.
+    # When the fsync of a COMMIT fails in WAL mode, the next connection may find it committed; and a
+    # restore shortens the file after its COMMIT, which may fail.
     (BROKEN, MESSAGES),
+    (FULL, MESSAGES),
 }
 
 
