@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 import subprocess
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +15,12 @@ from conftest import PROGRAMS
 from inspect_sqlite import file_hash, row_hashes, schema, version
 
 from shortsdb.config import alembic_config
-from shortsdb.migration import MigrationRefused
+from shortsdb.migration import MigrationRefused, pages
 from shortsdb.migration.backup import KEPT, backups_of, make_backup
 from shortsdb.migration.restore import restore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from conftest import Program
@@ -155,6 +156,58 @@ def test_what_is_written_while_the_copy_is_made_is_in_the_backup(
     with closing(sqlite3.connect(kept)) as connection:
         paths = connection.execute("SELECT DISTINCT clip_file_path FROM clips").fetchall()
     assert paths == [("written meanwhile",)]
+
+
+def test_a_slow_backup_is_kept_and_what_it_lacks_is_said(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Making writers wait for another copy would lose more than it saves."""
+    import shortsdb.migration.upgrade as module  # noqa: PLC0415 - to put something in between
+
+    rows_before = row_hashes(deployed_file)
+
+    def copy_then_write(*arguments: object) -> Path:
+        copy = make_backup(*arguments)  # type: ignore[arg-type]
+        execute(deployed_file, "UPDATE clips SET clip_file_path = 'written meanwhile'")
+        return copy
+
+    monkeypatch.setattr(module, "make_backup", copy_then_write)
+    monkeypatch.setattr(module, "_STALL_SECONDS", 0.0)
+    upgrade(deployed_file)
+    (kept,) = backups_of(deployed_file, deployed_file.parent / "backups")
+    assert row_hashes(kept) == rows_before
+    assert "was written to after the backup was begun" in caplog.text
+
+
+def test_a_writer_gets_in_between_the_steps_of_a_copy_and_cannot_keep_it_from_ending(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    @contextmanager
+    def writing_at_every_step(_label: str) -> Iterator[Callable[[float], None]]:
+        with closing(sqlite3.connect(file, timeout=0)) as writer:
+
+            def write(_share: float) -> None:
+                try:
+                    with writer:
+                        writer.execute("UPDATE clips SET rank_position = rank_position + 1")
+                    written.append(True)
+                except sqlite3.OperationalError:
+                    written.append(False)
+
+            yield write
+
+    monkeypatch.setattr(pages, "_progress_line", writing_at_every_step)
+    monkeypatch.setattr(pages, "_PAGES_A_STEP", 3)
+    with closing(sqlite3.connect(file)) as connection:
+        in_wal = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    backup = make_backup(file, "0001", file.parent / "backups")
+    assert written.count(True) >= 3
+    # In WAL mode nobody ever waits; else the copy holds out at last.
+    assert all(written) == in_wal
+    with closing(sqlite3.connect(backup)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> None:

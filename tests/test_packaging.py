@@ -47,3 +47,15 @@ def test_the_wheel_upgrades_a_deployed_file(tmp_path: Path) -> None:
     assert row_hashes(path).items() >= before.items()
     (typed,) = programs.parent.glob("lib/python*/site-packages/shortsdb/py.typed")
     assert typed.is_file()
+
+    without_driver = subprocess.run(
+        [programs / "shortsdb", "status", "--url", "postgresql+psycopg://user:secret@host/db"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert without_driver.returncode == 1
+    assert "pip install 'shortsdb[postgres]'" in without_driver.stderr
+    assert "Traceback" not in without_driver.stderr
+    assert "secret" not in without_driver.stderr

@@ -7,26 +7,19 @@ import logging
 import os
 import re
 import sqlite3
-import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.pages import connect_read_only, copy_pages
 from shortsdb.migration.refusals import explain, refuse_without_space
-from shortsdb.migration.transaction import lock_timeout
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
 
 KEPT = 5
 _ABANDONED_SECONDS = 3600
-_PAGES_A_STEP = 2_000  # 8 MB: often enough for a progress line, too seldom to cost anything
 
 
 def folder_for(file: Path, setting: str | None) -> Path | None:
@@ -47,7 +40,7 @@ def make_backup(
     folder: Path,
     replaced_through: sqlite3.Connection | None = None,
 ) -> Path:
-    """Copy a database as it was committed last, without keeping writers from it.
+    """Copy a database as it was committed last, while others go on writing.
 
     The copy is written as `.partial`, looked over for damage, made durable and only then given its
     name: what has the name of a backup is one. It is no more open than the database.
@@ -89,14 +82,14 @@ def _make_backup(
     partial = backup.with_name(f"{backup.name}.partial")
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        source.execute("BEGIN")  # one snapshot for the whole copy: no writer can restart it
         (pages,) = source.execute("PRAGMA page_count").fetchone()
         (page_size,) = source.execute("PRAGMA page_size").fetchone()
         refuse_without_space(file, folder, pages * page_size)
-        with closing(sqlite3.connect(partial)) as target:
-            target.execute("PRAGMA synchronous = OFF")  # made durable below, all at once
+        with closing(sqlite3.connect(partial, isolation_level=None)) as target:
+            # No journal: a killed copy is no copy. Made durable below, all at once.
+            target.execute("PRAGMA journal_mode = OFF")
+            target.execute("PRAGMA synchronous = OFF")
             copy_pages(source, target, f"backup of {file}")
-        source.execute("COMMIT")  # from here on writers need not wait
         if check:
             refuse_damaged(partial, str(file))
         _take_mode(file, partial)
@@ -108,54 +101,6 @@ def _make_backup(
         raise
     log.info("backup of %s: %s", file, backup)
     return backup
-
-
-def connect_read_only(file: Path, *, immutable: bool = False) -> sqlite3.Connection:
-    """Return a connection that cannot write; `immutable` also keeps it from making side files."""
-    uri = f"file:{quote(str(file.absolute()))}?mode=ro{'&immutable=1' * immutable}"
-    return sqlite3.connect(uri, uri=True, timeout=lock_timeout(), isolation_level=None)
-
-
-def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
-    """Copy one database over another as one transaction of the target.
-
-    Raises:
-        sqlite3.OperationalError: A lock was not to be had in time, or SQLite failed otherwise.
-    """
-    deadline = time.monotonic() + lock_timeout()
-    with _progress_line(label) as show:
-
-        def progress(status: int, remaining: int, total: int) -> None:
-            # The sqlite3 module itself would try for ever.
-            if status != sqlite3.SQLITE_OK and status != sqlite3.SQLITE_DONE:  # noqa: PLR1714
-                if time.monotonic() > deadline:
-                    error = sqlite3.OperationalError("database is locked")
-                    error.sqlite_errorname = "SQLITE_BUSY"
-                    raise error
-            elif total:
-                show(1 - remaining / total)
-
-        source.backup(target, pages=_PAGES_A_STEP, progress=progress, sleep=0.05)
-
-
-@contextmanager
-def _progress_line(label: str) -> Iterator[Callable[[float], None]]:
-    """Give a function that shows a share from 0 to 1, on a terminal and after a second only."""
-    begun = time.monotonic()
-    shown = False
-
-    def show(share: float) -> None:
-        nonlocal shown
-        if sys.stderr.isatty() and time.monotonic() - begun > 1:
-            shown = True
-            sys.stderr.write(f"\r{label}: {share:.0%}")
-            sys.stderr.flush()
-
-    try:
-        yield show
-    finally:
-        if shown:
-            sys.stderr.write("\n")
 
 
 def refuse_damaged(copy: Path, name: str) -> None:

@@ -8,13 +8,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from shortsdb.migration.backup import (
-    connect_read_only,
-    copy_pages,
-    make_backup,
-    refuse_damaged,
-)
+from shortsdb.migration.backup import make_backup, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.pages import connect_read_only, copy_pages
 from shortsdb.migration.refusals import explain, refuse_unusable_file, refuse_without_space
 from shortsdb.migration.transaction import lock_timeout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from shortsdb.migration.transaction import Transactions
 
 log = logging.getLogger(__name__)
+
+_STALL_SECONDS = 1.0  # writers of deployed code give up after 5
 
 
 class Upgrade:
@@ -45,13 +48,15 @@ class Upgrade:
         self.setting = backup
         self.file: Path | None = None
         self.backup: Path | None = None
+        self.seconds = 0.0  # that the backup took
 
     def run(self, transactions: Transactions | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Do it all, and return the versions before and after.
 
         The copy is made before the lock is taken, so that the application goes on writing
-        meanwhile. Only if it has written something it is made again, under the lock: the backup is
-        always exactly what the revisions found.
+        meanwhile. If it has written something, a copy that is quickly made is made again under the
+        lock, and is then exactly what the revisions found. One that takes longer is kept as it is:
+        making writers wait that long would lose more than it saves.
 
         Args:
             transactions: How the connection begins; None within a transaction of the caller's.
@@ -71,8 +76,10 @@ class Upgrade:
             with context.begin_transaction():
                 plan = self._plan()
                 needed = self._needs_backup(plan)
-                if not needed or self._data_version() != seen:
+                if not needed:
                     self._discard_backup()
+                elif self.backup is not None and self._data_version() != seen:
+                    self._outdated_backup()
                 if needed and self.backup is None:
                     self._make_backup(plan)
                 if needed and self.backup is None:
@@ -119,7 +126,19 @@ class Upgrade:
         if folder is None:
             refuse_without_space(self.file, None, 0)
         else:
+            begun = time.monotonic()
             self.backup = make_backup(self.file, next(iter(plan.heads), plan.stamp), folder)
+            self.seconds = time.monotonic() - begun
+
+    def _outdated_backup(self) -> None:
+        if self.seconds < _STALL_SECONDS:
+            self._discard_backup()
+        else:
+            log.warning(
+                "%s was written to after the backup was begun: the last %.0f s are not in it",
+                self.name,
+                self.seconds,
+            )
 
     def _discard_backup(self) -> None:
         if self.backup is not None:
