@@ -73,10 +73,7 @@ def make_backup(
 def _make_backup(
     file: Path, revision: str | None, folder: Path, source: sqlite3.Connection, *, check: bool
 ) -> Path:
-    if not folder.exists():
-        # makedirs gives its mode to the last folder only.
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=file.parent.stat().st_mode & 0o777, exist_ok=True)
+    _make_durable_folder(folder, file.parent.stat().st_mode & 0o777)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     backup = folder / f"{file.stem}.{revision or 'unversioned'}.{stamp}{file.suffix}"
     partial = backup.with_name(f"{backup.name}.partial")
@@ -101,6 +98,13 @@ def _make_backup(
         raise
     log.info("backup of %s: %s", file, backup)
     return backup
+
+
+def _make_durable_folder(folder: Path, mode: int) -> None:
+    if not folder.exists():
+        _make_durable_folder(folder.parent, mode)
+        folder.mkdir(mode=mode, exist_ok=True)
+        _fsync(folder.parent)  # else a power cut takes the folder, with what is in it
 
 
 def refuse_damaged(copy: Path, name: str) -> None:

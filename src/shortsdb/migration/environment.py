@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb.migration.database import connectable, display_name, parse, sqlite_file
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.refusals import explain, refuse_unusable_file
+from shortsdb.migration.refusals import explain, left_behind, refuse_unusable_file
 from shortsdb.migration.transaction import sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 
@@ -60,9 +61,11 @@ def run(
                 _change_sqlite(connection, name, shapes, backup, options)
             else:
                 _change(connection, name, options)
-    except DBAPIError as error:
+    except (DBAPIError, sqlite3.Error) as error:  # PRAGMAs do not go through SQLAlchemy
+        statement = error.statement if isinstance(error, DBAPIError) else None
+        cause = (isinstance(error, DBAPIError) and error.orig) or error
         raise MigrationRefused(
-            f"{explain(error.orig or error, name, error.statement)}; nothing was changed"
+            f"{explain(cause, name, statement)}; {left_behind(cause, 'changed')}"
         ) from error
 
 
@@ -99,7 +102,9 @@ def _look(connection: Connection, options: dict[str, Any]) -> None:
     on_sqlite = connection.dialect.name == "sqlite"
     with sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext():
         # dont_mutate: else `check` and `revision` would create the version table.
-        context.configure(connection=connection, dont_mutate=True, **options)
+        context.configure(
+            connection=connection, transactional_ddl=True, dont_mutate=True, **options
+        )
         with context.begin_transaction():
             context.run_migrations()
 

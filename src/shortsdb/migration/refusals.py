@@ -108,3 +108,18 @@ def explain(error: BaseException, name: str, statement: str | None = None) -> st
             return f"{name} {meaning.format(error=error, code=code, timeout=lock_timeout())}"
     at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
     return f"{name}: {error}{at}"
+
+
+def left_behind(error: BaseException, done: str) -> str:
+    """Return what is known of the database after an error of the driver.
+
+    When the disk fails or fills at the very end of a COMMIT, SQLite may report an error although
+    the next one who opens the file finds it committed.
+
+    Args:
+        error: The driver's own error.
+        done: What would have been done to it, as in "nothing was changed".
+    """
+    if str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_IOERR", "SQLITE_FULL")):
+        return f"it is wholly as it was or wholly {done}: run the same again once this is mended"
+    return f"nothing was {done}"

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from shortsdb.migration.backup import make_backup, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.pages import connect_read_only, copy_pages
-from shortsdb.migration.refusals import explain, refuse_unusable_file, refuse_without_space
+from shortsdb.migration.refusals import (
+    explain,
+    left_behind,
+    refuse_unusable_file,
+    refuse_without_space,
+)
 from shortsdb.migration.transaction import lock_timeout
 
 if TYPE_CHECKING:
@@ -60,7 +65,7 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
         return _restore(backup, file, folder, revision)
     except sqlite3.Error as error:
         raise MigrationRefused(
-            f"{explain(error, str(file))}; it was not restored and is as it was"
+            f"{explain(error, str(file))}; {left_behind(error, 'restored')}"
         ) from error
 
 
@@ -71,6 +76,8 @@ def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None
         # that would be neither in the backup of what is replaced nor in what is restored. In WAL
         # mode nobody else can have the file open at all.
         target.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # A power cut just after a reported success must not bring back what was.
+        target.execute("PRAGMA synchronous = EXTRA")
         target.execute("BEGIN EXCLUSIVE")
         target.execute("COMMIT")
         (pages,) = target.execute("PRAGMA page_count").fetchone()

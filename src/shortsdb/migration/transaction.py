@@ -100,6 +100,7 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[Tr
 
     isolation_level = dbapi_connection.isolation_level
     busy_timeout = pragma("busy_timeout")
+    synchronous = pragma("synchronous") if changes else None
     # None: the sqlite3 module begins nothing by itself, so that `begin` decides.
     dbapi_connection.isolation_level = None
     # Enforcement would delete or refuse rows while a revision rebuilds a table, and it can only be
@@ -107,11 +108,17 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[Tr
     pragma("foreign_keys = OFF")
     pragma(f"busy_timeout = {int(lock_timeout() * 1000)}")
     pragma(f"query_only = {not changes}")
+    if changes:
+        # FULL does not make the deletion of the rollback journal durable: a power cut just after a
+        # reported success would bring the old schema back.
+        pragma("synchronous = EXTRA")
     event.listen(connection, "begin", begin)
     try:
         yield transactions
     finally:
         event.remove(connection, "begin", begin)
+        if synchronous is not None:
+            pragma(f"synchronous = {synchronous}")
         pragma("query_only = OFF")
         pragma(f"busy_timeout = {busy_timeout}")
         pragma(f"foreign_keys = {foreign_keys}")
