@@ -24,16 +24,6 @@ RACE = "16 upgrades at once, one killed"
 TRAFFIC = "deployed code beside an upgrade or downgrade"
 GENERATED = "generated databases"
 
-# Findings that are known, counted and not yet mended; nothing else may be found.
-KNOWN = {
-    # The name of a new folder of backups is not made durable in the folder above it.
-    (POWER, BACKUPS),
-    # When the fsync of a COMMIT fails in WAL mode, the next connection may find it committed; and a
-    # restore shortens the file after its COMMIT, which may fail.
-    (BROKEN, MESSAGES),
-    (FULL, MESSAGES),
-}
-
 
 class Figures:
     """Counts points and findings by family."""
@@ -64,10 +54,6 @@ class Figures:
     def of_kind(self, kind: str) -> list[str]:
         """Return the details of all findings of a kind."""
         return [detail for _, other, detail in self.findings if other == kind]
-
-    def failures(self) -> str:
-        """Return the findings that are not known ones, one for each line."""
-        return "\n".join(": ".join(found) for found in self.findings if found[:2] not in KNOWN)
 
     def report(self) -> str:
         """Return the findings, one for each line."""
