@@ -7,7 +7,7 @@ VENV ?= .venv$(SQLALCHEMY:%=-%)
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test lint golden clean
+.PHONY: help upgrade test torture lint golden clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ upgrade: $(VENV)/.installed ## Upgrade the database in SHORTSDB_URL (default: ./
 
 test: lint ## Run every check: ruff, mypy and pytest. SQLALCHEMY=2.0 takes that line of it.
 	$(BIN)/python -m pytest
+
+torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
+	$(BIN)/python tests/torture/run.py
 
 lint: $(VENV)/.installed-dev ## Run ruff and mypy.
 	$(BIN)/ruff check .

@@ -1,0 +1,60 @@
+"""Loses power at points of a recorded run, and judges the database that is found afterwards."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from torture_cases import DATABASE
+from torture_figures import POWER
+from torture_power import Disk
+from torture_state import examine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torture_bench import Bench, Prepared
+    from torture_power import Loss
+
+
+def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1) -> None:
+    """Lose power after every `every`-th call of the run, and after the last one.
+
+    Args:
+        bench: Where to judge.
+        prepared: The case; its undisturbed run is replayed.
+        at_random: How often to lose a part at random, besides losing all and losing nothing.
+        every: 1 for every call.
+    """
+    rng = random.Random(str(prepared.case))  # noqa: S311 - reproducible, not secret
+    some: list[Loss] = ["at random"] * at_random
+    losses: list[Loss] = ["all lost", "all kept", *some]
+    disk = Disk(prepared.template)
+    seen: set[int] = set()
+    for number, call in enumerate(prepared.calls, start=1):
+        disk.do(call)
+        last = number == len(prepared.calls)
+        if number % every and not last:
+            continue
+        for loss in losses:
+            files = disk.lose_power(loss, rng)
+            # One and the same disk is found after many calls.
+            if (found := hash(frozenset(files.items()))) in seen and not last:
+                continue
+            seen.add(found)
+            bench.figures.point(POWER)
+            folder = bench.empty()
+            _write(files, folder)
+            if last:
+                state, _ = examine(folder / DATABASE, [prepared.old, prepared.new])
+                bench.figures.undone += state == prepared.old != prepared.new
+                if loss == "all kept" and state != prepared.new:
+                    raise RuntimeError(f"{prepared.case}: the recording lacks calls")
+            bench.judge(POWER, prepared, folder, f"power lost after call {number}, {loss}")
+
+
+def _write(files: dict[Path, bytes], folder: Path) -> None:
+    for path, content in files.items():
+        file = folder / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)

@@ -1,0 +1,61 @@
+"""The state of a database file, and whether it is one of the two that it may be in."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspect_sqlite import row_hashes, schema, version
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+HALF = "half states"
+ROWS = "lost or changed rows"
+
+
+@dataclass(frozen=True)
+class State:
+    """What must not be lost: the text of sqlite_master, the revisions, a hash of all rows."""
+
+    schema: dict[str, str]
+    versions: tuple[str, ...]
+    rows: dict[str, str]
+
+
+def read_state(path: Path) -> State:
+    """Return the state of a database, recovered as by the first connection after a crash."""
+    objects = schema(path)
+    versions = tuple(version(path)) if "alembic_version" in objects else ()
+    return State(objects, versions, row_hashes(path))
+
+
+def damage(path: Path) -> str | None:
+    """Return what integrity_check finds, or why it cannot look; None for a sound database."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == ["ok"] else "; ".join(found)
+
+
+def examine(path: Path, allowed: Collection[State]) -> tuple[State | None, tuple[str, str] | None]:
+    """Return the state of a database, and what is wrong with it if it must be in one of `allowed`.
+
+    What is wrong is a kind of finding and its detail; a damaged database has no state.
+    """
+    damaged = damage(path)
+    if damaged is not None:
+        return None, (HALF, f"damaged: {damaged}")
+    state = read_state(path)
+    if state in allowed:
+        return state, None
+    for other in allowed:
+        if (state.schema, state.versions) == (other.schema, other.versions):
+            tables = [name for name in other.rows if state.rows[name] != other.rows[name]]
+            return state, (ROWS, f"rows differ in {', '.join(tables)}")
+    return state, (HALF, f"versions {state.versions}, objects {sorted(state.schema)}")
