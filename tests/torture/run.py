@@ -129,8 +129,7 @@ def show(figures: Figures, control: Figures) -> None:
     """Print the figures."""
     print(figures.table())  # noqa: T201 - this is what it is run for
     print(  # noqa: T201 - as above
-        f"\nLongest stall of deployed code: {figures.longest_stall:.2f} s. Power lost just after "
-        f"success brought the old state back {figures.undone} times.\n\n"
+        f"\nLongest stall of deployed code: {figures.longest_stall:.2f} s.\n\n"
         f"Control, Alembic's stock env.py: {sum(control.points.values()):,} kill points, "
         f"{len(control.of_kind(HALF)):,} half states, "
         f"{len(control.of_kind(SECOND_RUNS)):,} failed second runs."

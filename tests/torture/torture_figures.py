@@ -33,8 +33,6 @@ class Figures:
         self.points: Counter[str] = Counter()
         self.findings: list[tuple[str, str, str]] = []
         self.longest_stall = 0.0
-        self.undone = 0
-        """How often a power loss just after success brought the old state back."""
 
     def point(self, family: str) -> None:
         """Count a point."""
@@ -49,7 +47,6 @@ class Figures:
         self.points += others.points
         self.findings += others.findings
         self.longest_stall = max(self.longest_stall, others.longest_stall)
-        self.undone += others.undone
 
     def of_kind(self, kind: str) -> list[str]:
         """Return the details of all findings of a kind."""

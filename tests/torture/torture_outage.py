@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from torture_cases import DATABASE
-from torture_figures import POWER
+from torture_figures import POWER, UNTRUE
 from torture_power import Disk
 from torture_state import examine
 
@@ -47,7 +47,9 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
             _write(files, folder)
             if last:
                 state, _ = examine(folder / DATABASE, [prepared.old, prepared.new])
-                bench.figures.undone += state == prepared.old != prepared.new
+                if state == prepared.old != prepared.new:
+                    detail = f"{prepared.case}: power lost after success, {loss}: the old state"
+                    bench.figures.find(POWER, UNTRUE, detail)
                 if loss == "all kept" and state != prepared.new:
                     raise RuntimeError(f"{prepared.case}: the recording lacks calls")
             bench.judge(POWER, prepared, folder, f"power lost after call {number}, {loss}")
