@@ -21,6 +21,10 @@ test: lint ## Run every check: ruff, mypy and pytest. SQLALCHEMY=2.0 takes that 
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
 	$(BIN)/python tests/torture/run.py
 
+bench: $(VENV)/.installed-dev ## Measure the application's side beside its peers; some minutes.
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	$(BIN)/python benchmarks/application.py
+
 lint: $(VENV)/.installed-dev ## Run ruff and mypy.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
