@@ -1,4 +1,4 @@
-"""Reads an SQLite file with nothing but sqlite3, to compare what is in it before and after."""
+"""Reads and changes an SQLite file with nothing but sqlite3, beside the code under test."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def execute(path: Path, script: str) -> None:
+    """Run a script on the file."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
 
 
 def schema(path: Path) -> dict[str, str]:

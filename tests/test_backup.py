@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic import command
 from conftest import PROGRAMS
-from inspect_sqlite import file_hash, row_hashes, schema, version
+from inspect_sqlite import execute, file_hash, row_hashes, schema, version
 
 from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused, pages
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Program
-
-
-def execute(path: Path, script: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(script)
 
 
 def upgrade(path: Path, revision: str = "head", *, backup: str | None = None) -> None:

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 from click.testing import CliRunner, Result
-from inspect_sqlite import file_hash, row_hashes, version
+from inspect_sqlite import execute, file_hash, row_hashes, version
 from rows import fill_new_tables
 
 from shortsdb.cli import main
-
-
-def execute(path: Path, script: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(script)
 
 
 def run(*arguments: str, **options: str) -> Result:

@@ -13,7 +13,7 @@ import deployed
 import pytest
 from alembic import command
 from conftest import PROGRAMS, ROOT
-from inspect_sqlite import file_hash, row_hashes, version
+from inspect_sqlite import execute, file_hash, row_hashes, version
 
 from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Program
-
-
-def execute(path: Path, script: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(script)
 
 
 def head(path: Path) -> None:
