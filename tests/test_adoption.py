@@ -228,7 +228,11 @@ MISFITS = {
             replaced("ON clips", "ON real_clips"),
             added("CREATE VIEW clips AS SELECT * FROM real_clips"),
         ),
-        ["table clips is missing"],
+        ["table clips is missing", "the name clips is that of a view"],
+    ),
+    "a name that a revision needs": (
+        added("CREATE VIEW analytics AS SELECT 1"),
+        ["the name analytics is that of a view"],
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -9,11 +10,15 @@ import subprocess
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+import deployed
 import pytest
 from alembic import command
+from click.testing import CliRunner
 from conftest import PROGRAMS
 from inspect_sqlite import execute, file_hash, row_hashes, schema, version
+from sqlalchemy.exc import OperationalError
 
+from shortsdb.cli import main
 from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused, pages
 from shortsdb.migration.backup import KEPT, backups_of, make_backup
@@ -288,3 +293,80 @@ def test_restore_refuses_what_is_no_backup(file: Path, tmp_path: Path) -> None:
         with pytest.raises(MigrationRefused, match=phrase):
             restore(given, file, None, None)
     assert file_hash(file) == before
+
+
+def test_a_folder_shared_by_two_databases_of_one_name_mixes_nothing(tmp_path: Path) -> None:
+    shared = tmp_path / "all"
+    cats, dogs = (tmp_path / name / "shortsdb.db" for name in ("cats", "dogs"))
+    for file in (cats, dogs):
+        file.parent.mkdir()
+        deployed.make(file)
+    upgrade(cats, backup=str(shared))
+    (kept,) = backups_of(cats, shared)
+    for number in range(2, 9):
+        upgrade(dogs, f"000{number}", backup=str(shared))
+    assert backups_of(cats, shared) == [kept]
+    assert len(backups_of(dogs, shared)) == KEPT
+    assert kept not in backups_of(dogs, shared)
+
+
+def test_backups_of_a_link_are_those_of_the_file_behind_it(deployed_file: Path) -> None:
+    link = deployed_file.parent / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(deployed_file)
+    upgrade(link)
+    assert link.is_symlink()
+    assert version(deployed_file) == ["0008"]
+    (backup,) = backups_of(deployed_file, deployed_file.parent / "backups")
+    status = CliRunner().invoke(main, ["status", "--json", "--url", str(link)])
+    assert json.loads(status.output)["last_backup"] == str(backup)
+
+
+def test_a_failing_disk_costs_no_backup(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retries on a failing disk must not push out the copies from before the trouble."""
+    folder = deployed_file.parent / "backups"
+    before = make_backup(deployed_file, "0001", folder)
+
+    def fail(*_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = "SQLITE_IOERR_WRITE"
+        raise OperationalError("COMMIT", {}, error)
+
+    monkeypatch.setattr("shortsdb.migration.rewrites.Rewrites.check", fail)
+    for number in range(1, KEPT + 2):
+        with pytest.raises(MigrationRefused, match="wholly as it was or wholly changed"):
+            upgrade(deployed_file)
+        kept = backups_of(deployed_file, folder)
+        assert kept[0] == before
+        assert len(kept) == number + 1
+
+
+def test_the_command_does_not_touch_what_lies_beside_a_backup(
+    deployed_file: Path, tmp_path: Path
+) -> None:
+    backup = make_backup(deployed_file, "0001", tmp_path / "backups")
+    beside = backup.with_name(f"{backup.name}-wal")
+    beside.write_bytes(b"of another database")
+    before, target = file_hash(backup), file_hash(deployed_file)
+    url = ["--url", str(deployed_file)]
+    refused = CliRunner().invoke(main, ["restore", str(backup), "--yes", *url])
+    assert refused.exit_code == 1
+    assert "beside it" in refused.output
+    assert file_hash(backup) == before
+    assert beside.read_bytes() == b"of another database"
+    assert file_hash(deployed_file) == target
+
+
+def test_the_command_puts_back_whatever_it_has_copied_itself(deployed_file: Path) -> None:
+    """Also what a newer release made, as one who regrets a restore needs it."""
+    url = ["--url", str(deployed_file)]
+    upgrade(deployed_file, backup="off")
+    execute(deployed_file, "UPDATE alembic_version SET version_num = '0042'")
+    rows = row_hashes(deployed_file)
+    backup = CliRunner().invoke(main, ["backup", *url]).stdout.strip()
+    execute(deployed_file, "DELETE FROM clips")
+    assert CliRunner().invoke(main, ["restore", backup, "--yes", *url]).exit_code == 0
+    assert row_hashes(deployed_file) == rows
+    assert version(deployed_file) == ["0042"]

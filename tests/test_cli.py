@@ -152,3 +152,33 @@ def test_help_imports_neither_sqlalchemy_nor_alembic() -> None:
     )
     assert "Create, upgrade, back up and restore" in done.stdout
     assert done.stdout.endswith("set()\n")
+
+
+def test_an_empty_argument_is_wrong_usage(deployed_file: Path) -> None:
+    """A script's unset variable must not mean another database."""
+    before = file_hash(deployed_file)
+    environment = {"SHORTSDB_URL": str(deployed_file)}
+    for arguments in (["upgrade", "--url", ""], ["upgrade", ""], ["downgrade", "", "--yes"]):
+        assert CliRunner().invoke(main, arguments, env=environment).exit_code == 2
+    assert file_hash(deployed_file) == before
+
+
+def test_odd_paths_are_refused_in_one_message(tmp_path: Path) -> None:
+    for given, phrase in (
+        (str(tmp_path / ("x" * 300)), "File name too long"),
+        ("sqlite:///file:x.db?uri=true", "a file: URI cannot be migrated"),
+        ("sqlite:x.db", "the database URL is malformed"),
+    ):
+        refused = run("upgrade", "--url", given)
+        assert refused.exit_code == 1
+        assert phrase in refused.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_survives_a_strange_key_of_other_software(deployed_file: Path) -> None:
+    execute(deployed_file, "CREATE TABLE o (a); CREATE TABLE p (x REFERENCES o (a))")
+    execute(deployed_file, "INSERT INTO o VALUES (1); INSERT INTO p VALUES (1)")
+    execute(deployed_file, "UPDATE clips SET pipeline_run_id = 777 WHERE id < 3")
+    run("upgrade", "--url", str(deployed_file))
+    found = run("check", "--url", str(deployed_file))
+    assert "clips (pipeline_run_id): 2 rows point to rows of pipeline_runs" in found.output

@@ -352,12 +352,12 @@ def test_health(tmp_path: Path, deployed_file: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "good.db")) as raw, raw:
         raw.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")
     assert check_db_health(engine).problems == (
-        "row 1 of shorts points to a row that pipeline_runs does not have",
+        "1 rows of shorts point to rows of pipeline_runs that are not there",
     )
     engine.dispose()
     for path, problem in (
         (missing, "there is no file"),
-        (deployed_file, "it is at revision None, this release needs 0008"),
+        (deployed_file, "it is at revision None, this release has 0008"),
     ):
         engine = shortsdb.engine.create_engine(path)
         (found,) = check_db_health(engine).problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -308,6 +309,18 @@ def test_a_read_only_session_cannot_write_and_leaves_no_trace(path: Path, place:
     with readers() as session:
         assert session.get_one(ConfigOverride, "k").value == "v"
     engine.dispose()
+
+
+def test_a_read_only_session_that_is_dropped_leaves_no_trace_either(ours: Engine) -> None:
+    def ask() -> None:
+        session = session_factory(ours, read_only=True)()
+        assert session.scalar(text("SELECT 1")) == 1
+
+    ask()
+    gc.collect()
+    with session_factory(ours).begin() as session:
+        session.get_one(ConfigOverride, "counter").value = "1"
+    assert counter(ours) == 1
 
 
 def test_a_read_only_async_session_cannot_write_and_leaves_no_trace(path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 from alembic import command
 from alembic.util import CommandError
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.orm import Session
 
 from shortsdb.config import alembic_config
@@ -92,3 +93,20 @@ def test_two_upgrades_at_once(alembic: Program, postgres: Server) -> None:
     assert [process.returncode for process in done] == [0] * 4
     assert sum("is now at 0008" in process.stderr for process in done) == 1
     assert database.psql("SELECT version_num FROM alembic_version") == "0008\n"
+
+
+def test_an_upgrade_waits_for_another_before_it_reads_the_revision(
+    alembic: Program, postgres: Server
+) -> None:
+    database = postgres.create_database()
+    engine = create_engine(database.url)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with engine.connect() as other, ThreadPoolExecutor() as threads:
+        key = crc32(b"alembic_version")
+        other.execute(select(func.pg_advisory_xact_lock(key)))
+        upgrade = threads.submit(alembic, "upgrade", "head", SHORTSDB_URL=database.url)
+        while not other.scalar(waiting):
+            assert not upgrade.done(), "it did not wait"
+        other.rollback()
+        assert upgrade.result().returncode == 0
+    engine.dispose()

@@ -191,6 +191,7 @@ def test_an_unversioned_file_upgrades_only_as_far_as_told(tmp_path: Path) -> Non
 
 
 def test_a_failing_revision_leaves_nothing_behind(deployed_file: Path) -> None:
+    upgrade(deployed_file, "0001")
     with closing(sqlite3.connect(deployed_file)) as connection:
         connection.execute("CREATE VIEW config_overrides AS SELECT 1")  # 0007 cannot
     before = file_hash(deployed_file)

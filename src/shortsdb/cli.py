@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 
     from shortsdb.migration.status import Status
 
+
+def _not_empty(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    # An unset variable of a script; another database must not be taken in its place.
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty")
+    return value
+
+
 _url = click.option(
     "--url",
+    callback=_not_empty,
     envvar="SHORTSDB_URL",
     show_envvar=True,
     help="The database, as URL or path; ./shortsdb.db where nothing is said.",
@@ -49,7 +58,7 @@ class _Group(click.Group):
         except Exception as error:
             from alembic.util import CommandError
 
-            if isinstance(error, CommandError):
+            if isinstance(error, CommandError | OSError):
                 raise click.ClickException(str(error)) from error
             raise
 
@@ -64,7 +73,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("revision", default="head")
+@click.argument("revision", default="head", callback=_not_empty)
 @_url
 @_backup
 def upgrade(revision: str, url: str | None, backup: str | None) -> None:
@@ -81,7 +90,7 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
-@click.argument("revision")
+@click.argument("revision", callback=_not_empty)
 @_url
 @_backup
 @_yes
@@ -111,7 +120,8 @@ def status(url: str | None, backup: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
-    revision = found.revision or (
+    unknown = "" if found.known else " (not known to this release)"
+    revision = (found.revision and found.revision + unknown) or (
         f"none; it has the shape of {found.shape}, and upgrade will adopt it there"
         if found.shape
         else "none"
@@ -201,12 +211,16 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
     the pipeline first: in WAL mode nobody else may have the file open.
     """
     from shortsdb.migration import MigrationRefused
+    from shortsdb.migration.backup import backups_of
+    from shortsdb.migration.restore import immutable_url, refuse_unfinished
     from shortsdb.migration.restore import restore as restore_file
 
     database = _parse(url)
     file, folder = _file_and_folder(database, backup)
-    new = _status(_parse(str(backup_file)), backup)
-    if new.exists and not new.known:
+    refuse_unfinished(backup_file, file)
+    new = _status(immutable_url(backup_file), backup)
+    # What it has copied itself it puts back in any case.
+    if not new.known and backup_file not in backups_of(file, backup_file.parent):
         raise MigrationRefused(
             f"{backup_file} is at revision {new.revision or 'none'}, which this release does not "
             f"know{f': {new.misfit}' if new.misfit else ''}; it was not restored"
@@ -219,7 +233,7 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
     if not yes:
         click.confirm(
             f"Replace {file} (revision {at or 'none'}) by {backup_file} "
-            f"(revision {new.revision or new.shape})?",
+            f"(revision {new.revision or new.shape or 'none'})?",
             abort=True,
         )
     restore_file(backup_file, file, folder, at)
@@ -248,7 +262,7 @@ def _file_and_folder(url: URL, backup: str | None) -> tuple[Path, Path | None]:
 
     file = urls.file(url)
     if file is None:
-        raise click.UsageError("this is for SQLite files; the server has backups of its own")
+        raise click.UsageError("this is for SQLite files; a server has backups of its own")
     return file, folder_for(file, backup)
 
 
@@ -272,13 +286,15 @@ def _tables_that_go(url: URL, revision: str) -> dict[str, int]:
         config = alembic_config(str(engine.url), backup="off")
         log = logging.getLogger("shortsdb")
         log.setLevel(logging.WARNING)
-        with engine.connect() as rehearsal:
-            config.attributes["connection"] = rehearsal
-            command.upgrade(config, at[0])
-            before = set(inspect(rehearsal).get_table_names())
-            rehearsal.rollback()
-            command.downgrade(config, revision)
-            after = set(inspect(rehearsal).get_table_names())
-        log.setLevel(logging.INFO)
-        engine.dispose()
+        try:
+            with engine.connect() as rehearsal:
+                config.attributes["connection"] = rehearsal
+                command.upgrade(config, at[0])
+                before = set(inspect(rehearsal).get_table_names())
+                rehearsal.rollback()
+                command.downgrade(config, revision)
+                after = set(inspect(rehearsal).get_table_names())
+        finally:
+            log.setLevel(logging.INFO)
+            engine.dispose()
         return rows_in(connection, before - after)

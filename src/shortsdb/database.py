@@ -243,7 +243,7 @@ def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
     defaults = dict.fromkeys(Counts.__annotations__) | {"measured_at": utcnow()}
     rows = []
     for snapshot in snapshots:
-        _require(youtube_video_id=snapshot["youtube_video_id"])
+        _require(youtube_video_id=snapshot.get("youtube_video_id"))
         row = {**defaults, **snapshot}
         if len(row) > len(defaults) + 1:
             raise ValueError(f"no such counts: {', '.join(row.keys() - Snapshot.__annotations__)}")

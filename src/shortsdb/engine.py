@@ -47,7 +47,6 @@ READ_ONLY_OPTIONS = {_READ_ONLY: True, "postgresql_readonly": True}
 _JOURNAL_MODE_ATTEMPTS = 100
 
 # The same database by the other kind of driver: one SHORTSDB_URL serves both kinds of engine.
-_SYNC_DRIVERS = {"sqlite+aiosqlite": "sqlite", "postgresql+psycopg_async": "postgresql+psycopg"}
 _ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "sqlite+pysqlite": "sqlite+aiosqlite"}
 
 
@@ -78,7 +77,7 @@ def create_engine(
         sqlalchemy.exc.ArgumentError: The URL is malformed.
         ModuleNotFoundError: Its driver is not installed.
     """
-    resolved = _resolve(url, _SYNC_DRIVERS)
+    resolved = _resolve(url, urls.SYNC_DRIVERS)
     if urls.in_memory(resolved):
         options = _one_connection(QueuePool, options)
     engine = _create_engine(resolved, **options)
@@ -255,6 +254,8 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA query_only = ON")
         connection.exec_driver_sql("BEGIN")
     else:
+        # A read-only session that was dropped instead of closed has left it on.
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
         # A plain BEGIN would take the write lock at the first write, and fail without waiting when
         # another has written since the first read.
         connection.exec_driver_sql("BEGIN IMMEDIATE")

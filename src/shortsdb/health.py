@@ -37,7 +37,8 @@ class Health:
 def check_db_health(engine: Engine) -> Health:
     """Look whether a database can be read, has the schema of this release, and is sound.
 
-    Changes nothing and creates no file. On SQLite it reads the whole file (`quick_check` and
+    Changes no row and creates no file; like every connection of `shortsdb.engine` it sets the file
+    to WAL mode. On SQLite it reads the whole file (`quick_check` and
     `foreign_key_check`), seconds for some hundred megabytes, and no writer waits for it.
     """
     # Connecting would create the file.
@@ -59,18 +60,26 @@ def _examine(connection: Connection) -> Health:
     from shortsdb.config import alembic_config  # noqa: PLC0415
 
     problems = []
-    revision = MigrationContext.configure(connection).get_current_revision()
+    versions = MigrationContext.configure(connection).get_current_heads()
+    revision = ", ".join(sorted(map(str, versions))) or None
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if revision != head:
-        problems.append(f"it is at revision {revision}, this release needs {head}: run upgrade")
+        problems.append(
+            f"it is at revision {revision}, this release has {head}: upgrade the older of the two"
+        )
     if connection.dialect.name == "sqlite":
         problems += _damage(connection)
     return Health(revision, tuple(problems))
 
 
 def _damage(connection: Connection) -> Iterator[str]:
+    from shortsdb.migration.status import broken_keys  # noqa: PLC0415 - as above
+
     for message in connection.exec_driver_sql("PRAGMA quick_check").scalars():
         if message != "ok":
             yield f"the file is damaged: {message}"
-    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield f"row {row} of {table} points to a row that {parent} does not have"
+    for key in broken_keys(connection):
+        yield (
+            f"{key.rows} rows of {key.table} point to rows of {key.referred_table} that are not "
+            "there"
+        )

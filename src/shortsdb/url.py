@@ -8,6 +8,15 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+# The sync driver of the same database, by the async one.
+SYNC_DRIVERS = {"sqlite+aiosqlite": "sqlite", "postgresql+psycopg_async": "postgresql+psycopg"}
+
+_MALFORMED = (
+    "the database URL is malformed; it has the form sqlite:///PATH or "
+    "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
+    "percent-encoded"
+)
+
 
 def parse(given: str | os.PathLike[str] | URL) -> URL:
     """Return the URL of a database given by URL or by path; a path names an SQLite file.
@@ -15,17 +24,15 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     Raises:
         ArgumentError: It is malformed. The message does not repeat it: it may hold a password.
     """
+    if isinstance(given, str) and given.startswith(("sqlite:", "file:")) and "://" not in given:
+        raise ArgumentError(_MALFORMED)  # else a file of that name would be made
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
         return URL.create("sqlite", database=os.fspath(given))
     try:
         return make_url(given)
     except (ArgumentError, ValueError):
         # Not chained: the text of the cause may hold a password too.
-        raise ArgumentError(
-            "the database URL is malformed; it has the form sqlite:///PATH or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
-            "percent-encoded"
-        ) from None
+        raise ArgumentError(_MALFORMED) from None
 
 
 def in_memory(url: URL) -> bool:
@@ -36,7 +43,11 @@ def in_memory(url: URL) -> bool:
 
 
 def file(url: URL) -> Path | None:
-    """Return the file of an SQLite URL; None for other databases, in memory, or a file: URI."""
+    """Return the file of an SQLite URL; None for other databases, in memory, or a file: URI.
+
+    Where the path is a link it is the file behind it, beside which SQLite has its journal.
+    """
     if url.get_backend_name() != "sqlite" or in_memory(url) or url.query.get("uri"):
         return None
-    return Path(url.database or "")
+    path = Path(url.database or "")
+    return path.resolve() if os.path.islink(path) else path  # noqa: PTH114 - raises nothing

@@ -49,6 +49,13 @@ def recognise(
         key=lambda candidate: len(candidate[1]),
     )
     faults = misfits(shape, read_shape(connection, held))
+    faults += [
+        f"the name {taken} is that of a {kind}"
+        for taken, kind in connection.exec_driver_sql(
+            "SELECT name, type FROM sqlite_master WHERE type <> 'table' ORDER BY name"
+        ).all()
+        if taken in ours
+    ]
     if faults:
         others = [table for table in tables if table not in ours]
         raise MigrationRefused(

@@ -11,6 +11,7 @@ import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from zlib import crc32
 
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.pages import connect_read_only, copy_pages
@@ -29,9 +30,19 @@ def folder_for(file: Path, setting: str | None) -> Path | None:
         file: The database.
         setting: "off", a folder, or None for `backups` beside the file.
     """
-    if setting == "off":
+    if setting and setting.lower() == "off":
         return None
     return Path(setting) if setting else file.parent / "backups"
+
+
+def _stem(file: Path, folder: Path) -> str:
+    """Return how the names of the backups of `file` in `folder` begin.
+
+    In a folder that is not beside it there may be backups of another database of the same name.
+    """
+    if folder.resolve() == file.parent.resolve() / "backups":
+        return file.stem
+    return f"{file.stem}-{crc32(os.fsencode(file.resolve())):08x}"
 
 
 def make_backup(
@@ -75,7 +86,9 @@ def _make_backup(
 ) -> Path:
     _make_durable_folder(folder, file.parent.stat().st_mode & 0o777)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    backup = folder / f"{file.stem}.{revision or 'unversioned'}.{stamp}{file.suffix}"
+    # The revision is what the database says of itself: any text.
+    label = re.sub(r"\W", "_", revision or "unversioned")
+    backup = folder / f"{_stem(file, folder)}.{label}.{stamp}{file.suffix}"
     partial = backup.with_name(f"{backup.name}.partial")
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
     try:
@@ -104,6 +117,9 @@ def _make_durable_folder(folder: Path, mode: int) -> None:
     if not folder.exists():
         _make_durable_folder(folder.parent, mode)
         folder.mkdir(mode=mode, exist_ok=True)
+        there = folder.parent.stat()
+        with suppress(PermissionError):  # what root makes, the service must be able to use
+            os.chown(folder, there.st_uid, there.st_gid)
         _fsync(folder.parent)  # else a power cut takes the folder, with what is in it
 
 
@@ -152,7 +168,7 @@ def _fsync(path: Path) -> None:
 def backups_of(file: Path, folder: Path) -> list[Path]:
     """Return the backups of `file` in `folder`, oldest first."""
     name = re.compile(
-        rf"{re.escape(file.stem)}\.[^.]+\.(\d{{8}}T\d{{12}}Z){re.escape(file.suffix)}"
+        rf"{re.escape(_stem(file, folder))}\.[^.]+\.(\d{{8}}T\d{{12}}Z){re.escape(file.suffix)}"
     )
     if not folder.is_dir():
         return []
@@ -166,7 +182,8 @@ def keep_newest(file: Path, backup: Path) -> None:
     Also what killed processes left unfinished; a copy that is being made was written to just now.
     """
     old = [path for path in backups_of(file, backup.parent)[:-KEPT] if path != backup]
-    for partial in backup.parent.glob(f"{glob.escape(file.stem)}.*{file.suffix}.partial"):
+    stem = glob.escape(_stem(file, backup.parent))
+    for partial in backup.parent.glob(f"{stem}.*{glob.escape(file.suffix)}.partial"):
         with suppress(FileNotFoundError):
             if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
                 old.append(partial)

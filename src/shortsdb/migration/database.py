@@ -9,25 +9,23 @@ from sqlalchemy.pool import NullPool
 from shortsdb import url as urls
 from shortsdb.migration.errors import MigrationRefused
 
-# A migration is one thing after another: there is nothing for an async driver to do meanwhile. The
-# sync driver opens the same database, also inside a running event loop.
-_SYNC_DRIVERS = {
-    "sqlite+aiosqlite": "sqlite",
-    "postgresql+psycopg_async": "postgresql+psycopg",
-}
-
 
 def parse(given: str | URL) -> URL:
     """Return the URL of a database given by URL or by path, on its sync driver.
 
+    A migration is one thing after another: there is nothing for an async driver to do meanwhile.
+    The sync driver opens the same database, also inside a running event loop.
+
     Raises:
-        MigrationRefused: It is malformed.
+        MigrationRefused: It is malformed, or a file: URI.
     """
     try:
         url = urls.parse(given)
     except ArgumentError as error:
         raise MigrationRefused(str(error)) from error
-    return url.set(drivername=_SYNC_DRIVERS.get(url.drivername, url.drivername))
+    if url.query.get("uri") and not urls.in_memory(url):
+        raise MigrationRefused("a file: URI cannot be migrated; name the file itself by its path")
+    return url.set(drivername=urls.SYNC_DRIVERS.get(url.drivername, url.drivername))
 
 
 def display_name(url: URL) -> str:

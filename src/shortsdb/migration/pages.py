@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import time
@@ -21,7 +22,7 @@ _RESTARTS = 3
 
 def connect_read_only(file: Path, *, immutable: bool = False) -> sqlite3.Connection:
     """Return a connection that cannot write; `immutable` also keeps it from making side files."""
-    uri = f"file:{quote(str(file.absolute()))}?mode=ro{'&immutable=1' * immutable}"
+    uri = f"file://{quote(os.fsencode(file.absolute()))}?mode=ro{'&immutable=1' * immutable}"
     return sqlite3.connect(uri, uri=True, timeout=lock_timeout(), isolation_level=None)
 
 

@@ -87,12 +87,12 @@ def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list
 def _refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
     if len(heads) > 1:
         raise MigrationRefused(
-            f"{name} has {len(heads)} versions ({', '.join(sorted(heads))}) where there can be "
-            "one; nothing was changed. Restore the last backup, or find out which one is true and "
-            "run `alembic stamp --purge REVISION`"
+            f"{name} has {len(heads)} versions ({', '.join(sorted(map(str, heads)))}) where there "
+            "can be one; nothing was changed. Restore the last backup, or find out which one is "
+            "true and run `alembic stamp --purge REVISION`"
         )
     known = [revision.revision for revision in script.walk_revisions()]
-    for version in heads:
+    for version in map(str, heads):  # other software may store a number
         if version in known:
             continue
         newest = known[0]

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # What an upgrade writes beside the copy: new pages and the journal, with room to spare.
 CHANGE_BYTES = 2**20
 
+# When the disk fails or fills at the very end of a COMMIT, SQLite may report one of these although
+# the next one who opens the file finds it committed.
+UNCERTAIN = ("SQLITE_IOERR", "SQLITE_FULL")
+
 # By the name of SQLite's result code, https://sqlite.org/rescode.html, as sqlite3 gives it.
 _MEANINGS = {
     "SQLITE_BUSY": (
@@ -44,6 +48,13 @@ def refuse_unusable_file(file: Path, *, changes: bool) -> None:
     Raises:
         MigrationRefused: The command could not work on it.
     """
+    try:
+        _refuse_unusable_file(file, changes=changes)
+    except OSError as error:  # a name too long, a folder above that cannot be searched
+        raise MigrationRefused(f"{file}: {error.strerror}") from error
+
+
+def _refuse_unusable_file(file: Path, *, changes: bool) -> None:
     folder = file.parent
     if not folder.is_dir():
         raise MigrationRefused(f"{file}: the folder {folder} does not exist; create it first")
@@ -113,13 +124,10 @@ def explain(error: BaseException, name: str, statement: str | None = None) -> st
 def left_behind(error: BaseException, done: str) -> str:
     """Return what is known of the database after an error of the driver.
 
-    When the disk fails or fills at the very end of a COMMIT, SQLite may report an error although
-    the next one who opens the file finds it committed.
-
     Args:
         error: The driver's own error.
         done: What would have been done to it, as in "nothing was changed".
     """
-    if str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_IOERR", "SQLITE_FULL")):
+    if str(getattr(error, "sqlite_errorname", "")).startswith(UNCERTAIN):
         return f"it is wholly as it was or wholly {done}: run the same again once this is mended"
     return f"nothing was {done}"

@@ -7,6 +7,9 @@ import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sqlalchemy import URL
 
 from shortsdb.migration.backup import make_backup, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
@@ -42,6 +45,34 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
         MigrationRefused: The backup is damaged or no database, or somebody uses `file`; it was
             left as it was.
     """
+    refuse_unfinished(backup, file)
+    try:
+        refuse_damaged(backup, str(backup))
+    except sqlite3.Error as error:
+        raise MigrationRefused(explain(error, str(backup))) from error
+    is_new = not file.exists()
+    if is_new:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL, backup.stat().st_mode & 0o777))
+    try:
+        return _restore(backup, file, folder, revision)
+    except MigrationRefused:
+        if is_new:
+            file.unlink()
+        raise
+    except sqlite3.Error as error:
+        raise MigrationRefused(
+            f"{explain(error, str(file))}; {left_behind(error, 'restored')}"
+        ) from error
+
+
+def refuse_unfinished(backup: Path, file: Path) -> None:
+    """Look at a backup and the database it is for from outside, without opening either.
+
+    Opening the backup would replay or discard what lies beside it.
+
+    Raises:
+        MigrationRefused: The one cannot be put back over the other.
+    """
     refuse_unusable_file(backup, changes=False)
     refuse_unusable_file(file, changes=True)
     if not backup.exists():
@@ -55,18 +86,13 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
             )
     if file.exists() and file.samefile(backup):
         raise MigrationRefused(f"{backup} is the database itself, not a backup of it")
-    try:
-        refuse_damaged(backup, str(backup))
-    except sqlite3.Error as error:
-        raise MigrationRefused(explain(error, str(backup))) from error
-    if not file.exists():
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL, backup.stat().st_mode & 0o777))
-    try:
-        return _restore(backup, file, folder, revision)
-    except sqlite3.Error as error:
-        raise MigrationRefused(
-            f"{explain(error, str(file))}; {left_behind(error, 'restored')}"
-        ) from error
+
+
+def immutable_url(backup: Path) -> URL:
+    """Return a URL by which to read a backup so that nothing is made or changed beside it."""
+    path = quote(os.fsencode(backup.absolute()))
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=f"file://{path}", query=query)
 
 
 def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None) -> Path | None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _WRITES = re.compile(
     r"""\s*(?P<verb>DROP\s+TABLE(\s+IF\s+EXISTS)?|DELETE\s+FROM|UPDATE(\s+OR\s+\w+)?
-    |(INSERT(\s+OR\s+\w+)?|REPLACE)\s+INTO)\s+("(?P<quoted>[^"]+)"|(?P<plain>\w+))""",
+    |ALTER\s+TABLE(?=.*\sRENAME\s+TO\s)|(INSERT(\s+OR\s+\w+)?|REPLACE)\s+INTO)
+    \s+("(?P<quoted>[^"]+)"|(?P<plain>\w+))""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -54,7 +55,7 @@ class Rewrites:
         for affected in (table, *self._referring(table)):
             if affected not in self._before:
                 self._before[affected] = _Before(self._violations(affected))
-        if match["verb"].upper().startswith("DROP"):
+        if match["verb"].upper().startswith(("DROP", "ALTER")):
             self._before[table].rows = self._count(table)
 
     def check(self, name: str) -> None:

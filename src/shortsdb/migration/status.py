@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from shortsdb.migration.backup import backups_of, folder_for
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.refusals import explain, refuse_unusable_file
+from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import begin, sqlite_transactions
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from alembic.script import ScriptDirectory
     from sqlalchemy import URL, Connection
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,13 @@ def read_status(
     known = [revision.revision for revision in script.walk_revisions()]  # newest first
     at = next(iter(versions), shape)
     folder = folder_for(file, backup) if file else None
-    backups = backups_of(file, folder) if file and folder else []
+    try:
+        backups = backups_of(file, folder) if file and folder else []
+    except OSError as error:
+        raise MigrationRefused(f"{name}: {folder} cannot be read ({error.strerror})") from error
     return Status(
         database=name,
-        revision=", ".join(sorted(versions)) or None,
+        revision=", ".join(sorted(map(str, versions))) or None,
         shape=shape,
         misfit=misfit,
         known=at in known,
@@ -139,10 +146,19 @@ def _pending(known: list[str], at: str | None, misfit: str | None) -> list[str]:
 
 def broken_keys(connection: Connection) -> list[BrokenKey]:
     """Return the foreign keys that rows of a SQLite database violate; deployment enforced none."""
-    rows = connection.exec_driver_sql(
-        'SELECT c."table", c.parent, c.fkid, count(*) FROM pragma_foreign_key_check c'
-        " GROUP BY 1, 2, 3 ORDER BY 1, 3"
-    ).all()
+    return [key for table in table_names(connection) for key in _broken_keys(connection, table)]
+
+
+def _broken_keys(connection: Connection, table: str) -> list[BrokenKey]:
+    try:
+        rows = connection.exec_driver_sql(
+            "SELECT parent, fkid, count(*) FROM pragma_foreign_key_check(?) GROUP BY 1, 2"
+            " ORDER BY 2",
+            (table,),
+        ).all()
+    except DBAPIError as error:  # a table of other software whose key points to no key
+        log.warning("the foreign keys of %s cannot be checked: %s", table, error.orig)
+        return []
     return [
         BrokenKey(
             table,
@@ -155,7 +171,7 @@ def broken_keys(connection: Connection) -> list[BrokenKey]:
             parent,
             count,
         )
-        for table, parent, number, count in rows
+        for parent, number, count in rows
     ]
 
 

@@ -12,7 +12,7 @@ from alembic import context
 from shortsdb.migration.adopt import report_adoption
 from shortsdb.migration.backup import folder_for, keep_newest, make_backup
 from shortsdb.migration.plan import Plan, make_plan
-from shortsdb.migration.refusals import refuse_without_space
+from shortsdb.migration.refusals import UNCERTAIN, refuse_without_space
 from shortsdb.migration.rewrites import watched
 from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import begin
@@ -73,16 +73,17 @@ class Upgrade:
                 plan = self._plan()
                 self._settle_backup(plan, outdated=self._data_version() != seen)
                 self._apply(plan)
-                return plan.heads, context.get_context().get_current_heads()
+                after = context.get_context().get_current_heads()
         except Exception as error:
-            # The database is as it was, and another copy of it is no use, unless the disk fails.
+            # Where the database is as it was for certain, another copy of it is no use.
             code = str(getattr(getattr(error, "orig", None), "sqlite_errorname", ""))
-            if not code.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT")):
+            if not code.startswith((*UNCERTAIN, "SQLITE_CORRUPT")):
                 self._discard_backup()
             raise
-        finally:
-            if self.backup is not None and self.file is not None:
-                keep_newest(self.file, self.backup)
+
+        if self.backup is not None and self.file is not None:
+            keep_newest(self.file, self.backup)
+        return plan.heads, after
 
     def _copy_unlocked(self) -> int:
         """Make the backup, if one is needed, and return the data version that it is of."""
