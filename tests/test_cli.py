@@ -83,6 +83,7 @@ def test_status_of_what_does_not_fit(tmp_path: Path) -> None:
     assert "table clips is missing" in status["misfit"]
     assert status["pending"] == []
     assert not status["known"]
+    assert "pending" not in run("status", "--url", str(path)).output
 
 
 def test_check_lists_broken_foreign_keys_and_drift(deployed_file: Path) -> None:

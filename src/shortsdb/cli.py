@@ -130,7 +130,7 @@ def status(url: str | None, backup: str | None, *, as_json: bool) -> None:
         "database": found.database + (" (not there yet)" if found.exists is False else ""),
         "revision": revision,
         "head": found.head,
-        "pending": ", ".join(found.pending) or "nothing",
+        "pending": None if found.misfit else ", ".join(found.pending) or "nothing",
         "misfit": found.misfit,
         "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
         "journal mode": found.journal_mode,

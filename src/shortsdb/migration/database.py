@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
@@ -30,6 +32,8 @@ def parse(given: str | URL) -> URL:
 
 def display_name(url: URL) -> str:
     """Return what to call the database in messages: its file, or its URL without the password."""
+    if url.get_backend_name() == "sqlite" and (url.database or "").startswith("file://"):
+        return unquote(str(url.database).removeprefix("file://"))
     return str(urls.file(url) or url.render_as_string(hide_password=True))
 
 
