@@ -86,8 +86,8 @@ class Rewrites:
                 )
 
     def _count(self, table: str) -> int:
-        quoted = table.replace('"', '""')
-        counted = self.connection.exec_driver_sql(f'SELECT count(*) FROM "{quoted}"')  # noqa: S608 - a name from sqlite_master, quoted
+        quoted = self.connection.dialect.identifier_preparer.quote_identifier(table)
+        counted = self.connection.exec_driver_sql(f"SELECT count(*) FROM {quoted}")  # noqa: S608 - quoted
         return int(counted.scalar_one())
 
     def _violations(self, table: str) -> Counter[str]:

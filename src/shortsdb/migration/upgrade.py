@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-
 log = logging.getLogger(__name__)
 
 _STALL_SECONDS = 1.0  # writers of deployed code give up after 5
@@ -130,14 +129,13 @@ class Upgrade:
 
     def _holds_rows(self) -> bool:
         version_table = context.get_context().version_table
-        quoted = (
-            '"' + table.replace('"', '""') + '"'
+        quote = self.connection.dialect.identifier_preparer.quote_identifier
+        return any(
+            self.connection.exec_driver_sql(
+                f"SELECT EXISTS (SELECT 1 FROM {quote(table)})"  # noqa: S608 - quoted
+            ).scalar_one()
             for table in table_names(self.connection)
             if table != version_table
-        )
-        return any(
-            self.connection.exec_driver_sql(f"SELECT EXISTS (SELECT 1 FROM {table})").scalar_one()  # noqa: S608 - a name from sqlite_master, quoted
-            for table in quoted
         )
 
     def _make_backup(self, plan: Plan) -> None:
