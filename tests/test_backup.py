@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import deployed
@@ -20,12 +21,13 @@ from sqlalchemy.exc import OperationalError
 
 from shortsdb.cli import main
 from shortsdb.config import alembic_config
-from shortsdb.migration import MigrationRefused, pages
+from shortsdb.migration import MigrationRefused, backup, pages
 from shortsdb.migration.backup import KEPT, backups_of, make_backup
 from shortsdb.migration.restore import restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import tzinfo
     from pathlib import Path
 
     from conftest import Program
@@ -320,6 +322,33 @@ def test_backups_of_a_link_are_those_of_the_file_behind_it(deployed_file: Path) 
     (backup,) = backups_of(deployed_file, deployed_file.parent / "backups")
     status = CliRunner().invoke(main, ["status", "--json", "--url", str(link)])
     assert json.loads(status.output)["last_backup"] == str(backup)
+
+
+class Clock:
+    """A clock that tells the same instant three times over, then the next."""
+
+    asked = 0
+
+    def now(self, zone: tzinfo) -> datetime:
+        """Return the instant that it is."""
+        self.asked += 1
+        return datetime(2026, 1, 1, microsecond=self.asked // 4, tzinfo=zone)
+
+
+@pytest.mark.parametrize("suffix", [".partial", ""], ids=["being made", "made"])
+def test_two_backups_of_one_microsecond_are_two(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    folder = deployed_file.parent / "backups"
+    folder.mkdir()
+    of_another = folder / f"deployed.0001.20260101T000000000000Z.db{suffix}"
+    of_another.write_bytes(b"of another process")
+    monkeypatch.setattr(backup, "datetime", Clock())
+    made = make_backup(deployed_file, "0001", folder)
+    assert made.name == "deployed.0001.20260101T000000000001Z.db"
+    assert row_hashes(made) == row_hashes(deployed_file)
+    assert of_another.read_bytes() == b"of another process"
+    assert sorted(folder.iterdir()) == sorted([of_another, made])
 
 
 def test_a_failing_disk_costs_no_backup(

@@ -85,12 +85,7 @@ def _make_backup(
     file: Path, revision: str | None, folder: Path, source: sqlite3.Connection, *, check: bool
 ) -> Path:
     _make_durable_folder(folder, file.parent.stat().st_mode & 0o777)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    # The revision is what the database says of itself: any text.
-    label = re.sub(r"\W", "_", revision or "unversioned")
-    backup = folder / f"{_stem(file, folder)}.{label}.{stamp}{file.suffix}"
-    partial = backup.with_name(f"{backup.name}.partial")
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
+    partial, backup = _reserve_name(file, revision, folder)
     try:
         (pages,) = source.execute("PRAGMA page_count").fetchone()
         (page_size,) = source.execute("PRAGMA page_size").fetchone()
@@ -111,6 +106,27 @@ def _make_backup(
         raise
     log.info("backup of %s: %s", file, backup)
     return backup
+
+
+def _reserve_name(file: Path, revision: str | None, folder: Path) -> tuple[Path, Path]:
+    """Create an empty `.partial`, and return it with the name that nobody else can give a backup.
+
+    Whoever created the `.partial` owns the name. Processes that start together do meet in one
+    microsecond; the later one waits for the next.
+    """
+    # The revision is what the database says of itself: any text.
+    label = re.sub(r"\W", "_", revision or "unversioned")
+    while True:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        backup = folder / f"{_stem(file, folder)}.{label}.{stamp}{file.suffix}"
+        partial = backup.with_name(f"{backup.name}.partial")
+        try:
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            continue
+        if not backup.exists():  # else its owner has finished already
+            return partial, backup
+        partial.unlink()
 
 
 def _make_durable_folder(folder: Path, mode: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -50,15 +50,12 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
         refuse_damaged(backup, str(backup))
     except sqlite3.Error as error:
         raise MigrationRefused(explain(error, str(backup))) from error
-    is_new = not file.exists()
-    if is_new:
+    refuse_without_space(file, file.parent, backup.stat().st_size)
+    # Made here for its mode. Never deleted again, whatever follows: once there, it may be in use.
+    with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL, backup.stat().st_mode & 0o777))
     try:
         return _restore(backup, file, folder, revision)
-    except MigrationRefused:
-        if is_new:
-            file.unlink()
-        raise
     except sqlite3.Error as error:
         raise MigrationRefused(
             f"{explain(error, str(file))}; {left_behind(error, 'restored')}"
@@ -109,7 +106,7 @@ def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None
         (pages,) = target.execute("PRAGMA page_count").fetchone()
         if pages and folder is not None:
             replaced = make_backup(file, revision, folder, replaced_through=target)
-        refuse_without_space(file, file.parent, backup.stat().st_size)
+            refuse_without_space(file, file.parent, backup.stat().st_size)
         with closing(connect_read_only(backup, immutable=True)) as source:
             copy_pages(source, target, f"restoring {file}")
     log.info("%s is what %s was; what it was before: %s", file, backup, replaced or "nothing kept")
