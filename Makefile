@@ -7,7 +7,7 @@ VENV ?= .venv$(SQLALCHEMY:%=-%)
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test torture lint golden clean
+.PHONY: help upgrade test torture bench lint golden docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: $(VENV)/.installed-dev ## Run ruff and mypy.
 
 golden: $(VENV)/.installed-dev ## Write the golden DDL files anew, after a change of the schema.
 	$(BIN)/python tests/golden.py
+
+docs: $(VENV)/.installed-dev ## Write the generated pages anew, and the outputs shown in the others.
+	$(BIN)/python tests/generated_docs.py
 
 clean: ## Remove the virtual environments and all caches; databases stay.
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache build dist

@@ -5,6 +5,7 @@ from pathlib import Path
 from alembic.config import Config
 
 DEFAULT_URL = "sqlite:///shortsdb.db"
+"""The database where nobody names one: a file in the present folder."""
 
 _PACKAGE = Path(__file__).parent
 

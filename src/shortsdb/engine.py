@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import ORMExecuteState
     from sqlalchemy.pool import ConnectionPoolEntry
 
-# What every SQLite connection is set to; facts from https://sqlite.org/pragma.html.
 PRAGMAS: Mapping[str, str | int] = {
     # Milliseconds to wait for the write lock before "database is locked"; sqlite3's own 5 s are
     # less than a bulk insert of another process may take. First, so that those below wait too.
@@ -37,11 +36,14 @@ PRAGMAS: Mapping[str, str | int] = {
     # SQLite enforces foreign keys only where it is told to, connection by connection.
     "foreign_keys": "ON",
 }
+"""What every SQLite connection is set to; facts from https://sqlite.org/pragma.html."""
 
 _READ_ONLY = "shortsdb_read_only"
-# With these execution options an engine or a connection cannot write: the first is for SQLite and
-# ours, the second is SQLAlchemy's for SET TRANSACTION READ ONLY.
 READ_ONLY_OPTIONS = {_READ_ONLY: True, "postgresql_readonly": True}
+"""Execution options with which an engine or a connection cannot write.
+
+The first is for SQLite and ours, the second SQLAlchemy's for SET TRANSACTION READ ONLY.
+"""
 
 # How often to try for WAL mode while others try too: one of them succeeds every time.
 _JOURNAL_MODE_ATTEMPTS = 100

@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-# The sync driver of the same database, by the async one.
 SYNC_DRIVERS = {"sqlite+aiosqlite": "sqlite", "postgresql+psycopg_async": "postgresql+psycopg"}
+"""The sync driver of the same database, by the async one."""
 
 _MALFORMED = (
     "the database URL is malformed; it has the form sqlite:///PATH or "

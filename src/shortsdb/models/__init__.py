@@ -28,3 +28,4 @@ __all__ = [
 ]
 
 metadata = Base.metadata
+"""The schema as the models see it, for Alembic and for create_all."""

@@ -23,11 +23,20 @@ class Analytics(Base):
 
     id: Mapped[PrimaryKey]
     youtube_video_id: Mapped[str]
+    """YouTube's id of the compilation or Short that was measured."""
     measured_at: Mapped[CreatedAt]
+    """When YouTube was asked."""
     view_count: Mapped[int | None]
+    """Views so far."""
     like_count: Mapped[int | None]
+    """Likes so far."""
     comment_count: Mapped[int | None]
+    """Comments so far."""
     average_view_duration_seconds: Mapped[float | None]
+    """How long a view lasts on average."""
     click_through_rate: Mapped[float | None]
+    """Share of those who saw the thumbnail that clicked, from 0 to 1."""
     subscriber_gain: Mapped[int | None]
+    """Subscribers gained through the video so far; may be negative."""
     estimated_revenue_usd: Mapped[float | None]
+    """Revenue so far, in US dollars, as YouTube estimates it."""

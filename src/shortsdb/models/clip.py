@@ -30,14 +30,23 @@ class Clip(Base):
 
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[int] = mapped_column(ForeignKey("pipeline_runs.id"))
+    """The run that it was cut for."""
     discovered_video_id: Mapped[int] = mapped_column(ForeignKey("discovered_videos.id"))
+    """The video that it was cut out of."""
     rank_position: Mapped[int]
+    """Its place in the compilation, counted from 1."""
     start_time_seconds: Mapped[float]
+    """Where it begins in the video."""
     end_time_seconds: Mapped[float]
+    """Where it ends in the video."""
     clip_duration_seconds: Mapped[float]
+    """The end less the start."""
     extraction_method: Mapped[str | None]
+    """How the passage was chosen."""
     clip_file_path: Mapped[str | None]
+    """The file cut out; it may be gone after the upload."""
     content_id_risk: Mapped[str] = mapped_column(default="unknown")
+    """How likely a copyright claim is: low, medium, high or unknown."""
 
     pipeline_run: Mapped[PipelineRun] = relationship(back_populates="clips")
     discovered_video: Mapped[DiscoveredVideo] = relationship(back_populates="clips")

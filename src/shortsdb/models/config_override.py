@@ -19,6 +19,10 @@ class ConfigOverride(Base):
     __tablename__ = "config_overrides"
 
     key: Mapped[str] = mapped_column(primary_key=True, autoincrement=False)
+    """The name of the setting."""
     value: Mapped[str]
+    """What it is now, as text."""
     updated_at: Mapped[CreatedAt] = mapped_column(onupdate=utcnow)
+    """When it was last changed."""
     updated_by: Mapped[str] = mapped_column(default="system", server_default="system")
+    """Who changed it."""

@@ -30,22 +30,39 @@ class DiscoveredVideo(Base):
 
     id: Mapped[PrimaryKey]
     video_id: Mapped[str] = mapped_column(unique=True)
+    """YouTube's id of the video."""
     title: Mapped[str]
+    """As YouTube gave it."""
     channel_name: Mapped[str]
+    """Of the channel that uploaded it."""
     channel_id: Mapped[str]
+    """YouTube's id of that channel."""
     url: Mapped[str]
+    """Where to watch it."""
     category_id: Mapped[int | None]
+    """YouTube's number of its category."""
     duration_seconds: Mapped[int | None]
+    """Length of the video, in whole seconds."""
     view_count: Mapped[int | None]
+    """Views when it was discovered."""
     like_count: Mapped[int | None]
+    """Likes when it was discovered."""
     comment_count: Mapped[int | None]
+    """Comments when it was discovered."""
     view_velocity: Mapped[float | None]
+    """How fast it gained views, as discovery computed it."""
     viral_score: Mapped[float | None]
+    """How discovery rates it; the higher, the sooner it is used."""
     niche: Mapped[str]
+    """The niche that it was found for."""
     discovery_source: Mapped[str | None]
+    """Which search or list it was found in."""
     discovered_at: Mapped[Timestamp] = mapped_column(default=utcnow)
+    """When it was found."""
     processed: Mapped[int] = mapped_column(default=0)
+    """0 pending, 1 used, 2 skipped, 3 rejected."""
     content_id_risk: Mapped[str] = mapped_column(default="unknown")
+    """How likely a copyright claim is: low, medium, high or unknown."""
 
     clips: Mapped[list[Clip]] = relationship(
         back_populates="discovered_video", passive_deletes="all"

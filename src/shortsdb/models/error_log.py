@@ -30,11 +30,18 @@ class ErrorLog(Base):
 
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline_runs.id"), index=True)
+    """The run that was under way; NULL when none was."""
     module: Mapped[str]
+    """The module of the pipeline that met the error."""
     error_type: Mapped[str]
+    """The class of the error."""
     error_message: Mapped[LongText]
+    """What it said."""
     stack_trace: Mapped[LongText | None]
+    """Where it happened."""
     occurred_at: Mapped[CreatedAt]
+    """When it happened."""
     resolved: Mapped[Flag]
+    """1 when somebody has dealt with it, else 0."""
 
     pipeline_run: Mapped[PipelineRun | None] = relationship(back_populates="error_logs")

@@ -36,18 +36,31 @@ class PipelineRun(Base):
 
     id: Mapped[PrimaryKey]
     niche: Mapped[str]
+    """The niche that the cycle is of."""
     cycle_start: Mapped[Timestamp]
+    """Beginning of the discovery window."""
     cycle_end: Mapped[Timestamp]
+    """End of the discovery window."""
     status: Mapped[str] = mapped_column(default="pending")
+    """pending, running, review, approved, uploaded or failed."""
     started_at: Mapped[Timestamp | None]
+    """When the work began; NULL before."""
     completed_at: Mapped[Timestamp | None]
+    """When the work ended; NULL before."""
     video_file_path: Mapped[str | None]
+    """The rendered compilation."""
     video_duration_seconds: Mapped[float | None]
+    """Length of the compilation."""
     video_file_size_bytes: Mapped[int | None]
+    """Size of that file."""
     youtube_video_id: Mapped[str | None]
+    """YouTube's id of the uploaded compilation."""
     youtube_url: Mapped[str | None]
+    """Where to watch the compilation."""
     error_message: Mapped[LongText | None]
+    """Why the run failed."""
     retry_count: Mapped[int] = mapped_column(default=0)
+    """How often the run was tried again."""
 
     clips: Mapped[list[Clip]] = relationship(back_populates="pipeline_run", passive_deletes="all")
     scripts: Mapped[list[Script]] = relationship(

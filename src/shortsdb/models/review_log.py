@@ -29,9 +29,14 @@ class ReviewLog(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     sent_at: Mapped[CreatedAt]
+    """When the question was sent."""
     responded_at: Mapped[Timestamp | None]
+    """When it was answered; NULL while it was not."""
     action: Mapped[str | None]
+    """approve, reject, hold, skip or redo_script; NULL while nobody answered."""
     response_detail: Mapped[str | None]
+    """The rest of the answer, such as "skip 4,7"."""
     auto_held: Mapped[Flag]
+    """1 when nobody answered in time, else 0."""
 
     pipeline_run: Mapped[PipelineRun] = relationship(back_populates="review_logs")

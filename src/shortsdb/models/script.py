@@ -27,12 +27,19 @@ class Script(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     opening_text: Mapped[LongText | None]
+    """What is spoken before the first clip."""
     closing_text: Mapped[LongText | None]
+    """What is spoken after the last clip."""
     full_script_json: Mapped[LongText]
+    """The whole script, as JSON; see `full_script`."""
     total_char_count: Mapped[int]
+    """Characters of the spoken text."""
     estimated_duration_seconds: Mapped[float]
+    """How long speaking it should take."""
     llm_model_used: Mapped[LongText]
+    """The model that wrote it."""
     generated_at: Mapped[CreatedAt]
+    """When it was written; the latest of a run is the one in use."""
 
     pipeline_run: Mapped[PipelineRun] = relationship(back_populates="scripts")
 

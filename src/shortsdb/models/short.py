@@ -28,14 +28,23 @@ class Short(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     clip_id: Mapped[int | None] = mapped_column(ForeignKey("clips.id"), index=True)
+    """The clip that it is made of; NULL when it is not made of one."""
     file_path: Mapped[str | None]
+    """The rendered file."""
     duration_seconds: Mapped[float | None]
+    """Length of the Short."""
     title: Mapped[str | None]
+    """Its title on YouTube."""
     description: Mapped[LongText | None]
+    """Its description on YouTube."""
     youtube_video_id: Mapped[str | None]
+    """YouTube's id of it, once it is uploaded."""
     youtube_url: Mapped[str | None]
+    """Where to watch it, once it is uploaded."""
     status: Mapped[str] = mapped_column(default="pending", server_default="pending", index=True)
+    """pending, review, uploaded or failed."""
     uploaded_at: Mapped[Timestamp | None]
+    """When it was uploaded."""
 
     pipeline_run: Mapped[PipelineRun] = relationship(back_populates="shorts")
     clip: Mapped[Clip | None] = relationship(back_populates="shorts")

@@ -25,9 +25,14 @@ class TTSAudio(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     engine_used: Mapped[str]
+    """The TTS engine that spoke."""
     voice_profile: Mapped[str | None]
+    """The voice, as that engine calls it."""
     audio_file_path: Mapped[str | None]
+    """The file with the narration."""
     duration_seconds: Mapped[float | None]
+    """Length of the narration."""
     generated_at: Mapped[CreatedAt]
+    """When it was spoken; the latest of a run is the one in use."""
 
     pipeline_run: Mapped[PipelineRun] = relationship(back_populates="tts_audio")

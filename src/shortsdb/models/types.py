@@ -42,10 +42,16 @@ class UTCDateTime(TypeDecorator[datetime]):
 # The server defaults make the Python defaults hold for raw SQL too. SQLite's CURRENT_TIMESTAMP has
 # whole seconds, which DateTime reads.
 PrimaryKey = Annotated[int, mapped_column(primary_key=True)]
+"""The number of the row, given by the database."""
 RunId = Annotated[int, mapped_column(ForeignKey("pipeline_runs.id"), index=True)]
+"""The run that the row belongs to."""
 LongText = Annotated[str, mapped_column(Text)]
+"""Text of any length."""
 Timestamp = Annotated[datetime, mapped_column(UTCDateTime)]
+"""A moment, see `UTCDateTime`."""
 CreatedAt = Annotated[
     datetime, mapped_column(UTCDateTime, default=utcnow, server_default=func.current_timestamp())
 ]
+"""A moment that is the present where none is given."""
 Flag = Annotated[int, mapped_column(default=0, server_default=text("0"))]
+"""0 or 1, and 0 where nothing is given."""

@@ -1,0 +1,32 @@
+"""The generated pages are what the source says, and nothing public goes without a docstring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import api_page
+import generated_docs
+import pytest
+import schema_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("file", generated_docs.FILES, ids=lambda file: file.name)
+def test_a_generated_page_is_fresh(file: Path) -> None:
+    assert file.read_text(encoding="utf-8") == generated_docs.FILES[file](), (
+        f"{file.name} is stale: run `make docs` and commit it"
+    )
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    assert not api_page.undocumented()
+    # What there is to find, so that an empty list means something.
+    modules = {module.path for module in api_page.public_modules()}
+    assert {"shortsdb.engine", "shortsdb.models", "shortsdb.migration"} <= modules
+    assert api_page.api_page().count("\n### ") > 80
+
+
+def test_every_column_has_a_meaning() -> None:
+    assert not schema_page.columns_without_meaning()
