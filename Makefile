@@ -7,7 +7,7 @@ VENV ?= .venv$(SQLALCHEMY:%=-%)
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test torture bench lint golden docs clean
+.PHONY: help upgrade test torture bench lint golden docs shown clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +33,11 @@ lint: $(VENV)/.installed-dev ## Run ruff and mypy.
 golden: $(VENV)/.installed-dev ## Write the golden DDL files anew, after a change of the schema.
 	$(BIN)/python tests/golden.py
 
-docs: $(VENV)/.installed-dev ## Write the generated pages anew, and the outputs shown in the others.
+docs: $(VENV)/.installed-dev ## Write docs/api.md and docs/schema.md anew, after a change of a docstring or model.
 	$(BIN)/python tests/generated_docs.py
+
+shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and write their outputs anew.
+	$(BIN)/python tests/shown_commands.py
 
 clean: ## Remove the virtual environments and all caches; databases stay.
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache build dist

@@ -21,6 +21,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # Not for import by applications, each with what documents it instead.
 INTERNAL = {
     "shortsdb.cli": "`shortsdb --help`",
+    "shortsdb.cli.*": "`shortsdb --help`",
     "shortsdb.shapes": "decision 010",
     "shortsdb.migration.*": "`shortsdb.migration` has the two public names",
     "shortsdb.models.*": "`shortsdb.models` has the models; of the rest only `types` is public",
