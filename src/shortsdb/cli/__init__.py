@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+
+from shortsdb.log import as_json, configure, get_logger, operation
+
+log = get_logger(__name__)
 
 # Name, the module below shortsdb.cli that has it, and the first sentence of its help. The modules
 # are imported when their command is: `shortsdb --help` and shell completion answer at once.
@@ -46,18 +49,21 @@ class _Commands(click.Group):
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)-7s %(message)s")
-        logging.getLogger("shortsdb").setLevel(logging.INFO)
-        try:
-            return super().invoke(ctx)
-        except (click.exceptions.Exit, BrokenPipeError):  # click ends both by itself
-            raise
-        except Exception as error:
-            from alembic.util import CommandError
+        configure("shortsdb")
+        with operation():
+            try:
+                return super().invoke(ctx)
+            except (click.exceptions.Exit, BrokenPipeError):  # click ends both by itself
+                raise
+            except Exception as error:
+                from alembic.util import CommandError
 
-            if isinstance(error, CommandError | OSError):
+                if not isinstance(error, CommandError | OSError):
+                    raise
+                if as_json():
+                    log.error(str(error))  # noqa: TRY400 - a refusal needs no traceback
+                    ctx.exit(1)
                 raise click.ClickException(str(error)) from error
-            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -20,6 +20,7 @@ def backup(url: str | None, backup: str | None) -> None:
     Prints the path of the copy. The newest five are kept.
     """
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
+    from shortsdb.migration import MigrationRefused
     from shortsdb.migration.backup import keep_newest, make_backup
 
     database = parse_url(url)
@@ -27,7 +28,7 @@ def backup(url: str | None, backup: str | None) -> None:
     if folder is None:
         raise click.UsageError("the backup is switched off; name a folder with --backup")
     if not file.exists():
-        raise click.ClickException(f"{file} does not exist")
+        raise MigrationRefused(f"{file} does not exist")
     found = status_of(database, backup)
     copy = make_backup(file, found.revision or found.shape, folder)
     keep_newest(file, copy)

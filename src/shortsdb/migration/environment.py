@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from alembic import context
 from sqlalchemy import URL, Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo
     from sqlalchemy import MetaData
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
+@operation()
 def run(
     *, url: str | URL, metadata: MetaData, shapes: Mapping[str, str], backup: str | None = None
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb import url as urls
+from shortsdb.log import get_logger
 from shortsdb.migration.adopt import recognise
 from shortsdb.migration.backup import backups_of, folder_for
 from shortsdb.migration.database import connectable, display_name
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import URL, Connection
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
