@@ -6,10 +6,13 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.transaction import lock_timeout
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
 # What an upgrade writes beside the copy: new pages and the journal, with room to spare.
@@ -105,29 +108,35 @@ def _megabytes(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
 
 
-def explain(error: BaseException, name: str, statement: str | None = None) -> str:
+def explain(error: DBAPIError | sqlite3.Error, name: str) -> str:
     """Return what an error of the database driver means for the operator.
 
     Args:
-        error: The driver's own error.
+        error: The driver's own error, or SQLAlchemy's around it.
         name: What to call the database.
-        statement: The SQL at which it happened, said where the error alone does not tell.
     """
-    code = str(getattr(error, "sqlite_errorname", ""))
+    cause, code = _cause(error)
     for prefix, meaning in _MEANINGS.items():
         if code.startswith(prefix):
-            return f"{name} {meaning.format(error=error, code=code, timeout=lock_timeout())}"
+            return f"{name} {meaning.format(error=cause, code=code, timeout=lock_timeout())}"
+    statement = error.statement if isinstance(error, DBAPIError) else None
     at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
-    return f"{name}: {error}{at}"
+    return f"{name}: {cause}{at}"
 
 
-def left_behind(error: BaseException, done: str) -> str:
+def left_behind(error: DBAPIError | sqlite3.Error, done: str) -> str:
     """Return what is known of the database after an error of the driver.
 
     Args:
-        error: The driver's own error.
+        error: The driver's own error, or SQLAlchemy's around it.
         done: What would have been done to it, as in "nothing was changed".
     """
-    if str(getattr(error, "sqlite_errorname", "")).startswith(UNCERTAIN):
+    if _cause(error)[1].startswith(UNCERTAIN):
         return f"it is wholly as it was or wholly {done}: run the same again once this is mended"
     return f"nothing was {done}"
+
+
+def _cause(error: DBAPIError | sqlite3.Error) -> tuple[BaseException, str]:
+    """Return the driver's own error, and the name of SQLite's result code, "" on others."""
+    cause = (error.orig if isinstance(error, DBAPIError) else None) or error
+    return cause, str(getattr(cause, "sqlite_errorname", ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL
 
+from shortsdb.log import get_logger, operation
 from shortsdb.migration.backup import make_backup, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.pages import connect_read_only, copy_pages
@@ -25,9 +25,10 @@ from shortsdb.migration.transaction import lock_timeout
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
+@operation()
 def restore(backup: Path, file: Path, folder: Path | None, revision: str | None) -> Path | None:
     """Make `file` what `backup` is, and return the backup of what it was before.
 
