@@ -38,4 +38,6 @@ def test_no_command_is_shown_that_is_not_run(file: Path) -> None:
         if block.language == "python":
             assert block.file
             after = page[block.start + len(block.text) :]
-            assert re.search(rf"^\$ .*\b{re.escape(block.file.split('.')[0])}\b", after, re.MULTILINE)
+            assert re.search(
+                rf"^\$ .*\b{re.escape(block.file.split('.')[0])}\b", after, re.MULTILINE
+            )

@@ -1,0 +1,49 @@
+"""docs/operations.md explains every text with which the source refuses something."""
+
+from __future__ import annotations
+
+import re
+
+import refusal_texts
+from generated_docs import DOCS
+
+PAGES = [DOCS / "operations.md", DOCS / "postgresql.md"]
+
+# What a table cell in backquotes says of a message, the first of its row.
+_ENTRY = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
+
+
+def entries() -> list[str]:
+    """Return the parts of messages that the pages explain."""
+    return [
+        entry
+        for page in PAGES
+        if page.exists()
+        for entry in _ENTRY.findall(page.read_text(encoding="utf-8"))
+    ]
+
+
+def explained(text: str) -> bool:
+    """Return whether an entry is a part of the text; what is only "…: …" has its own."""
+    return any(entry in text for entry in entries() if entry != "…: …") or text == "…: …"
+
+
+def test_every_refusal_is_explained() -> None:
+    texts = refusal_texts.texts()
+    assert len(texts) > 40
+    # Texts without a word are made of others, which are looked for by themselves.
+    worded = [text for text in texts if re.search(r"\w", text)]
+    missing = [f"{texts[text]}: {text}" for text in worded if not explained(text)]
+    assert not missing, "docs/operations.md, Every refusal, has no entry for\n" + "\n".join(missing)
+
+
+def test_every_misfit_is_explained() -> None:
+    phrases = refusal_texts.misfits()
+    assert len(phrases) >= 11
+    assert set(phrases) <= set(entries())
+
+
+def test_nothing_is_explained_that_is_never_said() -> None:
+    said = [*refusal_texts.texts(), *refusal_texts.misfits()]
+    stale = [entry for entry in entries() if not any(entry in text for text in said)]
+    assert not stale
