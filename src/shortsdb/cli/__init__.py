@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("migrate", "Compare the database with the models, and look for broken foreign keys."),
     "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
     "restore": ("backups", "Put BACKUP back over the SQLite database."),
+    "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
 }
 
 
