@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ClauseElement
 
+from shortsdb.diagram import mermaid, svg
 from shortsdb.models import Base
 
 if TYPE_CHECKING:
@@ -39,7 +40,13 @@ seven hold for raw SQL too. Deleting a row that others point to is refused; noth
 def schema_page() -> str:
     """Return the page."""
     mappers = sorted(Base.registry.mappers, key=_order)
-    return "\n".join([_INTRODUCTION, *_types(mappers), *map(_table_section, mappers)])
+    diagram = f"```mermaid\n{mermaid(Base.metadata)}```\n"
+    return "\n".join([_INTRODUCTION, diagram, *_types(mappers), *map(_table_section, mappers)])
+
+
+def schema_picture() -> str:
+    """Return the diagram as SVG."""
+    return svg(Base.metadata)
 
 
 def _order(mapper: Mapper[object]) -> tuple[int, str]:
