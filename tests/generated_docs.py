@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from api_page import api_page
@@ -9,7 +10,28 @@ from schema_page import schema_page, schema_picture
 
 DOCS = Path(__file__).parents[1] / "docs"
 
+_DECISIONS = """\
+# Decisions
+
+One page each: what was decided, why, and what it costs. 00x are about the schema, 01x about
+migrations, 02x about the application's side and the safety of the file, 03x about PostgreSQL, 04x
+about the command, logs, health and diagram, 05x about the docs. This list is made by `make docs`.
+
+"""
+
+
+def decisions_page() -> str:
+    """Return the list of the decisions, by the title of each page."""
+    pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
+    return _DECISIONS + "".join(
+        f"- {page.name[:3]}: [{re.sub('^# ([0-9]+: )?', '', title)}]({page.name})\n"
+        for page, title in zip(pages, titles, strict=True)
+    )
+
+
 FILES = {
+    DOCS / "decisions" / "README.md": decisions_page,
     DOCS / "api.md": api_page,
     DOCS / "schema.md": schema_page,
     DOCS / "schema.svg": schema_picture,

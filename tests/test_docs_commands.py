@@ -37,6 +37,8 @@ def test_no_command_is_shown_that_is_not_run(file: Path) -> None:
         assert block.language in {"console", "python", "ini", "dockerfile", "cron", "mermaid"}
         if block.language == "python":
             assert block.file
+            if "/" in block.file:  # a part of the project: the next commands run all of it
+                continue
             after = page[block.start + len(block.text) :]
             assert re.search(
                 rf"^\$ .*\b{re.escape(block.file.split('.')[0])}\b", after, re.MULTILINE
