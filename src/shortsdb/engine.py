@@ -14,6 +14,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util.concurrency import in_greenlet
 
 from shortsdb import url as urls
+from shortsdb.config import DEFAULT_URL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,8 +179,6 @@ def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, s
     """Return the URL of what the caller gave or the environment says, on the kind of driver."""
     given = given or os.environ.get("SHORTSDB_URL")
     if not given:
-        from shortsdb.config import DEFAULT_URL  # noqa: PLC0415 - imports Alembic
-
         given = DEFAULT_URL
     url = urls.parse(given)
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
