@@ -83,6 +83,21 @@ def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -
     assert not absent.exists()
 
 
+def test_status_may_say_it_by_its_exit_code(deployed_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    for url, code in ((deployed_file, 3), (tmp_path / "absent.db", 3), (other, 1)):
+        for form in ([], ["--json"]):
+            found = run("status", "--exit-code", *form, "--url", str(url))
+            assert found.exit_code == code
+            assert found.output == run("status", *form, "--url", str(url)).output
+        assert run("status", "--url", str(url)).exit_code == 0
+    run("upgrade", "--url", str(deployed_file))
+    assert run("status", "--exit-code", "--url", str(deployed_file)).exit_code == 0
+    execute(deployed_file, "UPDATE alembic_version SET version_num = '0999'")
+    assert run("status", "--exit-code", "--url", str(deployed_file)).exit_code == 1
+
+
 def test_status_of_what_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     execute(path, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
@@ -208,6 +223,38 @@ def test_backup_and_restore(deployed_file: Path) -> None:
     assert version(deployed_file) == ["0008"]
     assert run("restore", backup, "--yes", *url).exit_code == 0
     assert row_hashes(deployed_file) == rows
+
+
+def test_backup_in_json(deployed_file: Path) -> None:
+    made = CliRunner().invoke(main, ["backup", "--json", "--url", str(deployed_file)])
+    found = json.loads(made.stdout)
+    assert found == {
+        "backup": found["backup"],
+        "revision": "0001",
+        "size_bytes": deployed_file.stat().st_size,
+    }
+    assert row_hashes(Path(found["backup"])) == row_hashes(deployed_file)
+
+
+def test_seed_fills_an_empty_database_only(deployed_file: Path, tmp_path: Path) -> None:
+    for path, phrase in (
+        (tmp_path / "absent.db", "absent.db does not exist: upgrade creates it"),
+        (deployed_file, "is behind the models"),
+    ):
+        refused = run("seed", "--url", str(path))
+        assert refused.exit_code == 1
+        assert phrase in refused.output
+    assert not (tmp_path / "absent.db").exists()
+    new = tmp_path / "new.db"
+    run("upgrade", "--url", str(new))
+    done = run("seed", "--url", str(new))
+    assert done.exit_code == 0
+    assert "pipeline_runs: 24 rows" in done.output
+    before = row_hashes(new)
+    refused = run("seed", "--url", str(new))
+    assert refused.exit_code == 1
+    assert "analytics has rows: only an empty database is seeded" in refused.output
+    assert row_hashes(new) == before
 
 
 def test_restore_refuses_what_this_release_does_not_know(

@@ -14,6 +14,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util.concurrency import in_greenlet
 
 from shortsdb import url as urls
+from shortsdb.config import DEFAULT_URL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,8 +181,6 @@ def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, s
     """Return the URL of what the caller gave or the environment says, on the kind of driver."""
     given = given or os.environ.get("SHORTSDB_URL")
     if not given:
-        from shortsdb.config import DEFAULT_URL  # noqa: PLC0415 - imports Alembic
-
         given = DEFAULT_URL
     url = urls.parse(given)
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
@@ -253,19 +252,22 @@ def _begin(connection: Connection) -> None:
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
     if options.get(_READ_ONLY):
+        connection.info[_READ_ONLY] = True
         connection.exec_driver_sql("PRAGMA query_only = ON")
         connection.exec_driver_sql("BEGIN")
     else:
-        # A read-only session that was dropped instead of closed has left it on.
-        connection.exec_driver_sql("PRAGMA query_only = OFF")
+        _allow_writes(connection)
         # A plain BEGIN would take the write lock at the first write, and fail without waiting when
         # another has written since the first read.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _allow_writes(connection: Connection) -> None:
-    """Undo query_only before the connection goes back to the pool."""
-    if connection.get_execution_options().get(_READ_ONLY) and not connection.invalidated:
+    """Undo query_only before the connection goes back to the pool.
+
+    And before it is written through: a session that was dropped instead of closed left it on.
+    """
+    if not connection.invalidated and connection.info.pop(_READ_ONLY, False):
         connection.exec_driver_sql("PRAGMA query_only = OFF")
 
 

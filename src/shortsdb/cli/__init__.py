@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("migrate", "Compare the database with the models, and look for broken foreign keys."),
     "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
     "restore": ("backups", "Put BACKUP back over the SQLite database."),
+    "seed": ("seed", "Fill an empty database with a small channel, for trying things out."),
     "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
 }
 
@@ -80,4 +81,5 @@ def main() -> None:
       0  done
       1  refused or failed, or `check` has found something
       2  wrong usage
+      3  `status --exit-code`: revisions are pending
     """  # noqa: D301 - \b is click's, for lines that stay as they are

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from shortsdb.cli.options import backup_option, url_option, yes_option
+from shortsdb.cli.options import backup_option, json_option, url_option, yes_option
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
@@ -14,10 +15,12 @@ from shortsdb.cli.options import backup_option, url_option, yes_option
 @click.command()
 @url_option
 @backup_option
-def backup(url: str | None, backup: str | None) -> None:
+@json_option
+def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
     """Copy the SQLite database while it is in use, and check the copy.
 
-    Prints the path of the copy. The newest five are kept.
+    Prints the path of the copy, with --json also its revision and its size in bytes. The newest
+    five are kept.
     """
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
     from shortsdb.migration import MigrationRefused
@@ -30,9 +33,14 @@ def backup(url: str | None, backup: str | None) -> None:
     if not file.exists():
         raise MigrationRefused(f"{file} does not exist")
     found = status_of(database, backup)
-    copy = make_backup(file, found.revision or found.shape, folder)
+    revision = found.revision or found.shape
+    copy = make_backup(file, revision, folder)
     keep_newest(file, copy)
-    click.echo(copy)
+    if as_json:
+        size = copy.stat().st_size
+        click.echo(json.dumps({"backup": str(copy), "revision": revision, "size_bytes": size}))
+    else:
+        click.echo(copy)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shortsdb.cli.at_head import at_head
 from shortsdb.cli.options import (
     backup_option,
     json_option,
@@ -15,9 +16,12 @@ from shortsdb.cli.options import (
     url_option,
     yes_option,
 )
+from shortsdb.log import get_logger
 
 if TYPE_CHECKING:
     from shortsdb.migration.status import Status
+
+log = get_logger(__name__)
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
@@ -32,6 +36,9 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
     Creates the database if there is none, and recognises a deployed one that has no version yet.
     All revisions run in one transaction; a SQLite file that holds rows is backed up before.
     """
+    if found := at_head(revision, url):
+        log.info("%s is at %s already: nothing to do", *found)
+        return
     from alembic import command
 
     from shortsdb.config import alembic_config
@@ -67,7 +74,15 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
 @url_option
 @backup_option
 @json_option
-def status(url: str | None, backup: str | None, *, as_json: bool) -> None:
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help="Exit with 3 if revisions are pending, with 1 if the database is not one of this release.",
+)
+@click.pass_context
+def status(
+    ctx: click.Context, url: str | None, backup: str | None, *, as_json: bool, exit_code: bool
+) -> None:
     """Say at which revision the database is, and what is pending.
 
     Changes nothing, and creates nothing.
@@ -77,10 +92,14 @@ def status(url: str | None, backup: str | None, *, as_json: bool) -> None:
     found = status_of(parse_url(url), backup)
     if as_json:
         click.echo(json.dumps(asdict(found)))
-        return
-    for name, value in _lines(found).items():
-        if value is not None:
-            click.echo(f"{name + ':':<14}{value}")
+    else:
+        for name, value in _lines(found).items():
+            if value is not None:
+                click.echo(f"{name + ':':<14}{value}")
+    if exit_code and found.pending:
+        ctx.exit(3)
+    if exit_code and not found.known:
+        ctx.exit(1)
 
 
 def _lines(found: Status) -> dict[str, str | None]:

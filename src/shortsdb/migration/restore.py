@@ -109,6 +109,14 @@ def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None
             replaced = make_backup(file, revision, folder, replaced_through=target)
             refuse_without_space(file, file.parent, backup.stat().st_size)
         with closing(connect_read_only(backup, immutable=True)) as source:
+            if _page_size(source) != _page_size(target):
+                # In WAL mode SQLite could not change it, and would say that it cannot write.
+                target.execute("PRAGMA journal_mode = DELETE")
             copy_pages(source, target, f"restoring {file}")
     log.info("%s is what %s was; what it was before: %s", file, backup, replaced or "nothing kept")
     return replaced
+
+
+def _page_size(connection: sqlite3.Connection) -> int:
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(size)

@@ -1,7 +1,5 @@
 """The discovered_videos table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Index
@@ -64,6 +62,6 @@ class DiscoveredVideo(Base):
     content_id_risk: Mapped[str] = mapped_column(default="unknown")
     """How likely a copyright claim is: low, medium, high or unknown."""
 
-    clips: Mapped[list[Clip]] = relationship(
+    clips: Mapped[list["Clip"]] = relationship(
         back_populates="discovered_video", passive_deletes="all"
     )

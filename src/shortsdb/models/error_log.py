@@ -1,7 +1,5 @@
 """The error_logs table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, Index
@@ -44,4 +42,4 @@ class ErrorLog(Base):
     resolved: Mapped[Flag]
     """1 when somebody has dealt with it, else 0."""
 
-    pipeline_run: Mapped[PipelineRun | None] = relationship(back_populates="error_logs")
+    pipeline_run: Mapped["PipelineRun | None"] = relationship(back_populates="error_logs")

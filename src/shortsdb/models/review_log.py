@@ -1,7 +1,5 @@
 """The review_logs table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Index
@@ -39,4 +37,4 @@ class ReviewLog(Base):
     auto_held: Mapped[Flag]
     """1 when nobody answered in time, else 0."""
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="review_logs")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="review_logs")

@@ -1,7 +1,5 @@
 """The scripts table."""
 
-from __future__ import annotations
-
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +39,7 @@ class Script(Base):
     generated_at: Mapped[CreatedAt]
     """When it was written; the latest of a run is the one in use."""
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="scripts")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="scripts")
 
     @property
     def full_script(self) -> Any:  # noqa: ANN401 - JSON is what the LLM made of it

@@ -1,7 +1,5 @@
 """The shorts table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey
@@ -46,5 +44,5 @@ class Short(Base):
     uploaded_at: Mapped[Timestamp | None]
     """When it was uploaded."""
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="shorts")
-    clip: Mapped[Clip | None] = relationship(back_populates="shorts")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="shorts")
+    clip: Mapped["Clip | None"] = relationship(back_populates="shorts")

@@ -1,7 +1,5 @@
 """The tts_audio table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Mapped, relationship
@@ -35,4 +33,4 @@ class TTSAudio(Base):
     generated_at: Mapped[CreatedAt]
     """When it was spoken; the latest of a run is the one in use."""
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="tts_audio")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="tts_audio")
