@@ -14,12 +14,14 @@ from alembic import command
 from postgres import Server
 from sqlalchemy import Engine, create_engine, event
 
-from shortsdb.config import alembic_config
+from shortsdb.config import alembic_config, revisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
+HEAD = revisions()[-1]
+NEXT = f"{int(HEAD) + 1:04}"  # the revision that a test adds
 PROGRAMS = Path(sys.executable).parent
 
 Program: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"

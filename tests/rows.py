@@ -1,10 +1,12 @@
-"""Rows for the seven new tables, with the values that are lost most easily."""
+"""Rows for the seven tables of release 0.1, with the values that are lost most easily."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+
+from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +46,20 @@ NEW_ROWS: dict[str, list[tuple[Any, ...]]] = {
 }
 
 
+def _columns(table: str) -> str:
+    """Return the columns that NEW_ROWS has values for; later revisions may have added others."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(KNOWN_SHAPES["0008"])
+        return ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+
+
 def fill_new_tables(path: Path) -> None:
     """Insert NEW_ROWS into those of the new tables that the file has."""
     with closing(sqlite3.connect(path)) as connection, connection:
         there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         for table, rows in NEW_ROWS.items():
             if table in there:
+                values = ", ".join("?" * len(rows[0]))
                 connection.executemany(
-                    f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows
+                    f"INSERT INTO {table} ({_columns(table)}) VALUES ({values})", rows
                 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from checkout import Checkout
+from conftest import HEAD, NEXT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +41,10 @@ def test_a_changed_model_gives_the_next_revision_ready_for_review(checkout: Chec
     )
     done = checkout.run("alembic", "revision", "--autogenerate", "-m", "Count shares")
     assert done.returncode == 0, done.stderr
-    assert checkout.revisions()[-1] == "0009_count_shares.py"
-    written = checkout.folder / "alembic" / "versions" / "0009_count_shares.py"
+    assert checkout.revisions()[-1] == f"{NEXT}_count_shares.py"
+    written = checkout.folder / "alembic" / "versions" / f"{NEXT}_count_shares.py"
     text = written.read_text(encoding="utf-8")
-    assert 'down_revision = "0008"' in text
+    assert f'down_revision = "{HEAD}"' in text
     assert "shortsdb" not in text.replace("never imports shortsdb", "")
     assert 'with_variant(sa.BigInteger(), "postgresql")' in text
     assert "sa.DateTime(timezone=True)" in text
@@ -58,7 +59,7 @@ def test_a_changed_model_gives_the_next_revision_ready_for_review(checkout: Chec
 
 def test_a_revision_by_hand_gets_the_next_number_too(checkout: Checkout) -> None:
     assert checkout.run("alembic", "revision", "-m", "by hand").returncode == 0
-    assert checkout.revisions()[-1] == "0009_by_hand.py"
+    assert checkout.revisions()[-1] == f"{NEXT}_by_hand.py"
     chosen = ("--rev-id", "0042", "-m", "chosen")
     assert checkout.run("alembic", "upgrade", "head").returncode == 0
     assert checkout.run("alembic", "revision", *chosen).returncode == 0

@@ -15,7 +15,7 @@ import deployed
 import pytest
 from alembic import command
 from click.testing import CliRunner
-from conftest import PROGRAMS
+from conftest import HEAD, PROGRAMS
 from inspect_sqlite import execute, file_hash, row_hashes, schema, version
 from sqlalchemy.exc import OperationalError
 
@@ -54,7 +54,7 @@ def test_an_upgrade_leaves_a_backup_of_exactly_what_was_there(file: Path) -> Non
     assert row_hashes(backup) == rows_before
     assert stat.S_IMODE(backup.stat().st_mode) == 0o640
     command.downgrade(alembic_config(str(file)), "0001")
-    assert [path.name.split(".")[1] for path in backups_of(file, backup.parent)] == ["0001", "0008"]
+    assert [path.name.split(".")[1] for path in backups_of(file, backup.parent)] == ["0001", HEAD]
 
 
 def test_no_backup_where_nothing_changes_or_nothing_is_held(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> 
     execute(file, "DELETE FROM clips; INSERT INTO scripts VALUES (1,1,'','','[]',0,0,'',1)")
     rows_after = row_hashes(file)
 
-    replaced = restore(backup, file, folder, "0008")
+    replaced = restore(backup, file, folder, HEAD)
 
     assert row_hashes(file) == rows_before
     assert "alembic_version" not in schema(file)
@@ -227,7 +227,7 @@ def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> 
     assert row_hashes(replaced) == rows_after
     assert backups_of(file, folder) == [backup, replaced]
     upgrade(file)
-    assert version(file) == ["0008"]
+    assert version(file) == [HEAD]
 
 
 def test_restore_of_a_backup_with_pages_of_another_size(file: Path) -> None:
@@ -330,7 +330,7 @@ def test_backups_of_a_link_are_those_of_the_file_behind_it(deployed_file: Path) 
     link.symlink_to(deployed_file)
     upgrade(link)
     assert link.is_symlink()
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
     (backup,) = backups_of(deployed_file, deployed_file.parent / "backups")
     status = CliRunner().invoke(main, ["status", "--json", "--url", str(link)])
     assert json.loads(status.output)["last_backup"] == str(backup)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from alembic import command
+from conftest import HEAD
 from inspect_sqlite import file_hash, schema, version
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -41,7 +42,7 @@ def test_a_connection_is_used_and_given_back_as_it_was(deployed_file: Path) -> N
         assert driver_connection is not None
         assert driver_connection.isolation_level == ""
     engine.dispose()
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
     assert len(list(deployed_file.parent.glob("backups/*.db"))) == 1
 
 
@@ -59,7 +60,7 @@ def test_a_transaction_of_the_caller_is_the_callers_to_commit(deployed_file: Pat
         if not commit:
             assert file_hash(deployed_file) == before
     engine.dispose()
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
 
 
 def test_a_transaction_that_enforces_foreign_keys_is_refused(deployed_file: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_database_in_memory() -> None:
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         upgrade(connection)
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0008"
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
     engine.dispose()
 
 
@@ -107,7 +108,7 @@ def test_an_async_connection(deployed_file: Path) -> None:
         await engine.dispose()
 
     asyncio.run(main())
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
     assert len(list(deployed_file.parent.glob("backups/*.db"))) == 1
 
 
@@ -117,7 +118,7 @@ def test_inside_a_running_event_loop(deployed_file: Path) -> None:
         command.upgrade(alembic_config(url), "head")
 
     asyncio.run(main())
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
 
 
 def test_deployed_code_goes_on_working_against_head(deployed_file: Path) -> None:

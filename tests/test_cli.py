@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from click.testing import CliRunner, Result
+from conftest import HEAD
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from rows import fill_new_tables
 
@@ -29,14 +30,14 @@ def test_up_and_down(deployed_file: Path) -> None:
     before = row_hashes(deployed_file)
     url = ("--url", str(deployed_file))
     assert run("upgrade", *url).exit_code == 0
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
     fill_new_tables(deployed_file)
     asked = run("downgrade", "0006", *url, input="n\n")
     assert asked.exit_code == 1
     assert "config_overrides would go, with 2 rows in it" in asked.output
     assert "error_logs would go, with 2 rows in it" in asked.output
     assert "scripts" not in asked.output
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
     assert run("downgrade", "-1", *url, input="y\n").exit_code == 0
     assert run("downgrade", "0001", "--yes", *url).exit_code == 0
     assert version(deployed_file) == ["0001"]
@@ -62,8 +63,8 @@ def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -
         "shape": "0001",
         "misfit": None,
         "known": True,
-        "head": "0008",
-        "pending": [f"{number:04}" for number in range(2, 9)],
+        "head": HEAD,
+        "pending": [f"{number:04}" for number in range(2, int(HEAD) + 1)],
         "exists": True,
         "size_bytes": deployed_file.stat().st_size,
         "journal_mode": "delete",
@@ -74,7 +75,7 @@ def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -
 
     run("upgrade", "--url", str(deployed_file))
     status = json.loads(run("status", "--json", "--url", str(deployed_file)).output)
-    assert status["revision"] == "0008"
+    assert status["revision"] == HEAD
     assert status["pending"] == []
     assert "/backups/deployed.0001." in status["last_backup"]
 
@@ -219,8 +220,8 @@ def test_backup_and_restore(deployed_file: Path) -> None:
     run("upgrade", *url)
     kept = run("restore", backup, *url, input="n\n")
     assert kept.exit_code == 1
-    assert "(revision 0008) by" in kept.output
-    assert version(deployed_file) == ["0008"]
+    assert f"(revision {HEAD}) by" in kept.output
+    assert version(deployed_file) == [HEAD]
     assert run("restore", backup, "--yes", *url).exit_code == 0
     assert row_hashes(deployed_file) == rows
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PROGRAMS
+from conftest import HEAD, PROGRAMS
 from inspect_sqlite import execute, file_hash
 
 from shortsdb.cli.at_head import at_head
@@ -65,14 +65,14 @@ def test_nothing_to_do_is_seen_without_sqlalchemy_and_alembic(head_file: Path) -
         check=True,
     )
     assert quick.stderr == ordinary.stderr
-    assert "is at 0008 already: nothing to do" in quick.stderr
+    assert f"is at {HEAD} already: nothing to do" in quick.stderr
 
 
 def test_a_url_and_the_number_of_head_are_understood(
     head_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert at_head("head", f"sqlite:///{head_file}") == (head_file, "0008")
-    assert at_head("0008", f"sqlite+aiosqlite:///{head_file}") == (head_file, "0008")
+    assert at_head("head", f"sqlite:///{head_file}") == (head_file, HEAD)
+    assert at_head(HEAD, f"sqlite+aiosqlite:///{head_file}") == (head_file, HEAD)
     monkeypatch.chdir(head_file.parent)
     shutil.copy2(head_file, "shortsdb.db")
     found = at_head("head", None)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import HEAD
 from inspect_sqlite import row_hashes, schema, version
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
@@ -112,7 +113,7 @@ def test_init_db_creates_by_the_revisions(tmp_path: Path, form: str) -> None:
         engine = init_db(given[form])
         assert check_db_health(engine).ok
         engine.dispose()
-    assert version(path) == ["0008"]
+    assert version(path) == [HEAD]
 
 
 def test_init_db_upgrades_a_deployed_file_and_keeps_its_rows(deployed_file: Path) -> None:
@@ -120,7 +121,7 @@ def test_init_db_upgrades_a_deployed_file_and_keeps_its_rows(deployed_file: Path
     init_db(deployed_file).dispose()
     after = row_hashes(deployed_file)
     assert {table: after[table] for table in before} == before
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
 
 
 def test_init_db_refuses_what_is_not_ours_and_changes_nothing(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_init_db_in_memory_has_the_same_schema_as_a_file(tmp_path: Path, memory:
             revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
         for engine in engines:
             await engine.dispose()
-        assert revision == "0008"
+        assert revision == HEAD
         return found
 
     with memory.connect() as connection:
@@ -348,7 +349,7 @@ def test_drop_db_drops_ours_and_nothing_else(tmp_path: Path) -> None:
 def test_health(tmp_path: Path, deployed_file: Path) -> None:
     missing = tmp_path / "missing.db"
     engine = database.init_db(tmp_path / "good.db")
-    assert check_db_health(engine) == database.Health(revision="0008", problems=())
+    assert check_db_health(engine) == database.Health(revision=HEAD, problems=())
     with closing(sqlite3.connect(tmp_path / "good.db")) as raw, raw:
         raw.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")
     assert check_db_health(engine).problems == (
@@ -357,7 +358,7 @@ def test_health(tmp_path: Path, deployed_file: Path) -> None:
     engine.dispose()
     for path, problem in (
         (missing, "there is no file"),
-        (deployed_file, "it is at revision None, this release has 0008"),
+        (deployed_file, f"it is at revision None, this release has {HEAD}"),
     ):
         engine = shortsdb.engine.create_engine(path)
         (found,) = check_db_health(engine).problems

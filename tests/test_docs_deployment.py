@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import deployed
 import pytest
 import shown_commands
-from conftest import PROGRAMS
+from conftest import HEAD, PROGRAMS
 from generated_docs import DOCS
 from inspect_sqlite import version
 
@@ -71,7 +71,7 @@ def test_units(files: dict[str, str], tmp_path: Path) -> None:
         service = parsed[name]["Service"]
         assert service["EnvironmentFile"] == "/etc/shortsdb.env"
         run(shlex.split(service["ExecStart"]), environment)
-    assert version(tmp_path / "shorts.db") == ["0008"]
+    assert version(tmp_path / "shorts.db") == [HEAD]
     assert len(list(tmp_path.glob("backups/shorts.*.db"))) == 2
 
 
@@ -122,4 +122,4 @@ def test_dockerfile(files: dict[str, str], tmp_path: Path) -> None:
     assert len(shown) == 3
     for arguments in shown:
         run([str(PROGRAMS / program), *(arguments.split() or default)], environment)
-    assert version(tmp_path / "shorts.db") == ["0008"]
+    assert version(tmp_path / "shorts.db") == [HEAD]

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import PROGRAMS, ROOT, Program
+from conftest import HEAD, PROGRAMS, ROOT, Program
 
 from shortsdb.database import init_db
 from shortsdb.log import operation
@@ -134,6 +134,6 @@ mine.info("still here")
         text=True,
         check=True,
     )
-    assert "mine shortsdb.migration.environment upgrade 0008: " in done.stderr
+    assert f"mine shortsdb.migration.environment upgrade {HEAD}: " in done.stderr
     assert done.stderr.splitlines()[-1] == "mine mine still here"
     assert "{" not in done.stderr

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import deployed
 import pytest
 from alembic import command
-from conftest import PROGRAMS, ROOT
+from conftest import HEAD, PROGRAMS, ROOT
 from inspect_sqlite import execute, file_hash, row_hashes, version
 
 from shortsdb.config import alembic_config
@@ -99,9 +99,9 @@ def a_folder(path: Path) -> None:
         (damaged_page, "is damaged"),
         (damaged_schema, "is damaged (malformed database schema (clips)"),
         (truncated, "is damaged"),
-        (newer, "at revision 0042, and this release knows none after 0008: newer code made it"),
+        (newer, f"at revision 0042, and this release knows none after {HEAD}: newer code made it"),
         (of_other_software, "at revision 'ae1027a6acf', which is none of ours"),
-        (two_versions, "has 2 versions (0003, 0008) where there can be one"),
+        (two_versions, f"has 2 versions (0003, {HEAD}) where there can be one"),
         (interrupted_rebuild, "_alembic_tmp_clips: the rebuild of a table by another tool"),
         (a_folder, "is a folder, not a database file"),
     ],
@@ -244,15 +244,15 @@ def test_broken_foreign_keys_do_not_stop_an_upgrade_that_does_not_touch_them(
     execute(deployed_file, "UPDATE clips SET pipeline_run_id = 777 WHERE id < 3")
     before = row_hashes(deployed_file)
     command.upgrade(alembic_config(str(deployed_file)), "head")
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
     assert row_hashes(deployed_file).items() >= before.items()
 
 
 def test_stamp_purge_is_the_way_out_of_two_versions(tmp_path: Path) -> None:
     path = tmp_path / "d.db"
     two_versions(path)
-    command.stamp(alembic_config(str(path)), "0008", purge=True)
-    assert version(path) == ["0008"]
+    command.stamp(alembic_config(str(path)), HEAD, purge=True)
+    assert version(path) == [HEAD]
 
 
 def test_a_virtual_table_whose_module_is_not_there_is_left_alone(deployed_file: Path) -> None:
@@ -263,4 +263,4 @@ def test_a_virtual_table_whose_module_is_not_there_is_left_alone(deployed_file: 
     )
     command.upgrade(alembic_config(str(deployed_file)), "head")
     command.check(alembic_config(str(deployed_file)))
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from conftest import ROOT
+from conftest import HEAD, ROOT
 from inspect_sqlite import schema, version
 
 from shortsdb.config import alembic_config, revisions
@@ -28,10 +28,10 @@ FILES = sorted((ROOT / "alembic" / "versions").glob("*.py"))
 
 def test_history_is_linear_numbered_and_has_one_head() -> None:
     script = ScriptDirectory.from_config(alembic_config())
-    assert script.get_heads() == ["0008"]
+    assert script.get_heads() == [f"{len(FILES):04}"] == [HEAD]
     newest_first = list(script.walk_revisions())
     assert [revision.revision for revision in newest_first] == [
-        f"{number:04}" for number in range(8, 0, -1)
+        f"{number:04}" for number in range(len(FILES), 0, -1)
     ]
     assert [revision.down_revision for revision in newest_first[:-1]] == [
         revision.revision for revision in newest_first[1:]
@@ -78,11 +78,11 @@ def test_printed_scripts_build_the_same_schema_on_sqlite(alembic: Program, tmp_p
     assert up.returncode == 0
     run_script(offline, up.stdout)
     assert folded(schema(offline)) == folded(schema(online))
-    assert version(offline) == ["0008"]
+    assert version(offline) == [HEAD]
     assert not (tmp_path / "anything.db").exists()
 
     command.downgrade(alembic_config(str(online)), "0001")
-    down = alembic("downgrade", "0008:0001", "--sql", SHORTSDB_URL="sqlite:///anything.db")
+    down = alembic("downgrade", f"{HEAD}:0001", "--sql", SHORTSDB_URL="sqlite:///anything.db")
     assert down.returncode == 0
     run_script(offline, down.stdout)
     assert folded(schema(offline)) == folded(schema(online))
@@ -90,7 +90,7 @@ def test_printed_scripts_build_the_same_schema_on_sqlite(alembic: Program, tmp_p
 
 
 def test_a_printed_script_never_drops_the_deployed_tables(alembic: Program) -> None:
-    down = alembic("downgrade", "0008:base", "--sql", SHORTSDB_URL="sqlite:///anything.db")
+    down = alembic("downgrade", f"{HEAD}:base", "--sql", SHORTSDB_URL="sqlite:///anything.db")
     assert down.returncode != 0
     assert "DROP TABLE clips" not in down.stdout
     assert "a printed script cannot look" in down.stdout

@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING
 import deployed
 import pytest
 from checkout import Checkout
+from conftest import HEAD, NEXT
 from inspect_sqlite import file_hash, row_hashes, version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-REVISION = '''"""Rebuild.
+REVISION = f'''"""Rebuild.
 
-Revision ID: 0009
-Revises: 0008
+Revision ID: {NEXT}
+Revises: {HEAD}
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    {body}
+    {{body}}
 
 
 def downgrade() -> None:
@@ -45,7 +46,7 @@ REBUILD_CLIPS = REBUILD_RUNS.replace("pipeline_runs", "clips")
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """Return a checkout whose database is a deployed one at 0008."""
+    """Return a checkout whose database is a deployed one at head."""
     checkout = Checkout(tmp_path)
     path = deployed.make(tmp_path / "shortsdb.db")
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -56,7 +57,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def upgrade(checkout: Checkout, body: str) -> tuple[int, str]:
-    revision = checkout.folder / "alembic" / "versions" / "0009_rebuild.py"
+    revision = checkout.folder / "alembic" / "versions" / f"{NEXT}_rebuild.py"
     revision.write_text(REVISION.format(body=body), encoding="utf-8")
     done = checkout.run("alembic", "upgrade", "head")
     assert "Traceback" not in done.stderr
@@ -74,7 +75,7 @@ def test_a_rebuild_keeps_every_row(checkout: Checkout, body: str) -> None:
         after = connection.execute("SELECT * FROM clips ORDER BY id").fetchall()
         assert [row[: len(before[0])] for row in after] == before
         assert connection.execute("SELECT count(*) FROM pipeline_runs").fetchone() == runs
-    assert version(path) == ["0009"]
+    assert version(path) == [NEXT]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_loss_is_found_before_the_commit(checkout: Checkout, body: str, phrase: 
     code, message = upgrade(checkout, body)
     if phrase is None:
         assert code == 0
-        assert version(path) == ["0009"]
+        assert version(path) == [NEXT]
     else:
         assert code != 0
         assert phrase in message
