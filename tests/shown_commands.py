@@ -32,6 +32,7 @@ _FILE_COMMENT = re.compile(r"# (?P<path>\w[\w./-]*\.\w+)\n")
 VARYING = {
     r"\b\d{8}T\d{6,12}Z": "<time>",  # in the name of a backup
     r"-[0-9a-f]{8}(?=\.)": "-<path>",  # in a folder that several databases share
+    r"\b\d+ source files": "<number> source files",
     r"\b\d+ passed in [\d.]+s": "<tests> passed",
     r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|\+00:00)?": "<time>",
 }

@@ -13,11 +13,10 @@ from alembic.util import CommandError
 from conftest import HEAD
 from inspect_sqlite import file_hash, row_hashes, schema, version
 from rows import fill_new_tables
-from sqlalchemy import create_engine
 
 from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
-from shortsdb.models import Base
+from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +60,9 @@ def only_an_empty_version_table(path: Path) -> None:
 
 
 def create_all(path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
-    Base.metadata.create_all(engine)
-    engine.dispose()
+    """Make what create_all made of the models of release 0.1."""
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(KNOWN_SHAPES["0008"])
         deployed.fill(connection, 60)
     fill_new_tables(path)
 
