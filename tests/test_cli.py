@@ -258,6 +258,34 @@ def test_seed_fills_an_empty_database_only(deployed_file: Path, tmp_path: Path) 
     assert row_hashes(new) == before
 
 
+def test_health(deployed_file: Path, tmp_path: Path, postgres: Server) -> None:
+    before = file_hash(deployed_file)
+    found = run("health", "--url", str(deployed_file))
+    assert found.exit_code == 1
+    assert "problems:     revisions are pending: 0001, 0002, 0003" in found.output
+    assert file_hash(deployed_file) == before  # its journal mode too
+    assert os.listdir(tmp_path) == ["deployed.db"]  # noqa: PTH208 - names are compared
+    run("upgrade", "--url", str(deployed_file))
+    found = run("health", "--url", str(deployed_file), "--thorough")
+    assert found.exit_code == 0
+    assert "problems:     none" in found.output
+    as_json = json.loads(run("health", "--json", "--url", str(deployed_file)).output)
+    assert as_json["ok"]
+    assert as_json["journal_mode"] == "delete"
+    assert "/backups/deployed.0001." in as_json["last_backup"]
+    execute(deployed_file, "UPDATE clips SET pipeline_run_id = 777 WHERE id < 3")
+    assert run("health", "--url", str(deployed_file)).exit_code == 0
+    assert run("health", "--thorough", "--url", str(deployed_file)).exit_code == 1
+    absent = tmp_path / "absent.db"
+    as_json = json.loads(run("health", "--json", "--url", str(absent)).output)
+    assert (as_json["ok"], as_json["reachable"]) == (False, False)
+    assert not absent.exists()
+    assert run("health", "--url", str(tmp_path)).exit_code == 1
+    as_json = json.loads(run("health", "--json", "--url", postgres.create_database().url).output)
+    assert (as_json["reachable"], as_json["revision"]) == (True, None)
+    assert len(as_json["pending"]) == 8
+
+
 def test_restore_refuses_what_this_release_does_not_know(
     deployed_file: Path, tmp_path: Path
 ) -> None:

@@ -60,7 +60,7 @@ class ReadOnlyError(InvalidRequestError):
 def create_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
-    pragmas: Mapping[str, str | int] | None = None,
+    pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> Engine:
     """Return an engine on the pipeline's database.
@@ -73,7 +73,8 @@ def create_engine(
     Args:
         url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
             counts, then `shortsdb.config.DEFAULT_URL`.
-        pragmas: Settings that win over `PRAGMAS` or come on top, for SQLite only.
+        pragmas: Settings that win over `PRAGMAS` or come on top, for SQLite only; None leaves one
+            as the file or SQLite has it.
         options: For `sqlalchemy.create_engine`.
 
     Raises:
@@ -91,7 +92,7 @@ def create_engine(
 def create_async_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
-    pragmas: Mapping[str, str | int] | None = None,
+    pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> AsyncEngine:
     """Return an engine for asyncio (extra: async); see `create_engine`, all of which holds.
@@ -203,7 +204,7 @@ def _one_connection(pool: type[QueuePool], options: dict[str, Any]) -> dict[str,
     }
 
 
-def _prepare(engine: Engine, pragmas: Mapping[str, str | int] | None) -> None:
+def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
     """Let SQLite's connections and transactions be what this module says."""
     if engine.dialect.name != "sqlite":
         return
@@ -214,6 +215,8 @@ def _prepare(engine: Engine, pragmas: Mapping[str, str | int] | None) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         for name, value in settings.items():
+            if value is None:
+                continue
             if name == "journal_mode":
                 _set_journal_mode(cursor, str(value))
             else:
