@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "operations.md", ROOT / "docs" / "migrations.md"]
 SHOWN_FOLDER = "/srv/shorts"
+SHOWN_PORT = "8000"
 
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -32,9 +34,14 @@ _FILE_COMMENT = re.compile(r"# (?P<path>\w[\w./-]*\.\w+)\n")
 VARYING = {
     r"\b\d{8}T\d{6,12}Z": "<time>",  # in the name of a backup
     r"-[0-9a-f]{8}(?=\.)": "-<path>",  # in a folder that several databases share
+    r"\b[\d.]+ ms\b": "<time>",
+    r'"latency_seconds": [\d.e-]+': '"latency_seconds": <time>',
+    r"free space:   [\d.]+ MiB": "free space:   <size>",
+    r'"free_bytes": \d+': '"free_bytes": <size>',
+    r"\b[0-9a-f]{32}\b": "<correlation id>",  # made up
     r"\b\d+ source files": "<number> source files",
     r"\b\d+ passed in [\d.]+s": "<tests> passed",
-    r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|\+00:00)?": "<time>",
+    r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00": "<time>",
 }
 
 
@@ -74,7 +81,9 @@ def blocks(page: str) -> list[Block]:
 def run(page: str, folder: Path) -> list[str]:
     """Run all commands of a page in `folder`, which is made, and return what each has printed."""
     _copy_checkout(folder)
-    script = ['_shown() { local code=$?; printf "\\n\\001\\n"; return $code; }']
+    # What the page leaves running ends with it.
+    script = ["trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
+    script += ['_shown() { local code=$?; printf "\\n\\001\\n"; return $code; }']
     for block in blocks(page):
         if block.file:
             source = folder / ".shown" / str(len(script))
@@ -82,8 +91,12 @@ def run(page: str, folder: Path) -> list[str]:
             source.write_text(block.text, encoding="utf-8")
             script.append(f"mkdir -p {Path(block.file).parent}; cp {source} {block.file}")
         script += [line for command, _ in block.commands for line in ("_shown", command)]
+    # What the page calls otherwise, here and in what is printed.
+    port = str(_free_port())
+    real = {SHOWN_FOLDER: str(folder), f"port {SHOWN_PORT}": f"port {port}"}
+    real[f":{SHOWN_PORT}/"] = f":{port}/"
     done = subprocess.run(
-        ["bash", "-c", "\n".join(script).replace(SHOWN_FOLDER, str(folder))],  # noqa: S607 - where the system has it
+        ["bash", "-c", _replaced("\n".join(script), real)],  # noqa: S607 - where the system has it
         cwd=folder,
         env=_environment(folder),
         stdin=subprocess.DEVNULL,
@@ -93,8 +106,21 @@ def run(page: str, folder: Path) -> list[str]:
         check=False,
         timeout=300,
     )
-    outputs = done.stdout.replace(str(folder), SHOWN_FOLDER).split("\n\001\n")[1:]
+    printed = _replaced(done.stdout, {new: shown for shown, new in real.items()})
+    outputs = printed.split("\n\001\n")[1:]
     return [output.strip("\n") + "\n" * bool(output.strip()) for output in outputs]
+
+
+def _replaced(text: str, replacements: dict[str, str]) -> str:
+    for old, new in replacements.items():
+        text = text.replace(old, new)
+    return text
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _copy_checkout(folder: Path) -> None:
