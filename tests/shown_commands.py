@@ -143,6 +143,7 @@ def _environment(folder: Path) -> dict[str, str]:
         **kept,
         "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
         "PYTHONPATH": str(folder / "src"),  # the copy's models, not those of the checkout
+        "COLUMNS": "80",
         "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
     }
 
