@@ -25,6 +25,7 @@ _ERRORS = {
     "ClickException",
     "CommandError",
     "MigrationRefused",
+    "UnknownSchemaError",
     "UsageError",
 }
 
