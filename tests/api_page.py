@@ -62,7 +62,7 @@ def _is_public(module: griffe.Module) -> bool:
 def public_members(of: griffe.Module | griffe.Class) -> list[griffe.Object | griffe.Alias]:
     """Return what a module or class offers, in the order of its source.
 
-    Not type variables; not the columns and fields of a class, which its docstring or
+    Not type variables and loggers; not the columns and fields of a class, which its docstring or
     docs/schema.md describes; not the async counterparts of `shortsdb.database`, which its
     docstring describes all at once.
     """
@@ -74,7 +74,7 @@ def public_members(of: griffe.Module | griffe.Class) -> list[griffe.Object | gri
         and not member.is_module
         and not (member.is_alias and not isinstance(of, griffe.Module))
         and not (member.is_attribute and "property" not in member.labels and of.is_class)
-        and not str(_value(member)).startswith(("TypeVar(", "ParamSpec("))
+        and not str(_value(member)).startswith(("TypeVar(", "ParamSpec(", "get_logger("))
         and not _is_counterpart(member)
     ]
 
