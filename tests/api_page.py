@@ -80,7 +80,7 @@ def public_members(of: griffe.Module | griffe.Class) -> list[griffe.Object | gri
 
 
 def _is_counterpart(member: griffe.Object | griffe.Alias) -> bool:
-    return member.name.endswith("_async") and member.is_attribute
+    return member.name.endswith("_async") and member.is_attribute and not member.is_alias
 
 
 def _value(member: griffe.Object | griffe.Alias) -> object:
