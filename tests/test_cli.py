@@ -375,6 +375,7 @@ def test_odd_paths_are_refused_in_one_message(tmp_path: Path) -> None:
         (str(tmp_path / ("x" * 300)), "File name too long"),
         ("sqlite:///file:x.db?uri=true", "a file: URI cannot be migrated"),
         ("sqlite:x.db", "the database URL is malformed"),
+        ("sqlite://x.db", "the database URL is malformed"),
     ):
         refused = run("upgrade", "--url", given)
         assert refused.exit_code == 1

@@ -146,11 +146,12 @@ def test_a_hanging_database_counts_as_unreachable(kind: str) -> None:
         problems = client.get("/health/db").json()["problems"]
         assert problems == ["it has not answered within 0.2 s"]
         assert client.get("/health/live").status_code == 200
-        hanging, _ = listener.accept()
-        listener.setblocking(False)
+        hanging = [listener.accept()[0] for _ in ("the start's", "the probes'")]
+        listener.settimeout(0)
         with pytest.raises(BlockingIOError):
             listener.accept()
-        hanging.close()
+        for connection in hanging:
+            connection.close()
 
 
 def test_a_session_commits_before_the_answer_or_not_at_all(tmp_path: Path) -> None:

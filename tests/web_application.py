@@ -26,7 +26,7 @@ def entry(message: str) -> ErrorLog:
 
 def application(engine: Engine | AsyncEngine, timeout_seconds: float = 5.0) -> FastAPI:
     """Return the application on an engine of either kind."""
-    app = FastAPI(lifespan=lifespan(engine))
+    app = FastAPI(lifespan=lifespan(engine, timeout_seconds=timeout_seconds))
     app.include_router(health_router(engine, timeout_seconds=timeout_seconds))
     add_error_handlers(app)
     if isinstance(engine, Engine):

@@ -154,12 +154,16 @@ def _one_line(error: object) -> str:
 
 
 def lifespan(
-    engine: Engine | AsyncEngine,
+    engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return a lifespan that starts on a known schema only, and closes the connections at the end.
 
     Pending revisions, and a database that cannot be reached, do not keep the application from
     starting: /health/ready says so until they are gone.
+
+    Args:
+        engine: The application's.
+        timeout_seconds: A database that has not answered by then counts as unreachable.
 
     Raises:
         UnknownSchemaError: On start, the database is at a revision that this release does not know.
@@ -167,7 +171,7 @@ def lifespan(
 
     @asynccontextmanager
     async def run(_app: FastAPI) -> AsyncIterator[None]:
-        health = await _look(engine)
+        health = await _Looks(engine, timeout_seconds).health()
         if not health.known:
             raise UnknownSchemaError(
                 f"the database is at revision {health.revision}, and this release knows none after "
