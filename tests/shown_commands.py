@@ -150,8 +150,12 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def same(shown: str, printed: str) -> bool:
     """Return whether an output is the one shown, but for what always differs."""
+    return _match(shown, printed) is not None
+
+
+def _match(shown: str, printed: str) -> re.Match[str] | None:
     pieces = re.split("^…\n", _still(shown), flags=re.MULTILINE)
-    return re.fullmatch("(?:.*\n)*?".join(map(re.escape, pieces)), _still(printed)) is not None
+    return re.fullmatch("((?:.*\n)*?)".join(map(re.escape, pieces)), _still(printed))
 
 
 def _still(output: str) -> str:
@@ -160,11 +164,24 @@ def _still(output: str) -> str:
     return output
 
 
+def _shortened(shown: str, printed: str) -> str:
+    """Return an output with "…" for the lines that the page does not show."""
+    match = _match(shown, printed)
+    if match is None:
+        return printed
+    lines = printed.splitlines(keepends=True)
+    for group in reversed(range(1, match.re.groups + 1)):
+        first, last = (match.string[:end].count("\n") for end in match.span(group))
+        lines[first:last] = ["…\n"]
+    return "".join(lines)
+
+
 def rewritten(page: str, outputs: list[str]) -> str:
-    """Return the page with the outputs that differ from those shown."""
+    """Return the page with these outputs, or as it is if it shows the same already."""
     remaining = iter(outputs)
     texts = []
     end = 0
+    changed = False
     for block in blocks(page):
         texts.append(page[end : block.start])
         end = block.start + len(block.text)
@@ -172,8 +189,10 @@ def rewritten(page: str, outputs: list[str]) -> str:
             texts.append(block.text)
         for command, shown in block.commands:
             printed = next(remaining)
-            texts.append(f"$ {command}\n{shown if same(shown, printed) else printed}")
-    return "".join([*texts, page[end:]])
+            changed |= not same(shown, printed)
+            # All of them: the backup that one command names is restored by the next.
+            texts.append(f"$ {command}\n{_shortened(shown, printed)}")
+    return "".join([*texts, page[end:]]) if changed else page
 
 
 if __name__ == "__main__":

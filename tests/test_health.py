@@ -9,10 +9,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import sqlalchemy
+from conftest import HEAD
 from inspect_sqlite import execute
 from sqlalchemy import text
 
 import shortsdb.engine
+from shortsdb.config import revisions
 from shortsdb.database import (
     check_db_health,
     check_db_health_async,
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
 
     from postgres import Server
 
+AFTER_0006 = tuple(revisions()[6:])
+
 ALL = tuple(f"{number:04}" for number in range(1, 9))
 
 
 def test_everything_is_answered_in_one_call(tmp_path: Path) -> None:
     path = tmp_path / "good.db"
     engine = init_db(path)
-    backup = make_backup(path, "0008", tmp_path / "backups")
+    backup = make_backup(path, HEAD, tmp_path / "backups")
     health = check_db_health(engine)
     engine.dispose()
     assert health.ok
@@ -44,8 +48,8 @@ def test_everything_is_answered_in_one_call(tmp_path: Path) -> None:
     assert health.free_bytes <= shutil.disk_usage(tmp_path).total
     assert health == shortsdb.health.Health(
         reachable=True,
-        revision="0008",
-        head="0008",
+        revision=HEAD,
+        head=HEAD,
         known=True,
         pending=(),
         foreign_keys=True,
@@ -64,7 +68,7 @@ def test_the_same_is_answered_on_async_engines(tmp_path: Path) -> None:
         health = await check_db_health_async(engine, thorough=False)
         await engine.dispose()
         assert health.ok
-        assert (health.revision, health.journal_mode, health.foreign_keys) == ("0008", "wal", True)
+        assert (health.revision, health.journal_mode, health.foreign_keys) == (HEAD, "wal", True)
 
     asyncio.run(main())
 
@@ -77,7 +81,7 @@ def test_postgresql(postgres: Server) -> None:
     init_db(database.url).dispose()
     health = check_db_health(engine)
     assert health.ok
-    assert (health.revision, health.foreign_keys, health.journal_mode) == ("0008", True, None)
+    assert (health.revision, health.foreign_keys, health.journal_mode) == (HEAD, True, None)
     assert (health.free_bytes, health.last_backup) == (None, None)
     engine.dispose()
 
@@ -94,7 +98,7 @@ def test_what_cannot_be_reached(tmp_path: Path) -> None:
         engine = shortsdb.engine.create_engine(url)
         health = check_db_health(engine)
         engine.dispose()
-        assert (health.reachable, health.head, health.problems) == (False, "0008", (problem,))
+        assert (health.reachable, health.head, health.problems) == (False, HEAD, (problem,))
         assert error == health.error or (error == "" and health.error)
         assert "secret" not in str(health)
     assert not missing.exists()
@@ -102,7 +106,7 @@ def test_what_cannot_be_reached(tmp_path: Path) -> None:
 
 def test_older_and_newer_databases(deployed_file: Path, tmp_path: Path) -> None:
     for version, pending, problem in (
-        ("0006", ("0007", "0008"), "revisions are pending: 0007, 0008"),
+        ("0006", AFTER_0006, f"revisions are pending: {', '.join(AFTER_0006)}"),
         ("0999", (), "it is at revision 0999, which this release does not know"),
     ):
         path = tmp_path / f"{version}.db"

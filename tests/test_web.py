@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Self
 import httpx
 import pytest
 import uvicorn
-from conftest import ROOT
+from conftest import HEAD, ROOT
 from inspect_sqlite import execute
 from postgres import Server
 from sqlalchemy import select
 from web_application import application
 
+from shortsdb.config import revisions
 from shortsdb.database import init_db
 from shortsdb.engine import create_async_engine, create_engine
 from shortsdb.migration.backup import make_backup
@@ -76,7 +77,7 @@ def engine_of(kind: str, url: object) -> Engine | AsyncEngine:
 def test_a_healthy_database(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.db"
     init_db(path).dispose()
-    backup = make_backup(path, "0008", tmp_path / "backups")
+    backup = make_backup(path, HEAD, tmp_path / "backups")
     with served(engine_of(kind, path)) as client:
         assert client.get("/health/live").json() == {"status": "alive"}
         ready = client.get("/health/ready")
@@ -89,8 +90,8 @@ def test_a_healthy_database(tmp_path: Path, kind: str) -> None:
         assert found == {
             "ok": True,
             "reachable": True,
-            "revision": "0008",
-            "head": "0008",
+            "revision": HEAD,
+            "head": HEAD,
             "known": True,
             "pending": [],
             "foreign_keys": True,
@@ -108,7 +109,7 @@ def test_not_ready_says_why(tmp_path: Path, kind: str) -> None:
         for change, why in (
             (
                 "UPDATE alembic_version SET version_num = '0006'",
-                {"reason": "pending", "pending": ["0007", "0008"]},
+                {"reason": "pending", "pending": revisions()[6:]},
             ),
             (
                 "UPDATE alembic_version SET version_num = '0999'",
@@ -188,7 +189,9 @@ def test_it_does_not_start_on_a_schema_that_it_does_not_know(tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode != 0
-    assert "the database is at revision 0999, and this release knows none after 0008" in done.stderr
+    assert (
+        f"the database is at revision 0999, and this release knows none after {HEAD}" in done.stderr
+    )
 
 
 class Load:
@@ -290,7 +293,7 @@ def test_a_replaced_file_is_noticed(tmp_path: Path, kind: str) -> None:
     init_db(path).dispose()
     with served(engine_of(kind, path)) as client:
         assert client.post("/errors/before").status_code == 201
-        backup = make_backup(path, "0008", tmp_path / "backups")
+        backup = make_backup(path, HEAD, tmp_path / "backups")
         assert client.post("/errors/lost").status_code == 201
         (tmp_path / "old").mkdir()
         for file in tmp_path.glob("x.db*"):
