@@ -66,6 +66,8 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "free space": None if free is None else f"{free / 2**20:.1f} MiB",
         "last backup": found.last_backup,
         "latency": None if latency is None else f"{latency * 1000:.1f} ms",
-        "problems": "; ".join(found.problems) or "none",
+        "problems": click.style(
+            "; ".join(found.problems) or "none", "green" if found.ok else "red"
+        ),
         "error": found.error,
     }

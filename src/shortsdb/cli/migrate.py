@@ -109,12 +109,13 @@ def _lines(found: Status) -> dict[str, str | None]:
         if found.shape
         else "none"
     )
+    pending, colour = ", ".join(found.pending), "yellow" if found.pending else "green"
     return {
         "database": found.database + (" (not there yet)" if found.exists is False else ""),
         "revision": revision,
         "head": found.head,
-        "pending": None if found.misfit else ", ".join(found.pending) or "nothing",
-        "misfit": found.misfit,
+        "pending": None if found.misfit else click.style(pending or "nothing", colour),
+        "misfit": found.misfit and click.style(found.misfit, "red"),
         "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
         "journal mode": found.journal_mode,
         "last backup": found.last_backup or "none",
