@@ -31,7 +31,12 @@ def health(
     """Say whether the database can be reached, is current and sound.
 
     For monitoring: exits with 0 if nothing is wrong, with 1 otherwise. Changes and creates nothing.
-    """
+
+    \b
+    Examples:
+      shortsdb health --json              what a probe asks every minute
+      shortsdb health --thorough          what a timer asks every night
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_url
     from shortsdb.engine import create_engine
     from shortsdb.health import check_db_health
