@@ -6,16 +6,17 @@ import logging
 import sqlite3
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from alembic import context
-from sqlalchemy import URL, Connection, func, select
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb import url as urls
 from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.plan import refuse_strange_version
+from shortsdb.migration.postgresql import taking_turns
 from shortsdb.migration.refusals import explain, left_behind, refuse_unusable_file
 from shortsdb.migration.transaction import begin, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
@@ -63,10 +64,8 @@ def run(
             else:
                 _change(connection, name, options)
     except (DBAPIError, sqlite3.Error) as error:  # PRAGMAs do not go through SQLAlchemy
-        statement = error.statement if isinstance(error, DBAPIError) else None
-        cause = (isinstance(error, DBAPIError) and error.orig) or error
         raise MigrationRefused(
-            f"{explain(cause, name, statement)}; {left_behind(cause, 'changed')}"
+            f"{explain(error, name)}; {left_behind(error, 'changed')}"
         ) from error
 
 
@@ -132,11 +131,10 @@ def _change_sqlite(
 def _change(connection: Connection, name: str, options: dict[str, Any]) -> None:
     context.configure(connection=connection, on_version_apply=_report_step, **options)
     migration = context.get_context()
-    with context.begin_transaction():
-        # Held until the transaction ends: a second upgrade waits here before it reads the revision.
-        key = crc32(migration.version_table.encode())
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+    with context.begin_transaction(), taking_turns(connection, migration.version_table):
         before = migration.get_current_heads()
+        if not migration.opts.get("purge"):
+            refuse_strange_version(before, context.script, name)
         context.run_migrations()
         after = migration.get_current_heads()
     _report(name, before, after)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from shortsdb.migration.transaction import lock_timeout
+from shortsdb.migration.timeouts import lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -53,7 +53,7 @@ def make_plan(
     if context.opts.get("purge"):  # `alembic stamp --purge` is the way out of a strange version
         return Plan(heads, stamp=None, runs=False)
     _refuse_leftovers(context, name)
-    _refuse_strange_version(heads, script, name)
+    refuse_strange_version(heads, script, name)
     steps = _steps(context, heads, name)
     runs = any(not step.info.is_stamp for step in steps)
     if heads or not runs:
@@ -84,7 +84,17 @@ def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list
     return steps
 
 
-def _refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
+def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
+    """Look whether this release knows the version that a database has.
+
+    Args:
+        heads: What its version table says.
+        script: The revisions.
+        name: What to call the database in messages.
+
+    Raises:
+        MigrationRefused: It has several, or one that is none of the revisions.
+    """
     if len(heads) > 1:
         raise MigrationRefused(
             f"{name} has {len(heads)} versions ({', '.join(sorted(map(str, heads)))}) where there "

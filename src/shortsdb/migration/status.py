@@ -83,9 +83,7 @@ def looking(url: URL) -> Iterator[Connection]:
                     begin(connection, "BEGIN")
                 yield connection
     except DBAPIError as error:
-        raise MigrationRefused(
-            explain(error.orig or error, display_name(url), error.statement)
-        ) from error
+        raise MigrationRefused(explain(error, display_name(url))) from error
 
 
 def read_status(
