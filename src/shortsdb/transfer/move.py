@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ROWS_A_STEP = 1_000
-
 
 @dataclass(frozen=True)
 class Verified:
@@ -194,13 +192,12 @@ class _Tally:
         self._rows = 0
         self._hash = sha256()
 
-    def over(self, rows: Iterable[bytes]) -> Iterator[bytes]:
-        for row in rows:
-            self._hash.update(row)
-            self._rows += 1
-            if self._rows % _ROWS_A_STEP == 0:
-                self._advance(_ROWS_A_STEP)
-            yield row
+    def over(self, parts: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+        for rows in parts:
+            self._hash.update(b"".join(rows))
+            self._rows += len(rows)
+            self._advance(len(rows))
+            yield rows
 
     @property
     def result(self) -> tuple[int, str]:
@@ -209,7 +206,7 @@ class _Tally:
 
 @contextmanager
 def _progress(label: str, source: Sqlite | Postgres) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told of every so many rows, and shows the share of all there are."""
+    """Give a function that is told of rows as they pass, and shows the share of all there are."""
     done, total = 0, sum(source.count(table) for table in metadata.sorted_tables)
     with progress_line(label) as show:
 

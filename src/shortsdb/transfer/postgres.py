@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from alembic import command
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Column, ColumnElement, Connection, Table
     from sqlalchemy.sql import ClauseElement
 
-_BLOCK_BYTES = 2**18
+_ROWS_A_STEP = 1_000
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -86,8 +87,8 @@ class Postgres:
             yield InvalidRow(table.name, key, reasons, json.loads(row))
         advance(self.count(table))
 
-    def read(self, table: Table, without: Collection[Any] = ()) -> Iterator[bytes]:
-        """Read a table in the order of its primary key, each row in the binary format.
+    def read(self, table: Table, without: Collection[Any] = ()) -> Iterator[list[bytes]]:
+        """Read a table in the order of its primary key, in lists of rows in the binary format.
 
         Args:
             table: The table.
@@ -100,46 +101,36 @@ class Postgres:
         if without:
             statement = statement.where(not_(_is_invalid(table)))
         with self._cursor().copy(f"COPY ({_sql(statement)}) TO STDOUT (FORMAT BINARY)") as copy:
-            # A row in each part, see PQgetCopyData; the header comes before the first.
-            parts = iter(copy)
-            first = bytes(next(parts))[len(HEADER) :]
-            if first:
-                yield first
-            for part in parts:
-                if part != TRAILER:
-                    yield bytes(part)
+            # They come row by row, see PQgetCopyData; the header with the first of them.
+            rows = iter(copy)
+            rows = chain([next(rows)[len(HEADER) :]], rows)
+            while part := list(map(bytes, islice(rows, _ROWS_A_STEP))):
+                if part[-1] == TRAILER:
+                    part.pop()
+                yield part
 
-    def write(self, table: Table, rows: Iterable[bytes]) -> None:
+    def write(self, table: Table, parts: Iterable[list[bytes]]) -> None:
         """Insert rows in the binary format."""
         columns = ", ".join(_quoted(column.name) for column in table.columns)
         into = f"COPY {_quoted(table.name)} ({columns}) FROM STDIN (FORMAT BINARY)"
         with self._cursor().copy(into) as copy:
-            block, size = [HEADER], 0
-            for row in rows:
-                block.append(row)
-                size += len(row)
-                if size >= _BLOCK_BYTES:
-                    copy.write(b"".join(block))
-                    block, size = [], 0
-            copy.write(b"".join([*block, TRAILER]))
+            copy.write(HEADER)
+            for rows in parts:
+                copy.write(b"".join(rows))
+            copy.write(TRAILER)
 
-    def finish(self, tables: Iterable[Table]) -> None:
-        """Let the next ids come after those that were copied, and gather statistics."""
-        for table in tables:
-            if table.autoincrement_column is not None:
-                self._advance_sequence(table.autoincrement_column)
-            self.connection.exec_driver_sql(f"ANALYZE {_quoted(table.name)}")
-
-    def _advance_sequence(self, column: Column[Any]) -> None:
-        last = self.connection.scalar(select(func.max(column)))
-        if last is None or last < 1:
-            return
-        sequence = self.connection.scalar(
-            select(func.pg_get_serial_sequence(_quoted(column.table.name), column.name))
-        )
-        # Not setval, which no rollback would undo.
-        after = min(last + 1, 2**63 - 1)
-        self.connection.exec_driver_sql(f"ALTER SEQUENCE {sequence} RESTART WITH {after}")
+    def advance_sequences(self, tables: Iterable[Table]) -> None:
+        """Let the next ids come after those that were copied."""
+        for column in [table.autoincrement_column for table in tables]:
+            last = None if column is None else self.connection.scalar(select(func.max(column)))
+            if column is None or last is None or last < 1:
+                continue
+            sequence = self.connection.scalar(
+                select(func.pg_get_serial_sequence(_quoted(column.table.name), column.name))
+            )
+            # Not setval, which no rollback would undo.
+            after = min(last + 1, 2**63 - 1)
+            self.connection.exec_driver_sql(f"ALTER SEQUENCE {sequence} RESTART WITH {after}")
 
 
 def _faults(table: Table) -> Iterator[tuple[Column[Any], str, ColumnElement[bool]]]:
@@ -217,7 +208,7 @@ def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
         refuse_unusable_target(connection, metadata)
         side = Postgres(connection)
         yield side
-        side.finish(metadata.sorted_tables)
+        side.advance_sequences(metadata.sorted_tables)
 
 
 def refuse_unusable_target(connection: Connection, metadata: MetaData) -> None:

@@ -7,11 +7,12 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import command
-from sqlalchemy import exists, func, insert, or_, select
+from sqlalchemy import and_, exists, func, insert, select
 from sqlalchemy.dialects import sqlite
 
 from shortsdb.config import alembic_config
@@ -60,34 +61,35 @@ class Sqlite:
             advance: Is told how many more rows were looked at.
         """
         row_format = RowFormat(table)
-        names = [column.name for column in table.columns]
+        width = len(table.columns)
         keys = foreign_keys(table)
-        found = [
-            or_(child.is_(None), exists().where(parent == child).correlate(table))
+        broken = [
+            and_(child.is_not(None), ~exists().where(parent == child).correlate(table))
             for child, parent in keys
         ]
-        for rows in self._select(table, *found):
-            for row in rows:
-                values = row[: len(names)]
-                try:
-                    row_format.encode(values)
-                    faults = {}
-                except ValueError:
-                    faults = row_format.faults(values)
-                for (child, parent), is_there in zip(keys, row[len(names) :], strict=True):
-                    value = values[names.index(child.name)]
-                    if not is_there:
-                        reason = f"{parent.table.name} has no row {plain(value)!r}"
+        all_suspect = any(invalid[parent.table.name] for _, parent in keys)
+        for rows in self._select(table, *broken):
+            try:
+                row_format.check(rows)
+                suspects = [row for row in rows if all_suspect or any(row[width:])]
+            except ValueError:
+                suspects = rows
+            for row in suspects:
+                content = dict(zip(table.columns.keys(), map(plain, row), strict=False))
+                faults = row_format.faults(row)
+                for (child, parent), is_broken in zip(keys, row[width:], strict=True):
+                    value = content[child.name]
+                    if is_broken:
+                        reason = f"{parent.table.name} has no row {value!r}"
                         faults.setdefault(child.name, reason)
                     elif value in invalid[parent.table.name]:
                         faults[child.name] = f"row {value} of {parent.table.name} is invalid"
                 if faults:
-                    content = dict(zip(names, map(plain, values), strict=True))
                     yield InvalidRow(table.name, content[primary_key(table).name], faults, content)
             advance(len(rows))
 
-    def read(self, table: Table, without: Collection[Any] = ()) -> Iterator[bytes]:
-        """Read a table in the order of its primary key, each row in the binary format.
+    def read(self, table: Table, without: Collection[Any] = ()) -> Iterator[list[bytes]]:
+        """Read a table in the order of its primary key, in lists of rows in the binary format.
 
         Args:
             table: The table, all of whose other rows are valid.
@@ -96,14 +98,14 @@ class Sqlite:
         row_format = RowFormat(table)
         at = list(table.columns).index(primary_key(table))
         for rows in self._select(table):
-            for row in rows:
-                if not without or plain(row[at]) not in without:
-                    yield row_format.encode(row)
+            kept = [row for row in rows if plain(row[at]) not in without] if without else rows
+            if kept:
+                yield row_format.encode(kept)
 
-    def write(self, table: Table, rows: Iterable[bytes]) -> None:
+    def write(self, table: Table, parts: Iterable[list[bytes]]) -> None:
         """Insert rows in the binary format."""
-        row_format = RowFormat(table)
-        self.connection.executemany(_sql(insert(table)), map(row_format.decode, rows))
+        rows = map(RowFormat(table).decode, chain.from_iterable(parts))
+        self.connection.executemany(_sql(insert(table)), rows)
 
     def _select(self, table: Table, *more: ColumnElement[Any]) -> Iterator[list[tuple[Any, ...]]]:
         ordered = select(*table.columns, *more).order_by(key_order(table, "BINARY"))
