@@ -150,20 +150,28 @@ class Database:
         """Run a script in this database, see `Server.psql`."""
         return self.server.psql(self.name, script)
 
-    def ddl(self) -> str:
-        """Return the schema as pg_dump writes it, without what depends on its version."""
+    def dump(self, *options: str) -> str:
+        """Return what pg_dump writes: schema, rows and where sequences stand."""
         program = self.server.programs / "pg_dump"
-        options = ("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=alembic_*")
         done = subprocess.run(
             [program, *options, "-h", self.server.folder, "-U", "shortsdb", self.name],
             capture_output=True,
             text=True,
             check=True,
         )
+        # Newer versions write a line with a random key.
+        lines = done.stdout.splitlines(keepends=True)
+        return "".join(
+            line for line in lines if not line.startswith(("\\restrict", "\\unrestrict"))
+        )
+
+    def ddl(self) -> str:
+        """Return the schema as pg_dump writes it, without what depends on its version."""
+        options = ("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=alembic_*")
         return "".join(
             f"{line}\n"
-            for line in done.stdout.splitlines()
-            if line and not line.startswith(("--", "SET ", "SELECT pg_catalog", "\\"))
+            for line in self.dump(*options).splitlines()
+            if line and not line.startswith(("--", "SET ", "SELECT pg_catalog"))
         )
 
     def schema(self) -> dict[str, Any]:
