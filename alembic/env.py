@@ -1,19 +1,18 @@
 """Alembic's environment: says which metadata and which database, and hands over."""
 
 import os
-from logging.config import fileConfig
 
 from alembic import context
 
-from shortsdb import migration
+from shortsdb import log, migration
 from shortsdb.models import metadata
 from shortsdb.shapes import KNOWN_SHAPES
 
 config = context.config
 
 # Only the alembic program configures logging: an application that runs a command keeps its own.
-if config.cmd_opts is not None and config.config_file_name is not None:
-    fileConfig(config.config_file_name, disable_existing_loggers=False)
+if config.cmd_opts is not None:
+    log.configure("shortsdb", "alembic.autogenerate")
 
 arguments = context.get_x_argument(as_dictionary=True)
 migration.run(

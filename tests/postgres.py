@@ -82,10 +82,18 @@ class Server:
         else:
             host = str(self.primary.folder)
             self._run("pg_basebackup", "-D", data, "-h", host, "-U", "shortsdb", "-R", "-c", "fast")
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
-        self._run("pg_ctl", "-D", data, "-w", "-o", options, "start")
-        self._stack.callback(self._run, "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+        self.start()
+        self._stack.callback(self.stop)
         return self
+
+    def start(self) -> None:
+        """Start the server, and return when it answers."""
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop the server, as if it had crashed, and return when it has ended."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
 
     def __exit__(
         self,

@@ -230,6 +230,18 @@ def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> 
     assert version(file) == ["0008"]
 
 
+def test_restore_of_a_backup_with_pages_of_another_size(file: Path) -> None:
+    folder = file.parent / "backups"
+    backup = make_backup(file, "0001", folder)
+    rows_before = row_hashes(file)
+    execute(backup, "PRAGMA journal_mode = delete; PRAGMA page_size = 1024; VACUUM")
+    execute(file, "DELETE FROM clips")
+    restore(backup, file, folder, "0001")
+    assert row_hashes(file) == rows_before
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA page_size").fetchone() == (1024,)
+
+
 def test_restore_where_there_is_no_file_ignores_a_stale_wal(file: Path) -> None:
     rows_before, folder = row_hashes(file), file.parent / "backups"
     backup = make_backup(file, "0001", folder)

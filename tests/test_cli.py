@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
+import pytest
 from click.testing import CliRunner, Result
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from rows import fill_new_tables
 
-from shortsdb.cli import main
+from shortsdb.cli import COMMANDS, main
+
+if TYPE_CHECKING:
+    from postgres import Server
 
 
 def run(*arguments: str, **options: str) -> Result:
@@ -76,6 +83,21 @@ def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -
     assert not absent.exists()
 
 
+def test_status_may_say_it_by_its_exit_code(deployed_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    for url, code in ((deployed_file, 3), (tmp_path / "absent.db", 3), (other, 1)):
+        for form in ([], ["--json"]):
+            found = run("status", "--exit-code", *form, "--url", str(url))
+            assert found.exit_code == code
+            assert found.output == run("status", *form, "--url", str(url)).output
+        assert run("status", "--url", str(url)).exit_code == 0
+    run("upgrade", "--url", str(deployed_file))
+    assert run("status", "--exit-code", "--url", str(deployed_file)).exit_code == 0
+    execute(deployed_file, "UPDATE alembic_version SET version_num = '0999'")
+    assert run("status", "--exit-code", "--url", str(deployed_file)).exit_code == 1
+
+
 def test_status_of_what_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     execute(path, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
@@ -105,10 +127,87 @@ def test_check_lists_broken_foreign_keys_and_drift(deployed_file: Path) -> None:
     ]
     execute(deployed_file, "UPDATE clips SET pipeline_run_id = 1; DROP INDEX idx_analytics_video")
     assert run("check", *url).exit_code == 0  # an index only makes queries fast
-    execute(deployed_file, "ALTER TABLE shorts DROP COLUMN title")
+
+
+def test_check_says_each_difference_in_a_line(deployed_file: Path) -> None:
+    url = ("--url", str(deployed_file))
+    run("upgrade", *url)
+    execute(
+        deployed_file,
+        "ALTER TABLE shorts DROP COLUMN title; DROP TABLE config_overrides; DROP TABLE tts_audio;"
+        "CREATE TABLE tts_audio (id INTEGER PRIMARY KEY, pipeline_run_id INTEGER NOT NULL,"
+        " engine_used VARCHAR, voice_profile INTEGER, audio_file_path VARCHAR,"
+        " duration_seconds FLOAT, generated_at DATETIME NOT NULL DEFAULT (CURRENT_TIMESTAMP))",
+    )
+    expected = [
+        "table config_overrides is missing",
+        "column shorts.title (VARCHAR) is missing",
+        "column tts_audio.engine_used is NULL where the models say NOT NULL",
+        "column tts_audio.voice_profile is INTEGER where the models say VARCHAR",
+        "the foreign key of tts_audio (pipeline_run_id) to pipeline_runs is missing",
+    ]
     found = run("check", *url)
     assert found.exit_code == 1
-    assert "title" in found.output
+    *lines, advice, keys = found.output.splitlines()
+    assert sorted(lines) == sorted(expected)
+    assert "alembic revision --autogenerate" in advice
+    assert keys == "No foreign key is broken."
+    as_json = json.loads(run("check", "--json", *url).output)
+    assert sorted(as_json["drift"]) == sorted(expected)
+
+
+def test_check_says_the_differences_of_postgresql(postgres: Server) -> None:
+    database = postgres.create_database()
+    url = ("--url", database.url)
+    assert run("upgrade", *url).exit_code == 0
+    assert run("check", *url).exit_code == 0
+    database.psql(
+        "DROP INDEX idx_analytics_video; ALTER TABLE shorts ALTER status SET DEFAULT 'x';"
+        " ALTER TABLE review_logs ALTER auto_held DROP DEFAULT;"
+        " ALTER TABLE discovered_videos DROP CONSTRAINT uq_discovered_videos_video_id"
+    )
+    found = run("check", *url)
+    assert found.exit_code == 1
+    assert set(found.output.splitlines()[:4]) == {
+        "index idx_analytics_video on analytics (youtube_video_id, measured_at) is missing",
+        "column shorts.status has the default 'x'::character varying where the models say pending",
+        "column review_logs.auto_held has the default none where the models say 0",
+        "the unique constraint on discovered_videos (video_id) is missing",
+    }
+
+
+def test_check_says_why_it_does_not_compare(deployed_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    strange = tmp_path / "strange.db"
+    run("upgrade", "--url", str(strange))
+    execute(strange, "UPDATE alembic_version SET version_num = '0999'")
+    for path, phrase in (
+        (tmp_path / "absent.db", "absent.db does not exist: upgrade creates it"),
+        (deployed_file, "revision none, but the shape of 0001, pending 0002, 0003"),
+        (other, "does not fit the schema"),
+        (strange, "is at revision 0999, which this release does not know"),
+    ):
+        found = run("check", "--url", str(path))
+        assert found.exit_code == 1
+        assert phrase in found.output
+        assert "The schema is what the models say" not in found.output
+    assert not (tmp_path / "absent.db").exists()
+
+
+def test_downgrade_refuses_before_it_asks(deployed_file: Path) -> None:
+    url = ("--url", str(deployed_file))
+    before = file_hash(deployed_file)
+    refused = run("downgrade", "0001", *url, input="y\n")
+    assert refused.exit_code == 1
+    assert "has no version, so there is nothing to downgrade" in refused.output
+    assert "[y/N]" not in refused.output
+    assert file_hash(deployed_file) == before
+    run("upgrade", *url)
+    execute(deployed_file, "UPDATE alembic_version SET version_num = '0999'")
+    refused = run("downgrade", "0001", *url, input="y\n")
+    assert "newer code made it" in refused.output
+    assert "[y/N]" not in refused.output
 
 
 def test_backup_and_restore(deployed_file: Path) -> None:
@@ -124,6 +223,66 @@ def test_backup_and_restore(deployed_file: Path) -> None:
     assert version(deployed_file) == ["0008"]
     assert run("restore", backup, "--yes", *url).exit_code == 0
     assert row_hashes(deployed_file) == rows
+
+
+def test_backup_in_json(deployed_file: Path) -> None:
+    made = CliRunner().invoke(main, ["backup", "--json", "--url", str(deployed_file)])
+    found = json.loads(made.stdout)
+    assert found == {
+        "backup": found["backup"],
+        "revision": "0001",
+        "size_bytes": deployed_file.stat().st_size,
+    }
+    assert row_hashes(Path(found["backup"])) == row_hashes(deployed_file)
+
+
+def test_seed_fills_an_empty_database_only(deployed_file: Path, tmp_path: Path) -> None:
+    for path, phrase in (
+        (tmp_path / "absent.db", "absent.db does not exist: upgrade creates it"),
+        (deployed_file, "is behind the models"),
+    ):
+        refused = run("seed", "--url", str(path))
+        assert refused.exit_code == 1
+        assert phrase in refused.output
+    assert not (tmp_path / "absent.db").exists()
+    new = tmp_path / "new.db"
+    run("upgrade", "--url", str(new))
+    done = run("seed", "--url", str(new))
+    assert done.exit_code == 0
+    assert "pipeline_runs: 24 rows" in done.output
+    before = row_hashes(new)
+    refused = run("seed", "--url", str(new))
+    assert refused.exit_code == 1
+    assert "analytics has rows: only an empty database is seeded" in refused.output
+    assert row_hashes(new) == before
+
+
+def test_health(deployed_file: Path, tmp_path: Path, postgres: Server) -> None:
+    before = file_hash(deployed_file)
+    found = run("health", "--url", str(deployed_file))
+    assert found.exit_code == 1
+    assert "problems:     revisions are pending: 0001, 0002, 0003" in found.output
+    assert file_hash(deployed_file) == before  # its journal mode too
+    assert os.listdir(tmp_path) == ["deployed.db"]  # noqa: PTH208 - names are compared
+    run("upgrade", "--url", str(deployed_file))
+    found = run("health", "--url", str(deployed_file), "--thorough")
+    assert found.exit_code == 0
+    assert "problems:     none" in found.output
+    as_json = json.loads(run("health", "--json", "--url", str(deployed_file)).output)
+    assert as_json["ok"]
+    assert as_json["journal_mode"] == "delete"
+    assert "/backups/deployed.0001." in as_json["last_backup"]
+    execute(deployed_file, "UPDATE clips SET pipeline_run_id = 777 WHERE id < 3")
+    assert run("health", "--url", str(deployed_file)).exit_code == 0
+    assert run("health", "--thorough", "--url", str(deployed_file)).exit_code == 1
+    absent = tmp_path / "absent.db"
+    as_json = json.loads(run("health", "--json", "--url", str(absent)).output)
+    assert (as_json["ok"], as_json["reachable"]) == (False, False)
+    assert not absent.exists()
+    assert run("health", "--url", str(tmp_path)).exit_code == 1
+    as_json = json.loads(run("health", "--json", "--url", postgres.create_database().url).output)
+    assert (as_json["reachable"], as_json["revision"]) == (True, None)
+    assert len(as_json["pending"]) == 8
 
 
 def test_restore_refuses_what_this_release_does_not_know(
@@ -143,16 +302,62 @@ def test_wrong_usage_is_exit_code_2() -> None:
     assert run("downgrade").exit_code == 2
 
 
-def test_help_imports_neither_sqlalchemy_nor_alembic() -> None:
-    script = (
-        "import sys; from shortsdb.cli import main; main(['--help'], standalone_mode=False);"
-        "print({'sqlalchemy', 'alembic'} & set(sys.modules))"
-    )
+HEAVY = "{'sqlalchemy', 'alembic', 'fastapi'} & set(sys.modules)"
+
+
+def python(script: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert "Create, upgrade, back up and restore" in done.stdout
-    assert done.stdout.endswith("set()\n")
+    return done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_waits_for_no_import(arguments: list[str]) -> None:
+    printed = python(
+        "import sys; from shortsdb.cli import main;"
+        f"main({arguments}, standalone_mode=False); print({HEAVY})"
+    )
+    assert "Usage:" in printed
+    assert printed.endswith("set()\n")
+
+
+def test_the_help_of_all_commands_imports_none_of_them() -> None:
+    printed = python(
+        "import sys; from shortsdb.cli import main; main(['--help'], standalone_mode=False);"
+        "print([name for name in sys.modules if name.startswith('shortsdb.cli.')])"
+    )
+    assert printed.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("shortsdb st", "status"), ("shortsdb status --j", "--json")]
+)
+def test_completion_waits_for_no_import(words: str, found: str) -> None:
+    printed = python(
+        "import atexit, sys; from shortsdb.cli import main;"
+        f"atexit.register(lambda: print({HEAVY})); main(prog_name='shortsdb')",
+        _SHORTSDB_COMPLETE="bash_complete",
+        COMP_WORDS=words,
+        COMP_CWORD=str(words.count(" ")),
+    )
+    assert found in printed
+    assert printed.endswith("set()\n")
+
+
+def test_the_list_of_commands_is_what_they_are() -> None:
+    help_text = " ".join(run("--help").output.split())
+    for name, (_, summary) in COMMANDS.items():
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert command.name == name
+        assert " ".join((command.help or "").split("\n\n")[0].split()) == summary
+        assert summary in help_text
+    assert run("upgrad").exit_code == 2
 
 
 def test_an_empty_argument_is_wrong_usage(deployed_file: Path) -> None:

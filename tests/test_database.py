@@ -337,47 +337,6 @@ def test_drop_db_drops_ours_and_nothing_else(tmp_path: Path) -> None:
     assert set(schema(path)) == {"of_others"}
 
 
-def test_health(tmp_path: Path, deployed_file: Path) -> None:
-    missing = tmp_path / "missing.db"
-    engine = database.init_db(tmp_path / "good.db")
-    assert check_db_health(engine) == database.Health(revision="0008", problems=())
-    with closing(sqlite3.connect(tmp_path / "good.db")) as raw, raw:
-        raw.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")
-    assert check_db_health(engine).problems == (
-        "1 rows of shorts point to rows of pipeline_runs that are not there",
-    )
-    engine.dispose()
-    for path, problem in (
-        (missing, "there is no file"),
-        (deployed_file, "it is at revision None, this release has 0008"),
-    ):
-        engine = shortsdb.engine.create_engine(path)
-        (found,) = check_db_health(engine).problems
-        assert found.startswith(problem)
-        engine.dispose()
-    assert not missing.exists()
-    garbage = tmp_path / "garbage.db"
-    garbage.write_bytes(b"no database " * 1000)
-    engine = shortsdb.engine.create_engine(garbage)
-    assert check_db_health(engine).problems == ("it cannot be read: file is not a database",)
-    engine.dispose()
-
-
-def test_a_damaged_index_is_found(tmp_path: Path) -> None:
-    engine = init_db(tmp_path / "x.db")
-    with get_session(engine) as session:
-        seed_db(session)
-        session.execute(text("PRAGMA writable_schema = ON"))
-        session.execute(
-            text("UPDATE sqlite_master SET rootpage = 3 WHERE name = 'idx_analytics_video'")
-        )
-        session.commit()
-    engine.dispose()
-    health = check_db_health(engine)
-    assert not health.ok
-    engine.dispose()
-
-
 async def use_everything(engine: AsyncEngine, session: AsyncSession) -> None:
     await seed_db_async(session)
     videos = await get_pending_videos_async(session, "cats")

@@ -59,3 +59,14 @@ def test_the_wheel_upgrades_a_deployed_file(tmp_path: Path) -> None:
     assert "pip install 'shortsdb[postgres]'" in without_driver.stderr
     assert "Traceback" not in without_driver.stderr
     assert "secret" not in without_driver.stderr
+
+    without_extra = subprocess.run(
+        [programs / "shortsdb", "diagram"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert without_extra.returncode == 1
+    assert "pip install 'shortsdb[diagram]'" in without_extra.stderr
+    assert "Traceback" not in without_extra.stderr

@@ -259,14 +259,12 @@ def seed_db(session: Session) -> None:
     """Fill an empty database with a small channel, the same every time: for trying things out.
 
     Raises:
-        ValueError: There are videos or runs already.
+        ValueError: There are rows already, in any table of shortsdb.
     """
     with _committed(session):
-        for model in (DiscoveredVideo, PipelineRun):
-            if session.scalars(select(model.id).limit(1)).first() is not None:
-                raise ValueError(
-                    f"{model.__tablename__} has rows: only an empty database is seeded"
-                )
+        for table in Base.metadata.sorted_tables:
+            if session.execute(select(table).limit(1)).first() is not None:
+                raise ValueError(f"{table.name} has rows: only an empty database is seeded")
         session.add_all(channel())
 
 

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
-from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
+from sqlalchemy.exc import DisconnectionError, InvalidRequestError, MissingGreenlet
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util.concurrency import in_greenlet
 
 from shortsdb import url as urls
+from shortsdb.config import DEFAULT_URL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from sqlalchemy import URL, Connection, Engine, ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
@@ -57,7 +59,7 @@ class ReadOnlyError(InvalidRequestError):
 def create_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
-    pragmas: Mapping[str, str | int] | None = None,
+    pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> Engine:
     """Return an engine on the pipeline's database.
@@ -70,7 +72,8 @@ def create_engine(
     Args:
         url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
             counts, then `shortsdb.config.DEFAULT_URL`.
-        pragmas: Settings that win over `PRAGMAS` or come on top, for SQLite only.
+        pragmas: Settings that win over `PRAGMAS` or come on top, for SQLite only; None leaves one
+            as the file or SQLite has it.
         options: For `sqlalchemy.create_engine`.
 
     Raises:
@@ -78,9 +81,7 @@ def create_engine(
         ModuleNotFoundError: Its driver is not installed.
     """
     resolved = _resolve(url, urls.SYNC_DRIVERS)
-    if urls.in_memory(resolved):
-        options = _one_connection(QueuePool, options)
-    engine = _create_engine(resolved, **options)
+    engine = _create_engine(resolved, **_pool_options(resolved, QueuePool, options))
     _prepare(engine, pragmas)
     return engine
 
@@ -88,7 +89,7 @@ def create_engine(
 def create_async_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
-    pragmas: Mapping[str, str | int] | None = None,
+    pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> AsyncEngine:
     """Return an engine for asyncio (extra: async); see `create_engine`, all of which holds.
@@ -102,8 +103,7 @@ def create_async_engine(
     from sqlalchemy.ext import asyncio  # noqa: PLC0415 - needs the extra `async`
 
     resolved = _resolve(url, _ASYNC_DRIVERS)
-    if urls.in_memory(resolved):
-        options = _one_connection(AsyncAdaptedQueuePool, options)
+    options = _pool_options(resolved, AsyncAdaptedQueuePool, options)
     engine = asyncio.create_async_engine(resolved, **options)
     _prepare(engine.sync_engine, pragmas)
     return engine
@@ -178,20 +178,21 @@ def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, s
     """Return the URL of what the caller gave or the environment says, on the kind of driver."""
     given = given or os.environ.get("SHORTSDB_URL")
     if not given:
-        from shortsdb.config import DEFAULT_URL  # noqa: PLC0415 - imports Alembic
-
         given = DEFAULT_URL
     url = urls.parse(given)
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
 
 
-def _one_connection(pool: type[QueuePool], options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with which a database in memory has one connection for all threads.
+def _pool_options(url: URL, pool: type[QueuePool], options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with which the pool recovers, and a database in memory has one connection.
 
-    SQLAlchemy's pools for it would give every thread a database of its own, or put the
-    transactions of several sessions into one.
+    A server that was restarted has closed all connections: a ping finds out, before a request
+    fails for it. For a database in memory SQLAlchemy's pools would give every thread a database of
+    its own, or put the transactions of several sessions into one.
     """
-    if "poolclass" in options:
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True, **options}
+    if not urls.in_memory(url) or "poolclass" in options:
         return options
     return {
         "poolclass": pool,
@@ -202,7 +203,7 @@ def _one_connection(pool: type[QueuePool], options: dict[str, Any]) -> dict[str,
     }
 
 
-def _prepare(engine: Engine, pragmas: Mapping[str, str | int] | None) -> None:
+def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
     """Let SQLite's connections and transactions be what this module says."""
     if engine.dialect.name != "sqlite":
         return
@@ -213,6 +214,8 @@ def _prepare(engine: Engine, pragmas: Mapping[str, str | int] | None) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         for name, value in settings.items():
+            if value is None:
+                continue
             if name == "journal_mode":
                 _set_journal_mode(cursor, str(value))
             else:
@@ -220,10 +223,50 @@ def _prepare(engine: Engine, pragmas: Mapping[str, str | int] | None) -> None:
         cursor.close()
 
     event.listen(engine, "connect", connect)
+    if (file := urls.file(engine.url)) is not None:
+        _follow(engine, file)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "commit", _allow_writes)
     event.listen(engine, "rollback", _allow_writes)
     event.listen(engine, "handle_error", _explain_refused_write)
+
+
+def _follow(engine: Engine, file: Path) -> None:
+    """Let no connection outlive its file, and none make a new file where one was taken away.
+
+    Else a pooled connection would go on writing to a file that was moved away or replaced, and all
+    of that would be lost.
+    """
+    seen = False
+
+    def do_connect(*_: object) -> None:
+        if seen and not file.exists():
+            error = sqlite3.OperationalError("unable to open database file: it was taken away")
+            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            error.sqlite_errorname = "SQLITE_CANTOPEN"
+            raise error
+
+    def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        nonlocal seen
+        seen = True
+        record.info["file"] = _identity(file)
+
+    def checkout(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if _identity(file) != record.info["file"]:
+            raise DisconnectionError("the file was taken away or replaced")
+
+    event.listen(engine, "do_connect", do_connect)
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "checkout", checkout)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of the same name; None if it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:
@@ -251,19 +294,22 @@ def _begin(connection: Connection) -> None:
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
     if options.get(_READ_ONLY):
+        connection.info[_READ_ONLY] = True
         connection.exec_driver_sql("PRAGMA query_only = ON")
         connection.exec_driver_sql("BEGIN")
     else:
-        # A read-only session that was dropped instead of closed has left it on.
-        connection.exec_driver_sql("PRAGMA query_only = OFF")
+        _allow_writes(connection)
         # A plain BEGIN would take the write lock at the first write, and fail without waiting when
         # another has written since the first read.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _allow_writes(connection: Connection) -> None:
-    """Undo query_only before the connection goes back to the pool."""
-    if connection.get_execution_options().get(_READ_ONLY) and not connection.invalidated:
+    """Undo query_only before the connection goes back to the pool.
+
+    And before it is written through: a session that was dropped instead of closed left it on.
+    """
+    if not connection.invalidated and connection.info.pop(_READ_ONLY, False):
         connection.exec_driver_sql("PRAGMA query_only = OFF")
 
 

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from shortsdb import url
+from shortsdb.config import revisions
 from shortsdb.engine import READ_ONLY_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Health:
     """What was found of a database.
 
     Attributes:
+        reachable: Whether it could be read.
         revision: The revision it is at; None if it has none or could not be read.
-        problems: What is wrong, one sentence each.
+        head: The newest revision that this release knows.
+        known: Whether this release knows `revision`; None, on the way to the first, is known.
+        pending: The revisions after `revision`, oldest first.
+        foreign_keys: Whether connections of this engine enforce foreign keys.
+        journal_mode: SQLite's; None for others.
+        free_bytes: What is free on the file system of a SQLite file; None for others.
+        last_backup: The path of the newest backup of a SQLite file; None for none, and for others.
+        latency_seconds: What connecting and reading the revision took; None if that failed.
+        problems: What is wrong, one sentence each, without a path, host, password or SQL in it.
+        error: The driver's own words on why it could not be read, for operators only: they may
+            tell hosts and users.
     """
 
-    revision: str | None
-    problems: tuple[str, ...]
+    reachable: bool
+    revision: str | None = None
+    head: str
+    known: bool = True
+    pending: tuple[str, ...] = ()
+    foreign_keys: bool | None = None
+    journal_mode: str | None = None
+    free_bytes: int | None = None
+    last_backup: str | None = None
+    latency_seconds: float | None = None
+    problems: tuple[str, ...] = ()
+    error: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -34,42 +61,93 @@ class Health:
         return not self.problems
 
 
-def check_db_health(engine: Engine) -> Health:
+def check_db_health(engine: Engine, *, backup: str | None = None, thorough: bool = True) -> Health:
     """Look whether a database can be read, has the schema of this release, and is sound.
 
     Changes no row and creates no file; like every connection of `shortsdb.engine` it sets the file
-    to WAL mode. On SQLite it reads the whole file (`quick_check` and
-    `foreign_key_check`), seconds for some hundred megabytes, and no writer waits for it.
+    to WAL mode.
+
+    Args:
+        engine: Of `shortsdb.engine`; another one's connections enforce no foreign keys on SQLite.
+        backup: Where backups go, a folder or "off". Without one SHORTSDB_BACKUP counts, then the
+            folder `backups` beside the file.
+        thorough: Read the whole SQLite file, for damage and for rows that point nowhere: seconds
+            for some hundred megabytes, in which no writer waits. Without it a few pages are read.
     """
+    known = revisions()
     # Connecting would create the file.
     file = url.file(engine.url)
     if file is not None and not file.exists():
-        return Health(None, (f"there is no file {file}",))
+        return Health(reachable=False, head=known[-1], problems=("the file is not there",))
+    begun = time.perf_counter()
     try:
         with engine.execution_options(**READ_ONLY_OPTIONS).connect() as connection:
-            return _examine(connection)
+            revision = _revision(connection)
+            latency = time.perf_counter() - begun
+            on_sqlite = connection.dialect.name == "sqlite"
+            foreign_keys = not on_sqlite or bool(_pragma(connection, "foreign_keys"))
+            journal_mode = str(_pragma(connection, "journal_mode")) if on_sqlite else None
+            damage = list(_damage(connection)) if on_sqlite and thorough else []
     except SQLAlchemyError as error:
-        return Health(None, (f"it cannot be read: {getattr(error, 'orig', None) or error}",))
-
-
-def _examine(connection: Connection) -> Health:
-    # Half a second that an application which asks for no health need not wait for.
-    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    from shortsdb.config import alembic_config  # noqa: PLC0415
-
-    problems = []
-    versions = MigrationContext.configure(connection).get_current_heads()
-    revision = ", ".join(sorted(map(str, versions))) or None
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    if revision != head:
-        problems.append(
-            f"it is at revision {revision}, this release has {head}: upgrade the older of the two"
+        return Health(
+            reachable=False,
+            head=known[-1],
+            problems=("it cannot be reached or read",),
+            error=str(getattr(error, "orig", None) or error),
         )
-    if connection.dialect.name == "sqlite":
-        problems += _damage(connection)
-    return Health(revision, tuple(problems))
+    at = known.index(revision) + 1 if revision in known else 0
+    pending = known[at:] if revision is None or at else []
+    return Health(
+        reachable=True,
+        revision=revision,
+        head=known[-1],
+        known=revision is None or revision in known,
+        pending=tuple(pending),
+        foreign_keys=foreign_keys,
+        journal_mode=journal_mode,
+        free_bytes=shutil.disk_usage(file.parent).free if file else None,
+        last_backup=_last_backup(file, backup) if file else None,
+        latency_seconds=latency,
+        problems=(
+            *_problems(revision, known, pending, foreign_keys=foreign_keys),
+            *damage,
+        ),
+    )
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return what the version table says, several versions as one text; None for nothing."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    versions = connection.scalars(text("SELECT version_num FROM alembic_version"))
+    return ", ".join(sorted(map(str, versions))) or None
+
+
+def _pragma(connection: Connection, name: str) -> object:
+    return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+
+
+def _last_backup(file: Path, backup: str | None) -> str | None:
+    # Half a second that an application which asks for no health need not wait for.
+    from shortsdb.migration.backup import backups_of, folder_for  # noqa: PLC0415
+
+    folder = folder_for(file, backup or os.environ.get("SHORTSDB_BACKUP"))
+    try:
+        backups = backups_of(file, folder) if folder else []
+    except OSError:  # a folder that this user cannot look into
+        return None
+    return str(backups[-1]) if backups else None
+
+
+def _problems(
+    revision: str | None, known: list[str], pending: list[str], *, foreign_keys: bool
+) -> Iterator[str]:
+    if revision is not None and revision not in known:
+        yield f"it is at revision {revision}, which this release does not know"
+    if pending:
+        yield f"revisions are pending: {', '.join(pending)}"
+    if not foreign_keys:
+        yield "connections of this engine do not enforce foreign keys"
 
 
 def _damage(connection: Connection) -> Iterator[str]:

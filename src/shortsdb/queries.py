@@ -158,15 +158,16 @@ def overdue_reviews(sent_before: datetime) -> Executable:
     )
 
 
+# Built once: this is asked more often than all others, and building it cost more than its answer.
+_NEWEST_SNAPSHOT = (
+    select(Analytics).order_by(Analytics.measured_at.desc(), Analytics.id.desc()).limit(1)
+)
+
+
 @_gives(select(Analytics))
 def latest_snapshot(youtube_video_id: str) -> Executable:
     """The latest snapshot of a video, or no row. Index: idx_analytics_video."""
-    return (
-        select(Analytics)
-        .where(Analytics.youtube_video_id == youtube_video_id)
-        .order_by(Analytics.measured_at.desc(), Analytics.id.desc())
-        .limit(1)
-    )
+    return _NEWEST_SNAPSHOT.where(Analytics.youtube_video_id == youtube_video_id)
 
 
 def _latest_snapshot_id(videos: FromClause) -> ScalarSelect[int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.shape import (
     misfits,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 def recognise(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import logging
 import os
 import re
 import sqlite3
@@ -13,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
+from shortsdb.log import get_logger, operation
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.pages import connect_read_only, copy_pages
 from shortsdb.migration.refusals import explain, refuse_without_space
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 KEPT = 5
 _ABANDONED_SECONDS = 3600
@@ -45,6 +45,7 @@ def _stem(file: Path, folder: Path) -> str:
     return f"{file.stem}-{crc32(os.fsencode(file.resolve())):08x}"
 
 
+@operation()
 def make_backup(
     file: Path,
     revision: str | None,

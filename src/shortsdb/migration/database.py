@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from shortsdb import url as urls
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.refusals import refuse_unusable_file
 
 
 def parse(given: str | URL) -> URL:
@@ -46,11 +47,13 @@ def connectable(url: URL, *, changes: bool) -> Engine:
             there is none it looks at an empty database in memory.
 
     Raises:
-        MigrationRefused: The URL names a driver that is not there.
+        MigrationRefused: The file cannot be used, or the URL names a driver that is not there.
     """
     file = urls.file(url)
-    if file is not None and not changes and not file.exists():
-        url = URL.create("sqlite")
+    if file is not None:
+        refuse_unusable_file(file, changes=changes)
+        if not changes and not file.exists():
+            url = URL.create("sqlite")
     try:
         return create_engine(url, poolclass=NullPool)
     except (NoSuchModuleError, ModuleNotFoundError) as error:

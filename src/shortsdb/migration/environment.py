@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
-from shortsdb import url as urls
+from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import refuse_strange_version
 from shortsdb.migration.postgresql import taking_turns
-from shortsdb.migration.refusals import explain, left_behind, refuse_unusable_file
-from shortsdb.migration.transaction import begin, sqlite_transactions
+from shortsdb.migration.refusals import explain, left_behind
+from shortsdb.migration.transaction import reading, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 
 if TYPE_CHECKING:
@@ -27,9 +26,10 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo
     from sqlalchemy import MetaData
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
+@operation()
 def run(
     *, url: str | URL, metadata: MetaData, shapes: Mapping[str, str], backup: str | None = None
 ) -> None:
@@ -53,7 +53,7 @@ def run(
     changes = _changes()
     handed_in = context.config.attributes.get("connection")
     # Both an engine and a connection know their engine.
-    source = _open(parse(url), changes=changes) if handed_in is None else handed_in
+    source = connectable(parse(url), changes=changes) if handed_in is None else handed_in
     name = display_name(source.engine.url)
     try:
         with _connection(source) as connection:
@@ -81,13 +81,6 @@ def _changes() -> bool:
     return True
 
 
-def _open(url: URL, *, changes: bool) -> Any:  # noqa: ANN401 - an engine, as handed in ones are
-    file = urls.file(url)
-    if file is not None:
-        refuse_unusable_file(file, changes=changes)
-    return connectable(url, changes=changes)
-
-
 @contextmanager
 def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything with connect()
     if isinstance(source, Connection):
@@ -99,16 +92,13 @@ def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything
 
 def _look(connection: Connection, options: dict[str, Any]) -> None:
     """Run a command that changes nothing."""
-    on_sqlite = connection.dialect.name == "sqlite"
-    guard = sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext(False)  # noqa: FBT003 - not ours to begin
-    with guard as begins:
+    # The transaction is begun before context.configure, so that Alembic leaves its end to us.
+    with reading(connection):
         # dont_mutate: else `check` and `revision` would create the version table.
         context.configure(
             connection=connection, transactional_ddl=True, dont_mutate=True, **options
         )
         with context.begin_transaction():
-            if begins:
-                begin(connection, "BEGIN")
             context.run_migrations()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from alembic.runtime.migration import MigrationContext, RevisionStep
     from alembic.script import ScriptDirectory
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,31 +66,44 @@ def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list
     # Alembic tells env.py the destination but not the command; the steps it plans tell both.
     plan = context._migrations_fn  # noqa: SLF001 - there is no public way to ask for them
     assert plan is not None  # noqa: S101 - every command has one
-    downgrade = MigrationRefused(
-        f"{name} has no version, so there is nothing to downgrade; nothing was changed. "
-        "If it is a deployed database, run upgrade: that recognises it"
-    )
     try:
         steps = list(plan(heads, context))
     except CommandError as error:
-        if not heads and isinstance(error.__cause__, RangeNotAncestorError):
-            raise downgrade from error
+        if isinstance(error.__cause__, RangeNotAncestorError):
+            refuse_unversioned(heads, name)
         raise
-    if not heads and not steps:
-        raise downgrade
+    if not steps:
+        refuse_unversioned(heads, name)
     return steps
 
 
+def refuse_unversioned(heads: tuple[str, ...], name: str) -> None:
+    """Refuse to downgrade a database that has no version.
+
+    Args:
+        heads: What its version table says.
+        name: What to call it in messages.
+
+    Raises:
+        MigrationRefused: It has none.
+    """
+    if not heads:
+        raise MigrationRefused(
+            f"{name} has no version, so there is nothing to downgrade; nothing was changed. "
+            "If it is a deployed database, run upgrade: that recognises it"
+        )
+
+
 def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
-    """Look whether this release knows the version that a database has.
+    """Refuse a database whose version is none of ours.
 
     Args:
         heads: What its version table says.
         script: The revisions.
-        name: What to call the database in messages.
+        name: What to call it in messages.
 
     Raises:
-        MigrationRefused: It has several, or one that is none of the revisions.
+        MigrationRefused: It has several versions, a newer one, or one of other software.
     """
     if len(heads) > 1:
         raise MigrationRefused(

@@ -128,11 +128,9 @@ def explain(error: BaseException, name: str) -> str:
         error: The driver's own error, or SQLAlchemy's around it.
         name: What to call the database.
     """
-    cause, statement = error, None
-    if isinstance(error, DBAPIError):
-        cause, statement = error.orig or error, error.statement
-    code = str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or "")
+    cause, code = _cause(error)
     text = " ".join(str(cause).split())  # PostgreSQL's take several lines
+    statement = error.statement if isinstance(error, DBAPIError) else None
     at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
     for prefix, meaning in _MEANINGS.items():
         if code.startswith(prefix):
@@ -154,13 +152,17 @@ def left_behind(error: BaseException, done: str) -> str:
         error: The driver's own error, or SQLAlchemy's around it.
         done: What would have been done to it, as in "nothing was changed".
     """
-    cause = error
-    lost_in_commit = False
-    if isinstance(error, DBAPIError):
-        cause = error.orig or error
-        # A COMMIT has no statement; while connecting there is no connection to be invalidated.
-        lost_in_commit = error.statement is None and error.connection_invalidated
-    code = str(getattr(cause, "sqlite_errorname", ""))
-    if lost_in_commit or code.startswith(UNCERTAIN):
+    # A COMMIT has no statement; while connecting there is no connection to be invalidated.
+    lost_in_commit = (
+        isinstance(error, DBAPIError) and error.statement is None and error.connection_invalidated
+    )
+    if lost_in_commit or _cause(error)[1].startswith(UNCERTAIN):
         return f"it is wholly as it was or wholly {done}: run the same again once this is mended"
     return f"nothing was {done}"
+
+
+def _cause(error: BaseException) -> tuple[BaseException, str]:
+    """Return the driver's own error, with the name of SQLite's result code or the SQLSTATE."""
+    cause = (error.orig if isinstance(error, DBAPIError) else None) or error
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return cause, code or ""

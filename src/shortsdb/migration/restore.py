@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL
 
+from shortsdb.log import get_logger, operation
 from shortsdb.migration.backup import make_backup, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.pages import connect_read_only, copy_pages
@@ -25,9 +25,10 @@ from shortsdb.migration.timeouts import lock_timeout
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
+@operation()
 def restore(backup: Path, file: Path, folder: Path | None, revision: str | None) -> Path | None:
     """Make `file` what `backup` is, and return the backup of what it was before.
 
@@ -108,6 +109,14 @@ def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None
             replaced = make_backup(file, revision, folder, replaced_through=target)
             refuse_without_space(file, file.parent, backup.stat().st_size)
         with closing(connect_read_only(backup, immutable=True)) as source:
+            if _page_size(source) != _page_size(target):
+                # In WAL mode SQLite could not change it, and would say that it cannot write.
+                target.execute("PRAGMA journal_mode = DELETE")
             copy_pages(source, target, f"restoring {file}")
     log.info("%s is what %s was; what it was before: %s", file, backup, replaced or "nothing kept")
     return replaced
+
+
+def _page_size(connection: sqlite3.Connection) -> int:
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(size)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager, nullcontext
+import sqlite3
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,14 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb import url as urls
+from shortsdb.log import get_logger
 from shortsdb.migration.adopt import recognise
 from shortsdb.migration.backup import backups_of, folder_for
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.refusals import explain, refuse_unusable_file
+from shortsdb.migration.refusals import explain
 from shortsdb.migration.shape import table_names
-from shortsdb.migration.transaction import begin, sqlite_transactions
+from shortsdb.migration.transaction import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import URL, Connection
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,10 @@ def looking(url: URL) -> Iterator[Connection]:
     Raises:
         MigrationRefused: The database cannot be opened or read.
     """
-    file = urls.file(url)
-    if file is not None:
-        refuse_unusable_file(file, changes=False)
-    engine = connectable(url, changes=False)
     try:
-        with engine.connect() as connection:
-            on_sqlite = connection.dialect.name == "sqlite"
-            guard = sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext()
-            with guard, connection.begin():
-                if on_sqlite:
-                    begin(connection, "BEGIN")
-                yield connection
-    except DBAPIError as error:
+        with connectable(url, changes=False).connect() as connection, reading(connection):
+            yield connection
+    except (DBAPIError, sqlite3.Error) as error:  # PRAGMAs do not go through SQLAlchemy
         raise MigrationRefused(explain(error, display_name(url))) from error
 
 
@@ -140,6 +132,27 @@ def _pending(known: list[str], at: str | None, misfit: str | None) -> list[str]:
     if at is None:
         return [] if misfit else known[::-1]
     return known[: known.index(at)][::-1] if at in known else []
+
+
+def outdated(found: Status) -> str | None:
+    """Return why a database cannot be compared with the models, None if it is at head."""
+    name = found.database
+    if found.misfit:
+        return found.misfit
+    if found.exists is False:
+        return f"{name} does not exist: upgrade creates it"
+    if not found.known and found.revision:
+        return (
+            f"{name} is at revision {found.revision}, which this release does not know: upgrade "
+            "the package, or check that this is the right database"
+        )
+    if found.pending:
+        at = found.revision or (f"none, but the shape of {found.shape}" if found.shape else "none")
+        return (
+            f"{name} is behind the models: revision {at}, pending {', '.join(found.pending)}. "
+            "Upgrade it, then look again"
+        )
+    return None
 
 
 def broken_keys(connection: Connection) -> list[BrokenKey]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from shortsdb.migration.errors import MigrationRefused
@@ -92,3 +92,17 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
         pragma(f"foreign_keys = {foreign_keys}")
         dbapi_connection.isolation_level = isolation_level
         cursor.close()
+
+
+@contextmanager
+def reading(connection: Connection) -> Iterator[None]:
+    """Hold a transaction that, on SQLite, cannot write; the caller's own where there is one."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    with sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext():
+        if connection.in_transaction():
+            yield
+            return
+        with connection.begin():
+            if on_sqlite:
+                begin(connection, "BEGIN")
+            yield

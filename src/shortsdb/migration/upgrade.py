@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alembic import context
 
+from shortsdb.log import get_logger
 from shortsdb.migration.adopt import report_adoption
 from shortsdb.migration.backup import folder_for, keep_newest, make_backup
 from shortsdb.migration.plan import Plan, make_plan
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _STALL_SECONDS = 1.0  # writers of deployed code give up after 5
 

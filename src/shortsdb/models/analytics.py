@@ -1,7 +1,5 @@
 """The analytics table."""
 
-from __future__ import annotations
-
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped
 

@@ -1,7 +1,5 @@
 """The clips table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, Index
@@ -39,6 +37,6 @@ class Clip(Base):
     clip_file_path: Mapped[str | None]
     content_id_risk: Mapped[str] = mapped_column(default="unknown")
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="clips")
-    discovered_video: Mapped[DiscoveredVideo] = relationship(back_populates="clips")
-    shorts: Mapped[list[Short]] = relationship(back_populates="clip", passive_deletes="all")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="clips")
+    discovered_video: Mapped["DiscoveredVideo"] = relationship(back_populates="clips")
+    shorts: Mapped[list["Short"]] = relationship(back_populates="clip", passive_deletes="all")

@@ -1,7 +1,5 @@
 """The config_overrides table."""
 
-from __future__ import annotations
-
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shortsdb.models.base import Base

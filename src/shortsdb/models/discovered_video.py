@@ -1,7 +1,5 @@
 """The discovered_videos table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Index
@@ -47,6 +45,6 @@ class DiscoveredVideo(Base):
     processed: Mapped[int] = mapped_column(default=0)
     content_id_risk: Mapped[str] = mapped_column(default="unknown")
 
-    clips: Mapped[list[Clip]] = relationship(
+    clips: Mapped[list["Clip"]] = relationship(
         back_populates="discovered_video", passive_deletes="all"
     )

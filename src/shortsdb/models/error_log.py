@@ -1,7 +1,5 @@
 """The error_logs table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, Index
@@ -37,4 +35,4 @@ class ErrorLog(Base):
     occurred_at: Mapped[CreatedAt]
     resolved: Mapped[Flag]
 
-    pipeline_run: Mapped[PipelineRun | None] = relationship(back_populates="error_logs")
+    pipeline_run: Mapped["PipelineRun | None"] = relationship(back_populates="error_logs")

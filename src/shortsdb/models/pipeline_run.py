@@ -1,7 +1,5 @@
 """The pipeline_runs table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Index
@@ -49,17 +47,19 @@ class PipelineRun(Base):
     error_message: Mapped[LongText | None]
     retry_count: Mapped[int] = mapped_column(default=0)
 
-    clips: Mapped[list[Clip]] = relationship(back_populates="pipeline_run", passive_deletes="all")
-    scripts: Mapped[list[Script]] = relationship(
+    clips: Mapped[list["Clip"]] = relationship(back_populates="pipeline_run", passive_deletes="all")
+    scripts: Mapped[list["Script"]] = relationship(
         back_populates="pipeline_run", passive_deletes="all"
     )
-    tts_audio: Mapped[list[TTSAudio]] = relationship(
+    tts_audio: Mapped[list["TTSAudio"]] = relationship(
         back_populates="pipeline_run", passive_deletes="all"
     )
-    shorts: Mapped[list[Short]] = relationship(back_populates="pipeline_run", passive_deletes="all")
-    review_logs: Mapped[list[ReviewLog]] = relationship(
+    shorts: Mapped[list["Short"]] = relationship(
         back_populates="pipeline_run", passive_deletes="all"
     )
-    error_logs: Mapped[list[ErrorLog]] = relationship(
+    review_logs: Mapped[list["ReviewLog"]] = relationship(
+        back_populates="pipeline_run", passive_deletes="all"
+    )
+    error_logs: Mapped[list["ErrorLog"]] = relationship(
         back_populates="pipeline_run", passive_deletes="all"
     )

@@ -1,7 +1,5 @@
 """The review_logs table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Index
@@ -34,4 +32,4 @@ class ReviewLog(Base):
     response_detail: Mapped[str | None]
     auto_held: Mapped[Flag]
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="review_logs")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="review_logs")

@@ -1,7 +1,5 @@
 """The scripts table."""
 
-from __future__ import annotations
-
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +32,7 @@ class Script(Base):
     llm_model_used: Mapped[LongText]
     generated_at: Mapped[CreatedAt]
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="scripts")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="scripts")
 
     @property
     def full_script(self) -> Any:  # noqa: ANN401 - JSON is what the LLM made of it

@@ -1,7 +1,5 @@
 """The shorts table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey
@@ -37,5 +35,5 @@ class Short(Base):
     status: Mapped[str] = mapped_column(default="pending", server_default="pending", index=True)
     uploaded_at: Mapped[Timestamp | None]
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="shorts")
-    clip: Mapped[Clip | None] = relationship(back_populates="shorts")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="shorts")
+    clip: Mapped["Clip | None"] = relationship(back_populates="shorts")

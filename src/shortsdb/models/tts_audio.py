@@ -1,7 +1,5 @@
 """The tts_audio table."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Mapped, relationship
@@ -30,4 +28,4 @@ class TTSAudio(Base):
     duration_seconds: Mapped[float | None]
     generated_at: Mapped[CreatedAt]
 
-    pipeline_run: Mapped[PipelineRun] = relationship(back_populates="tts_audio")
+    pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="tts_audio")

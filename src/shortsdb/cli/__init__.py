@@ -1,0 +1,86 @@
+"""The shortsdb command: its subcommands, each loaded when it is needed, and how refusals end."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from shortsdb.log import as_json, configure, get_logger, operation
+
+log = get_logger(__name__)
+
+# Name, the module below shortsdb.cli that has it, and the first sentence of its help. The modules
+# are imported when their command is: `shortsdb --help` and shell completion answer at once.
+COMMANDS = {
+    "upgrade": ("migrate", "Upgrade the database to REVISION, by default to the newest."),
+    "downgrade": ("migrate", "Downgrade the database to REVISION."),
+    "status": ("migrate", "Say at which revision the database is, and what is pending."),
+    "check": ("migrate", "Compare the database with the models, and look for broken foreign keys."),
+    "health": ("health", "Say whether the database can be reached, is current and sound."),
+    "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
+    "restore": ("backups", "Put BACKUP back over the SQLite database."),
+    "seed": ("seed", "Fill an empty database with a small channel, for trying things out."),
+    "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
+}
+
+
+class _Commands(click.Group):
+    """Loads subcommands lazily, and turns refusals into one message and exit code 1."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"shortsdb.cli.{COMMANDS[name][0]}"), name)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        configure("shortsdb")
+        with operation():
+            try:
+                return super().invoke(ctx)
+            except (click.exceptions.Exit, BrokenPipeError):  # click ends both by itself
+                raise
+            except Exception as error:
+                from alembic.util import CommandError
+
+                if not isinstance(error, CommandError | OSError):
+                    raise
+                if as_json():
+                    log.error(str(error))  # noqa: TRY400 - a refusal needs no traceback
+                    ctx.exit(1)
+                raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shortsdb")
+def main() -> None:
+    """Create, upgrade, back up and restore the database of the Shorts pipeline.
+
+    The database is the one that --url or SHORTSDB_URL names, as URL or path; without either it is
+    ./shortsdb.db. A refusal leaves the database as it was and says why in one message.
+
+    \b
+    Exit codes:
+      0  done
+      1  refused or failed, or `check` has found something
+      2  wrong usage
+      3  `status --exit-code`: revisions are pending
+    """  # noqa: D301 - \b is click's, for lines that stay as they are

@@ -1,0 +1,85 @@
+"""shortsdb backup and restore."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from shortsdb.cli.options import backup_option, json_option, url_option, yes_option
+
+# Alembic and SQLAlchemy take half a second to import: functions import what they use.
+
+
+@click.command()
+@url_option
+@backup_option
+@json_option
+def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
+    """Copy the SQLite database while it is in use, and check the copy.
+
+    Prints the path of the copy, with --json also its revision and its size in bytes. The newest
+    five are kept.
+    """
+    from shortsdb.cli.target import file_and_folder, parse_url, status_of
+    from shortsdb.migration import MigrationRefused
+    from shortsdb.migration.backup import keep_newest, make_backup
+
+    database = parse_url(url)
+    file, folder = file_and_folder(database, backup)
+    if folder is None:
+        raise click.UsageError("the backup is switched off; name a folder with --backup")
+    if not file.exists():
+        raise MigrationRefused(f"{file} does not exist")
+    found = status_of(database, backup)
+    revision = found.revision or found.shape
+    copy = make_backup(file, revision, folder)
+    keep_newest(file, copy)
+    if as_json:
+        size = copy.stat().st_size
+        click.echo(json.dumps({"backup": str(copy), "revision": revision, "size_bytes": size}))
+    else:
+        click.echo(copy)
+
+
+@click.command()
+@click.argument("backup_file", metavar="BACKUP", type=click.Path(path_type=Path))
+@url_option
+@backup_option
+@yes_option
+def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool) -> None:
+    """Put BACKUP back over the SQLite database.
+
+    Asks before, and keeps what is replaced as one more backup. Waits for whoever writes to the
+    database, and refuses after SHORTSDB_LOCK_TIMEOUT seconds. Stop the pipeline first: in WAL mode
+    nobody else may have the file open.
+    """
+    from shortsdb.cli.target import file_and_folder, parse_url, status_of
+    from shortsdb.migration import MigrationRefused
+    from shortsdb.migration.backup import backups_of
+    from shortsdb.migration.restore import immutable_url, refuse_unfinished
+    from shortsdb.migration.restore import restore as restore_file
+
+    database = parse_url(url)
+    file, folder = file_and_folder(database, backup)
+    refuse_unfinished(backup_file, file)
+    new = status_of(immutable_url(backup_file), backup)
+    # What it has copied itself it puts back in any case.
+    if not new.known and backup_file not in backups_of(file, backup_file.parent):
+        raise MigrationRefused(
+            f"{backup_file} is at revision {new.revision or 'none'}, which this release does not "
+            f"know{f': {new.misfit}' if new.misfit else ''}; it was not restored"
+        )
+    try:
+        old = status_of(database, backup)
+        at = old.revision or old.shape
+    except MigrationRefused:  # a damaged database is what one restores for
+        at = None
+    if not yes:
+        click.confirm(
+            f"Replace {file} (revision {at or 'none'}) by {backup_file} "
+            f"(revision {new.revision or new.shape or 'none'})?",
+            abort=True,
+        )
+    restore_file(backup_file, file, folder, at)

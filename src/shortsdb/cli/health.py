@@ -1,0 +1,71 @@
+"""shortsdb health."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from shortsdb.cli.options import backup_option, json_option, url_option
+
+if TYPE_CHECKING:
+    from shortsdb.health import Health
+
+
+@click.command()
+@url_option
+@backup_option
+@json_option
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Read a whole SQLite file, for damage and broken foreign keys; seconds for some hundred "
+    "megabytes.",
+)
+@click.pass_context
+def health(
+    ctx: click.Context, url: str | None, backup: str | None, *, as_json: bool, thorough: bool
+) -> None:
+    """Say whether the database can be reached, is current and sound.
+
+    For monitoring: exits with 0 if nothing is wrong, with 1 otherwise. Changes and creates nothing.
+    """
+    from shortsdb.cli.target import parse_url
+    from shortsdb.engine import create_engine
+    from shortsdb.health import check_db_health
+    from shortsdb.migration.database import connectable, display_name
+
+    database = parse_url(url)
+    connectable(database, changes=False)  # refuses what could never be reached, such as a folder
+    engine = create_engine(database, pragmas={"journal_mode": None})
+    try:
+        found = check_db_health(engine, backup=backup, thorough=thorough)
+    finally:
+        engine.dispose()
+    if as_json:
+        click.echo(json.dumps({"database": display_name(database), "ok": found.ok} | asdict(found)))
+    else:
+        for name, value in _lines(display_name(database), found).items():
+            if value is not None:
+                click.echo(f"{name + ':':<14}{value}")
+    if not found.ok:
+        ctx.exit(1)
+
+
+def _lines(database: str, found: Health) -> dict[str, str | None]:
+    latency, free = found.latency_seconds, found.free_bytes
+    return {
+        "database": database,
+        "reachable": "yes" if found.reachable else "no",
+        "revision": (found.revision or "none") if found.reachable else None,
+        "head": found.head,
+        "pending": (", ".join(found.pending) or "nothing") if found.reachable else None,
+        "journal mode": found.journal_mode,
+        "free space": None if free is None else f"{free / 2**20:.1f} MiB",
+        "last backup": found.last_backup,
+        "latency": None if latency is None else f"{latency * 1000:.1f} ms",
+        "problems": "; ".join(found.problems) or "none",
+        "error": found.error,
+    }

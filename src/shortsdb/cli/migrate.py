@@ -1,0 +1,166 @@
+"""shortsdb upgrade, downgrade, status and check."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from shortsdb.cli.at_head import at_head
+from shortsdb.cli.options import (
+    backup_option,
+    json_option,
+    not_empty,
+    url_option,
+    yes_option,
+)
+from shortsdb.log import get_logger
+
+if TYPE_CHECKING:
+    from shortsdb.migration.status import Status
+
+log = get_logger(__name__)
+
+# Alembic and SQLAlchemy take half a second to import: functions import what they use.
+
+
+@click.command()
+@click.argument("revision", default="head", callback=not_empty)
+@url_option
+@backup_option
+def upgrade(revision: str, url: str | None, backup: str | None) -> None:
+    """Upgrade the database to REVISION, by default to the newest.
+
+    Creates the database if there is none, and recognises a deployed one that has no version yet.
+    All revisions run in one transaction; a SQLite file that holds rows is backed up before.
+    """
+    if found := at_head(revision, url):
+        log.info("%s is at %s already: nothing to do", *found)
+        return
+    from alembic import command
+
+    from shortsdb.config import alembic_config
+
+    command.upgrade(alembic_config(url, backup=backup), revision)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
+@click.argument("revision", callback=not_empty)
+@url_option
+@backup_option
+@yes_option
+def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) -> None:
+    """Downgrade the database to REVISION.
+
+    0001 is the schema before shortsdb, -1 one revision less than now. Says which tables would go
+    with how many rows, and asks. A SQLite file that holds rows is backed up before.
+    """
+    from alembic import command
+
+    from shortsdb.cli.target import parse_url
+    from shortsdb.config import alembic_config
+    from shortsdb.migration.rehearsal import tables_that_go
+
+    if not yes:
+        for table, rows in tables_that_go(parse_url(url), alembic_config(), revision).items():
+            click.echo(f"{table} would go, with {rows} rows in it")
+        click.confirm(f"Downgrade to {revision}?", abort=True)
+    command.downgrade(alembic_config(url, backup=backup), revision)
+
+
+@click.command()
+@url_option
+@backup_option
+@json_option
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help="Exit with 3 if revisions are pending, with 1 if the database is not one of this release.",
+)
+@click.pass_context
+def status(
+    ctx: click.Context, url: str | None, backup: str | None, *, as_json: bool, exit_code: bool
+) -> None:
+    """Say at which revision the database is, and what is pending.
+
+    Changes nothing, and creates nothing.
+    """
+    from shortsdb.cli.target import parse_url, status_of
+
+    found = status_of(parse_url(url), backup)
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+    else:
+        for name, value in _lines(found).items():
+            if value is not None:
+                click.echo(f"{name + ':':<14}{value}")
+    if exit_code and found.pending:
+        ctx.exit(3)
+    if exit_code and not found.known:
+        ctx.exit(1)
+
+
+def _lines(found: Status) -> dict[str, str | None]:
+    unknown = "" if found.known else " (not known to this release)"
+    revision = (found.revision and found.revision + unknown) or (
+        f"none; it has the shape of {found.shape}, and upgrade will adopt it there"
+        if found.shape
+        else "none"
+    )
+    return {
+        "database": found.database + (" (not there yet)" if found.exists is False else ""),
+        "revision": revision,
+        "head": found.head,
+        "pending": None if found.misfit else ", ".join(found.pending) or "nothing",
+        "misfit": found.misfit,
+        "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
+        "journal mode": found.journal_mode,
+        "last backup": found.last_backup or "none",
+    }
+
+
+@click.command()
+@url_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
+    """Compare the database with the models, and look for broken foreign keys.
+
+    Each difference is a line that says what is missing or otherwise; what only the database has is
+    none. A database with pending revisions is not compared. Exits with 1 if anything was found.
+    """
+    from shortsdb.cli.target import parse_url, status_of
+    from shortsdb.config import alembic_config
+    from shortsdb.migration.differences import differences
+    from shortsdb.migration.status import broken_keys, looking, outdated
+
+    database = parse_url(url)
+    why_not = outdated(status_of(database, "off"))
+    with looking(database) as connection:
+        broken = broken_keys(connection) if connection.dialect.name == "sqlite" else []
+        drift = [] if why_not else differences(alembic_config(), connection)
+    if as_json:
+        found = {"outdated": why_not, "drift": drift, "broken_keys": list(map(asdict, broken))}
+        click.echo(json.dumps(found))
+    else:
+        for line in drift:
+            click.echo(line)
+        if drift:
+            click.echo(
+                "The database is not what the models say. Where the models were changed, write a "
+                "revision (alembic revision --autogenerate); where the database was, put back "
+                "what is missing, or restore a backup."
+            )
+        else:
+            click.echo(why_not or "The schema is what the models say.")
+        for key in broken:
+            click.echo(
+                f"{key.table} ({key.columns}): {key.rows} rows point to rows of "
+                f"{key.referred_table} that are not there"
+            )
+        if not broken:
+            click.echo("No foreign key is broken.")
+    if why_not or drift or broken:
+        ctx.exit(1)

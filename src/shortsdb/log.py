@@ -1,0 +1,102 @@
+"""Logs: a correlation id on every record of one operation, and plain or JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_correlation_id: ContextVar[str | None] = ContextVar("shortsdb_correlation_id", default=None)
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return a logger whose records have the attribute `correlation_id`.
+
+    It is that of the operation which logs (see `operation`), None outside of any. The record itself
+    has it, so that the handlers of an application, too, may print it.
+    """
+    logger = logging.getLogger(name)
+    logger.addFilter(_correlate)
+    return logger
+
+
+def _correlate(record: logging.LogRecord) -> bool:
+    record.correlation_id = _correlation_id.get()
+    return True
+
+
+@contextmanager
+def operation() -> Iterator[None]:
+    """Give everything that is logged inside one correlation id; also a decorator.
+
+    It is SHORTSDB_CORRELATION_ID, or made up. An operation inside another is part of that one.
+    """
+    if _correlation_id.get() is not None:
+        yield
+        return
+    token = _correlation_id.set(_new_id())
+    try:
+        yield
+    finally:
+        _correlation_id.reset(token)
+
+
+def _new_id() -> str:
+    return os.environ.get("SHORTSDB_CORRELATION_ID") or uuid4().hex
+
+
+def as_json() -> bool:
+    """Return whether programs log JSON: SHORTSDB_LOG=json."""
+    return os.environ.get("SHORTSDB_LOG", "").lower() == "json"
+
+
+def configure(*informative: str) -> None:
+    """Let a program print what is logged to standard error, a line for each record.
+
+    All of it is one operation. Does nothing where logging is set up already: the program may run
+    inside an application, which has handlers of its own.
+
+    Args:
+        informative: The loggers whose information is printed; of others only warnings and errors.
+    """
+    if logging.root.handlers:
+        return
+    _correlation_id.set(_new_id())
+    handler = logging.StreamHandler()
+    handler.addFilter(_correlate)  # for the records of others, such as Alembic's
+    handler.setFormatter(_Json() if as_json() else logging.Formatter(_plain()))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    for name in informative:
+        logging.getLogger(name).setLevel(logging.INFO)
+    if not as_json():
+        # The alembic program prints a failure itself; once is enough.
+        logging.getLogger("alembic.util.messaging").setLevel(logging.CRITICAL)
+
+
+def _plain() -> str:
+    given = " [%(correlation_id)s]" if os.environ.get("SHORTSDB_CORRELATION_ID") else ""
+    return f"%(levelname)-7s %(message)s{given}"
+
+
+class _Json(logging.Formatter):
+    """Writes a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "correlation_id": getattr(record, "correlation_id", None),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)

@@ -1,0 +1,221 @@
+"""For FastAPI applications (extra: web): health pages, sessions, and what to do when it fails.
+
+    engine = create_engine()
+    app = FastAPI(lifespan=lifespan(engine))
+    app.include_router(health_router(engine))
+    add_error_handlers(app)
+    Writing = Annotated[Session, session_dependency(engine)]
+
+Everything takes a sync engine or an async one of `shortsdb.engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy import Engine
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    TimeoutError,  # noqa: A004 - the pool's; the built-in one is not used here
+)
+
+from shortsdb.config import revisions
+from shortsdb.database import check_db_health_async
+from shortsdb.engine import async_session_factory, session_factory
+from shortsdb.health import Health, check_db_health
+from shortsdb.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+    from sqlalchemy.orm import Session
+
+log = get_logger(__name__)
+
+# These are faults of the application or of what it was sent, not of the database.
+_FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+
+
+class UnknownSchemaError(RuntimeError):
+    """The database is at a revision that this release does not know."""
+
+
+def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0) -> APIRouter:
+    """Return the routes /health/live, /health/ready and /health/db.
+
+    /health/live answers 200 as long as the process does, whatever the database does.
+
+    /health/ready answers 200 when the database can be read and is at head, else 503. The body says
+    why: `reason` is "unreachable", "pending" (and `pending` lists the revisions) or "unknown
+    revision".
+
+    /health/db answers what `Health` has, without paths, hosts and SQL: of the last backup it gives
+    the name. The status is 200 when nothing is wrong, else 503.
+
+    Args:
+        engine: The application's own: what is looked at is what its requests would meet.
+        timeout_seconds: A database that has not answered by then counts as unreachable.
+    """
+    router = APIRouter(prefix="/health", tags=["health"])
+    looks = _Looks(engine, timeout_seconds)
+
+    @router.get("/live", summary="Is the process alive?")
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @router.get("/ready", summary="May requests come?", responses={503: {"description": "No"}})
+    async def ready() -> JSONResponse:
+        health = await looks.health()
+        if not health.reachable:
+            why_not: dict[str, Any] = {"reason": "unreachable"}
+        elif not health.known:
+            why_not = {"reason": "unknown revision", "revision": health.revision}
+        elif health.pending:
+            why_not = {"reason": "pending", "pending": health.pending}
+        else:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", **why_not}, status_code=503)
+
+    @router.get("/db", summary="How is the database?", responses={503: {"description": "Bad"}})
+    async def database() -> JSONResponse:
+        health = await looks.health()
+        found = asdict(health)
+        del found["error"]
+        found["last_backup"] = health.last_backup and Path(health.last_backup).name
+        return JSONResponse({"ok": health.ok, **found}, status_code=200 if health.ok else 503)
+
+    return router
+
+
+class _Looks:
+    """Looks at a database, once at a time: all who ask meanwhile get the same answer.
+
+    So that probes of a database which hangs neither pile up nor use up the threads of requests.
+    """
+
+    def __init__(self, engine: Engine | AsyncEngine, timeout_seconds: float) -> None:
+        self.engine = engine
+        self.timeout_seconds = timeout_seconds
+        self._running: asyncio.Task[Health] | None = None
+
+    async def health(self) -> Health:
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(_look(self.engine))
+        done, _ = await asyncio.wait({self._running}, timeout=self.timeout_seconds)
+        if not done:
+            problem = f"it has not answered within {self.timeout_seconds:g} s"
+            return Health(reachable=False, head=revisions()[-1], problems=(problem,))
+        health = self._running.result()
+        if health.error:
+            log.warning("the database cannot be read: %s", _one_line(health.error))
+        return health
+
+
+async def _look(engine: Engine | AsyncEngine) -> Health:
+    if isinstance(engine, Engine):
+        return await asyncio.to_thread(check_db_health, engine, thorough=False)
+    return await check_db_health_async(engine, thorough=False)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer 503 to a request whose database fails: unreachable, locked, full, damaged.
+
+    The body does not say more than that; the log has the driver's words. What the application did
+    wrong stays an error of its own, 500: a broken constraint, a value that does not fit, bad SQL.
+    """
+    app.add_exception_handler(DBAPIError, _unavailable)
+    app.add_exception_handler(TimeoutError, _unavailable)
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, _FAULTS):
+        raise error
+    cause = getattr(error, "orig", None) or error
+    log.error("%s %s: the database failed: %s", request.method, request.url.path, _one_line(cause))
+    return JSONResponse(
+        {"detail": "the database is not available"}, status_code=503, headers={"Retry-After": "5"}
+    )
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def lifespan(
+    engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that starts on a known schema only, and closes the connections at the end.
+
+    Pending revisions, and a database that cannot be reached, do not keep the application from
+    starting: /health/ready says so until they are gone.
+
+    Args:
+        engine: The application's.
+        timeout_seconds: A database that has not answered by then counts as unreachable.
+
+    Raises:
+        UnknownSchemaError: On start, the database is at a revision that this release does not know.
+    """
+
+    @asynccontextmanager
+    async def run(_app: FastAPI) -> AsyncIterator[None]:
+        health = await _Looks(engine, timeout_seconds).health()
+        if not health.known:
+            raise UnknownSchemaError(
+                f"the database is at revision {health.revision}, and this release knows none after "
+                f"{health.head}: deploy the newer release, or restore the backup that was made "
+                "before it"
+            )
+        try:
+            yield
+        finally:
+            if isinstance(engine, Engine):
+                engine.dispose()
+            else:
+                await engine.dispose()
+
+    return run
+
+
+def session_dependency(engine: Engine, *, read_only: bool = False) -> Any:  # noqa: ANN401 - Depends()'s own
+    """Return a dependency that gives each request a session of its own.
+
+    It commits when the path operation has returned, before the response is sent, so that a client
+    is never told of what was not committed. Any exception rolls back, HTTPException too. What is
+    streamed after that has no session any more. On SQLite a session that may write holds the write
+    lock from its first statement on, see `shortsdb.engine`.
+
+    Args:
+        engine: The application's.
+        read_only: Sessions that cannot write, and wait for nobody.
+    """
+    factory = session_factory(engine, read_only=read_only)
+
+    def session() -> Iterator[Session]:
+        with factory.begin() as session:
+            yield session
+
+    return Depends(session, scope="function")
+
+
+def async_session_dependency(engine: AsyncEngine, *, read_only: bool = False) -> Any:  # noqa: ANN401 - as above
+    """Return a dependency that gives an async session; see `session_dependency`."""
+    factory = async_session_factory(engine, read_only=read_only)
+
+    async def session() -> AsyncIterator[AsyncSession]:
+        async with factory.begin() as session:
+            yield session
+
+    return Depends(session, scope="function")
