@@ -7,17 +7,22 @@ import json
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import deployed
 import pytest
 from alembic import command
+from click.testing import CliRunner
+from conftest import ROOT
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from rows import fill_new_tables
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from shortsdb.cli import main
 from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
 from shortsdb.models import Base
@@ -451,3 +456,39 @@ def test_a_file_of_the_target_that_comes_meanwhile_is_not_replaced(
     with pytest.raises(MigrationRefused, match="exists already"):
         copy(target.url, str(back))
     assert back.read_text() == "mine"
+
+
+def test_the_command(full_file: Path, target: Database, tmp_path: Path) -> None:
+    refused = CliRunner().invoke(main, ["copy", str(full_file), str(tmp_path / "x.db")])
+    assert refused.exit_code == 1
+    assert "a copy goes from SQLite to PostgreSQL or back" in refused.output
+    execute(full_file, "UPDATE tts_audio SET duration_seconds = 'long' WHERE id = 1")
+    refused = CliRunner().invoke(main, ["copy", str(full_file), target.url])
+    assert refused.exit_code == 1
+    assert "  tts_audio 1: duration_seconds: 'long' where a number belongs" in refused.output
+    file = tmp_path / "invalid.jsonl"
+    copied = CliRunner().invoke(
+        main, ["copy", str(full_file), target.url, "--skip-invalid", str(file)]
+    )
+    assert copied.exit_code == 0
+    assert json.loads(file.read_text(encoding="utf-8"))["row"]["duration_seconds"] == "long"
+    lines = copied.stdout.splitlines()
+    assert len(lines) == 10
+    assert lines[2].split()[:3] == ["discovered_videos", "36", "rows"]
+    back = CliRunner().invoke(main, ["copy", "--json", target.url, str(tmp_path / "back.db")])
+    assert [table["sha256"] for table in json.loads(back.stdout)] == [
+        line.split()[3] for line in lines
+    ]
+    assert CliRunner().invoke(main, ["copy", "", target.url]).exit_code == 2
+
+
+def test_the_benchmark_runs() -> None:
+    script = ROOT / "benchmarks" / "transfer.py"
+    done = subprocess.run(
+        [sys.executable, script, "--rows", "100", "--times", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("copy of 100 rows: ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 from collections import defaultdict
@@ -13,13 +12,14 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import IO, TYPE_CHECKING, Any
 
+from shortsdb.log import get_logger
 from shortsdb.migration.backup import fsync
 from shortsdb.migration.errors import MigrationRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # So many are named in a refusal.
 _NAMED = 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb import url as urls
+from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.progress import progress_line
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Verified:
     sha256: str
 
 
+@operation()
 def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None) -> list[Verified]:
     """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
 
@@ -180,7 +181,6 @@ def _copy(
                     f"{sent[table.name].result} (rows, sha256); nothing was copied. Report it"
                 )
             verified.append(Verified(table.name, *tally.result))
-            log.info("%s: %d rows, sha256 %s on both sides", table.name, *tally.result)
     return verified
 
 
