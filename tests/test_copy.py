@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 import stat
@@ -13,10 +14,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import deployed
+import psycopg
 import pytest
 from alembic import command
 from click.testing import CliRunner
-from conftest import ROOT
+from conftest import PROGRAMS, ROOT
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from rows import fill_new_tables
 from sqlalchemy import create_engine, select
@@ -492,3 +494,50 @@ def test_the_benchmark_runs() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("copy of 100 rows: ")
+
+
+def test_a_table_in_use_and_a_lost_connection(full_file: Path, target: Database) -> None:
+    command.upgrade(alembic_config(target.url), "head")
+    before = contents(target)
+    with psycopg.connect(target.server.url(target.name)) as other:
+        other.execute("LOCK TABLE shorts IN ROW EXCLUSIVE MODE")
+        arguments = [str(PROGRAMS / "shortsdb"), "copy", str(full_file), target.url]
+        done = subprocess.run(
+            arguments,
+            env={**os.environ, "SHORTSDB_LOCK_TIMEOUT": "0.2"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "is locked by another session for longer than SHORTSDB_LOCK_TIMEOUT" in done.stderr
+        assert done.stderr.endswith("nothing was copied\n")
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+            waiting = (
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND wait_event_type = 'Lock'"
+            )
+            while not (backend := target.psql(waiting)):
+                assert process.poll() is None, "it did not wait"
+            target.psql(f"SELECT pg_terminate_backend({backend})")
+            _, errors = process.communicate()
+        assert process.returncode == 1
+        assert "ended the connection (terminating connection due to administrator" in errors
+        assert errors.endswith("nothing was copied\n")
+        assert "Traceback" not in done.stderr + errors
+        other.rollback()
+    assert contents(target) == before
+    copy(str(full_file), target.url)
+
+
+def test_long_texts(full_file: Path, target: Database, tmp_path: Path) -> None:
+    execute(
+        full_file,
+        "UPDATE scripts SET full_script_json = replace(hex(zeroblob(10000000)), '0', '猫')"
+        " WHERE id = 1",
+    )
+    there = copy(str(full_file), target.url)
+    assert copy(target.url, str(tmp_path / "back.db")) == there
+    assert target.psql("SELECT octet_length(full_script_json) FROM scripts WHERE id = 1") == (
+        "60000000\n"
+    )

@@ -12,8 +12,12 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb.config import alembic_config
 from shortsdb.database import check_db_health, get_override, set_override
 from shortsdb.engine import create_engine, session_factory
+from shortsdb.migration import MigrationRefused
+from shortsdb.transfer import copy as copy_database
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Program
 
 
@@ -22,12 +26,14 @@ def caught_up(primary: Database, standby: Database) -> bool:
     return standby.psql(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t\n"
 
 
-def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(alembic: Program) -> None:
+def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(
+    alembic: Program, tmp_path: Path
+) -> None:
     with Server() as server:
         primary = server.create_database()
         command.upgrade(alembic_config(primary.url), "0007")
-        with Server(primary=server) as copy:
-            standby = Database(copy, primary.name)
+        with Server(primary=server) as replica:
+            standby = Database(replica, primary.name)
             config = alembic_config(standby.url)
             refused = alembic("-x", f"url={standby.url}", "upgrade", "head")
             assert refused.returncode != 0
@@ -57,7 +63,12 @@ def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(alembic: Progra
                     set_override(session, "volume", "12")
                 engine.dispose()
 
-            copy.promote()
+            back = tmp_path / "back.db"
+            assert copy_database(standby.url, str(back))
+            with pytest.raises(MigrationRefused, match="is read-only: a standby"):
+                copy_database(str(back), standby.url)
+
+            replica.promote()
             with session_factory(engine)() as session:  # the same engine
                 set_override(session, "volume", "12")
                 assert get_override(session, "volume") == "12"

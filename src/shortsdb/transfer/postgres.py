@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Column, ColumnElement, Connection, Table
     from sqlalchemy.sql import ClauseElement
 
-_ROWS_A_STEP = 1_000
+_ROWS_A_STEP = 100  # few, because a row may hold a long text
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 

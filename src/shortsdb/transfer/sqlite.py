@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.sql import ClauseElement
 
-_ROWS_A_STEP = 1_000
+_ROWS_A_STEP = 100  # few, because a row may hold a long text
 
 
 class Sqlite:
