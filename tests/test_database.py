@@ -76,11 +76,13 @@ def memory() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def session(memory: Engine) -> Iterator[Session]:
-    """Return a session on a database in memory with the small channel."""
-    with get_session(memory) as session:
+def session(url: str) -> Iterator[Session]:
+    """Return a session on the small channel."""
+    engine = shortsdb.engine.create_engine(url)
+    with get_session(engine) as session:
         seed_db(session)
         yield session
+    engine.dispose()
 
 
 def test_the_module_exports_base_all_models_and_all_helpers() -> None:
@@ -177,29 +179,19 @@ def test_many_tasks_and_threads_may_init_at_once(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_helpers_on_postgresql(postgres: Server) -> None:
+def test_init_db_creates_and_upgrades_on_postgresql(postgres: Server) -> None:
     url = postgres.create_database().url
-    engine = init_db(url)
-    with get_session(engine) as session:
-        seed_db(session)
-        set_override(session, "k", "v")
-        set_override(session, "k", "w")
-        assert get_override(session, "k") == "w"
-        assert record_snapshots(session, [{"youtube_video_id": "yt", "view_count": 2**40}]) == 1
-        with pytest.raises(IntegrityError):
-            log_error(session, "m", "E", "x", pipeline_run_id=10**6)
-    assert check_db_health(engine).ok
+    for _ in range(2):  # the second time there is nothing to do
+        engine = init_db(url)
+        assert check_db_health(engine).ok
+        engine.dispose()
 
     async def main() -> None:
         engine = await init_db_async(url)
-        async with get_session_async(engine) as session:
-            assert await get_override_async(session, "k") == "w"
-        await drop_db_async(engine, confirm=True, confirm_again=True)
-        assert not (await check_db_health_async(engine)).ok
+        assert (await check_db_health_async(engine)).ok
         await engine.dispose()
 
     asyncio.run(main())
-    engine.dispose()
 
 
 def test_get_pending_videos_and_mark_video_processed(session: Session) -> None:
@@ -252,7 +244,7 @@ def test_log_error(session: Session) -> None:
     second, first = session.scalars(queries.unresolved_errors("upload")).all()
     assert (first.pipeline_run_id, first.stack_trace) == (run, "Traceback …")
     assert (second.pipeline_run_id, second.stack_trace, second.resolved) == (None, None, 0)
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         log_error(session, "upload", "OSError", "voll", pipeline_run_id=10**6)
     assert len(session.scalars(queries.unresolved_errors("upload")).all()) == 2
 
@@ -369,17 +361,15 @@ async def use_everything(engine: AsyncEngine, session: AsyncSession) -> None:
     assert not (await check_db_health_async(engine)).ok
 
 
-@pytest.mark.parametrize("place", ["file", "memory"])
-def test_every_helper_has_an_async_counterpart_that_does_the_same(
-    tmp_path: Path, place: str
-) -> None:
-    async def main() -> None:
-        engine = await init_db_async(tmp_path / "x.db" if place == "file" else ":memory:")
+def test_every_helper_has_an_async_counterpart_that_does_the_same(url: str) -> None:
+    async def main(place: str) -> None:
+        engine = await init_db_async(place)
         async with get_session_async(engine) as session:
             await use_everything(engine, session)
         await engine.dispose()
 
-    asyncio.run(main())
+    for place in (url, ":memory:"):
+        asyncio.run(main(place))
 
 
 def test_models_are_the_same_classes() -> None:

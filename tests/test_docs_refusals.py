@@ -7,20 +7,14 @@ import re
 import refusal_texts
 from generated_docs import DOCS
 
-PAGES = [DOCS / "operations.md", DOCS / "postgresql.md"]
-
 # What a table cell in backquotes says of a message, the first of its row.
 _ENTRY = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 
 
 def entries() -> list[str]:
-    """Return the parts of messages that the pages explain."""
-    return [
-        entry
-        for page in PAGES
-        if page.exists()
-        for entry in _ENTRY.findall(page.read_text(encoding="utf-8"))
-    ]
+    """Return the parts of messages that the page explains."""
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    return _ENTRY.findall(page.partition("\n## Every refusal\n")[2])
 
 
 def explained(text: str) -> bool:

@@ -182,9 +182,13 @@ def test_async_tasks_lose_no_update(path: Path, place: str, *, one_session: bool
     assert threading.active_count() == 1
 
 
-def test_a_kept_async_session_reads_rows_anew_by_select_too(path: Path, ours: Engine) -> None:
+def test_a_kept_async_session_reads_rows_anew_by_select_too(url: str) -> None:
+    ours = create_engine(url)
+    with session_factory(ours).begin() as new:
+        new.add(ConfigOverride(key="counter", value="0"))
+
     async def main() -> None:
-        engine = create_async_engine(path)
+        engine = create_async_engine(url)
         statement = sqlalchemy.select(ConfigOverride)
         async with async_session_factory(engine)() as session:
             row = (await session.scalars(statement)).one()
@@ -205,6 +209,7 @@ def test_a_kept_async_session_reads_rows_anew_by_select_too(path: Path, ours: En
         await engine.dispose()
 
     asyncio.run(main())
+    ours.dispose()
 
 
 def settings(dbapi_connection: PoolProxiedConnection) -> dict[str, Any]:
@@ -370,9 +375,19 @@ def test_a_second_writer_waits_and_is_told_after_the_timeout(path: Path, ours: E
     impatient.dispose()
 
 
-@pytest.mark.parametrize("place", ["file", "memory"])
-def test_savepoints(path: Path, place: str) -> None:
-    engine = init_db(path if place == "file" else ":memory:")
+def test_savepoints_in_memory() -> None:
+    engine = init_db(":memory:")
+    use_savepoints(engine)
+    engine.dispose()
+
+
+def test_savepoints(url: str) -> None:
+    engine = create_engine(url)
+    use_savepoints(engine)
+    engine.dispose()
+
+
+def use_savepoints(engine: Engine) -> None:
     with session_factory(engine)() as session:
         session.add(ConfigOverride(key="kept", value=""))
         with pytest.raises(IntegrityError), session.begin_nested():
@@ -383,12 +398,11 @@ def test_savepoints(path: Path, place: str) -> None:
         keys = session.scalars(sqlalchemy.select(ConfigOverride.key)).all()
         assert {"kept", "kept too"} <= set(keys)
         assert session.scalars(sqlalchemy.select(Short)).all() == []
-    engine.dispose()
 
 
-def test_async_savepoints(path: Path) -> None:
+def test_async_savepoints(url: str) -> None:
     async def main() -> None:
-        engine = create_async_engine(path)
+        engine = create_async_engine(url)
         async with async_session_factory(engine)() as session:
             session.add(ConfigOverride(key="kept", value=""))
             with pytest.raises(IntegrityError):
@@ -438,9 +452,9 @@ def test_a_pool_of_the_callers_own_in_memory() -> None:
     engine.dispose()
 
 
-def test_a_relationship_that_is_not_loaded_raises_in_async_sessions(path: Path) -> None:
+def test_a_relationship_that_is_not_loaded_raises_in_async_sessions(url: str) -> None:
     async def main() -> None:
-        engine = create_async_engine(path)
+        engine = create_async_engine(url)
         moment = sqlalchemy.func.current_timestamp()
         async with async_session_factory(engine)() as session:
             session.add(PipelineRun(niche="n", cycle_start=moment, cycle_end=moment))

@@ -17,11 +17,19 @@ from shortsdb.shapes import KNOWN_SHAPES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from postgres import Server
+
 
 @pytest.mark.parametrize("file", golden.golden(), ids=lambda file: file.name)
 def test_golden_ddl(file: Path) -> None:
     assert file.read_text(encoding="utf-8") == golden.golden()[file], (
         f"the schema differs from {file.name}; if that is meant, run `make golden` and commit it"
+    )
+
+
+def test_golden_ddl_of_a_postgresql_server(postgres: Server) -> None:
+    assert golden.POSTGRESQL.read_text(encoding="utf-8") == golden.postgresql_ddl(postgres), (
+        "the schema differs from the golden one; if that is meant, run `make golden` and commit it"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -11,15 +12,18 @@ import pytest
 from alembic import command
 from alembic.util import CommandError
 from conftest import HEAD
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
 from shortsdb.config import alembic_config
-from shortsdb.models import Analytics, Base
+from shortsdb.engine import create_engine as shortsdb_engine
+from shortsdb.engine import session_factory
+from shortsdb.models import Analytics, Base, ConfigOverride
 
 if TYPE_CHECKING:
     from conftest import Program
-    from postgres import Server
+    from postgres import Database, Server
 
 
 def test_revisions_and_models_build_the_same_schema(postgres: Server) -> None:
@@ -31,6 +35,67 @@ def test_revisions_and_models_build_the_same_schema(postgres: Server) -> None:
     engine.dispose()
     migrated.psql("DROP TABLE alembic_version")
     assert migrated.schema() == created.schema()
+
+
+def test_one_step_down_and_up_again_at_every_revision(postgres: Server) -> None:
+    database = postgres.create_database()
+    config = alembic_config(database.url)
+    command.upgrade(config, "head")
+    for number in range(7, 0, -1):
+        command.downgrade(config, "-1")
+        assert database.psql("SELECT version_num FROM alembic_version") == f"{number:04}\n"
+        below = database.schema()
+        command.upgrade(config, "+1")
+        command.downgrade(config, "-1")
+        assert database.schema() == below
+
+
+def test_a_connection_of_the_caller_is_used(postgres: Server) -> None:
+    database = postgres.create_database()
+
+    def upgrade(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    engine = create_engine(database.url)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))  # begins a transaction, which is the caller's
+        upgrade(connection)
+        connection.rollback()
+    assert database.schema() == {"columns": [], "constraints": [], "indexes": []}
+    with engine.connect() as connection:
+        upgrade(connection)
+    assert database.psql("SELECT version_num FROM alembic_version") == f"{HEAD}\n"
+    engine.dispose()
+
+    async def main() -> None:
+        engine = create_async_engine(database.url)
+        async with engine.connect() as connection:
+            await connection.run_sync(upgrade)
+        await engine.dispose()
+
+    asyncio.run(main())
+
+
+def test_rows_read_for_update_lose_no_update(postgres: Server, head_database: Database) -> None:
+    """What SQLite's write lock does by itself; SQLAlchemy leaves FOR UPDATE out there."""
+    engine = shortsdb_engine(postgres.create_database(head_database).url)
+    factory = session_factory(engine)
+    with factory.begin() as session:
+        session.add(ConfigOverride(key="counter", value="0"))
+
+    def count(_: int) -> None:
+        for _ in range(50):
+            with factory.begin() as session:
+                row = session.get_one(ConfigOverride, "counter", with_for_update=True)
+                row.value = str(int(row.value) + 1)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(count, range(4)))
+    with factory() as session:
+        assert session.get_one(ConfigOverride, "counter").value == "200"
+    engine.dispose()
 
 
 def test_down_and_up_again(postgres: Server) -> None:

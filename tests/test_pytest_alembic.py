@@ -17,10 +17,12 @@ from pytest_alembic.tests.experimental import (
     test_downgrade_leaves_no_trace,
 )
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from postgres import Server
 
 __all__ = [
     "test_all_models_register_on_metadata",
@@ -38,9 +40,15 @@ def alembic_config() -> dict[str, str]:
     return {"file": str(ROOT / "alembic.ini"), "script_location": str(ROOT / "alembic")}
 
 
-@pytest.fixture
-def alembic_engine(tmp_path: Path) -> Iterator[Engine]:
-    """Give pytest-alembic a plain engine on a new file."""
-    engine = create_engine(f"sqlite:///{tmp_path / 'pytest_alembic.db'}")
-    yield engine
-    engine.dispose()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def alembic_engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Engine:
+    """Give pytest-alembic a plain engine on a new database."""
+    if request.param == "sqlite":
+        return create_engine(f"sqlite:///{tmp_path / 'pytest_alembic.db'}", poolclass=NullPool)
+    server: Server = request.getfixturevalue("postgres")
+    # pytest-alembic hands the URL to Alembic's Config, which cannot take a %.
+    monkeypatch.setenv("PGHOST", str(server.folder))
+    name = server.create_database().name
+    return create_engine(f"postgresql+psycopg://shortsdb@/{name}", poolclass=NullPool)

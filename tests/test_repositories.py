@@ -12,8 +12,9 @@ from advanced_alchemy.exceptions import DuplicateKeyError, ForeignKeyError, NotF
 from advanced_alchemy.filters import CollectionFilter, LimitOffset, OrderBy, SearchFilter
 
 from shortsdb import queries, repositories
-from shortsdb.database import get_session, get_session_async, init_db, init_db_async, seed_db
+from shortsdb.database import get_session, get_session_async, seed_db
 from shortsdb.database import seed_db_async as seed_async
+from shortsdb.engine import create_async_engine, create_engine
 from shortsdb.models import (
     Analytics,
     Base,
@@ -46,6 +47,7 @@ from shortsdb.repositories import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from conftest import NewUrl
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
@@ -54,9 +56,9 @@ DAYS = timedelta(days=30)
 
 
 @pytest.fixture
-def session() -> Iterator[Session]:
-    """Return a session on the small channel in memory."""
-    engine = init_db(":memory:")
+def session(url: str) -> Iterator[Session]:
+    """Return a session on the small channel."""
+    engine = create_engine(url)
     with get_session(engine) as session:
         seed_db(session)
         yield session
@@ -211,9 +213,9 @@ def flat(answer: Any) -> Any:  # noqa: ANN401 - of any question
     return answer.to_dict() if isinstance(answer, Base) else answer
 
 
-def test_questions_are_methods_and_sync_and_async_agree(session: Session) -> None:
+def test_questions_are_methods_and_sync_and_async_agree(session: Session, new_url: NewUrl) -> None:
     async def main() -> dict[str, Any]:
-        engine = await init_db_async(":memory:")
+        engine = create_async_engine(new_url())
         async with get_session_async(engine) as other:
             await seed_async(other)
             found = flatten(await answers_async(other))
@@ -234,9 +236,9 @@ def test_questions_are_methods_and_sync_and_async_agree(session: Session) -> Non
     assert flatten(found) == asyncio.run(main())
 
 
-def test_async_crud_upsert_and_errors() -> None:
+def test_async_crud_upsert_and_errors(url: str) -> None:
     async def main() -> None:
-        engine = await init_db_async(":memory:")
+        engine = create_async_engine(url)
         async with get_session_async(engine) as session:
             overrides = AsyncConfigOverrideRepository(session=session)
             await overrides.put("volume", "1")

@@ -23,6 +23,7 @@ COMMANDS = {
     "health": ("health", "Say whether the database can be reached, is current and sound."),
     "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
     "restore": ("backups", "Put BACKUP back over the SQLite database."),
+    "copy": ("transfer", "Copy a database from SQLite to PostgreSQL or back, and compare."),
     "seed": ("seed", "Fill an empty database with a small channel, for trying things out."),
     "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
 }

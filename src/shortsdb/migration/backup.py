@@ -99,9 +99,9 @@ def _make_backup(
         if check:
             refuse_damaged(partial, str(file))
         _take_mode(file, partial)
-        _fsync(partial)
+        fsync(partial)
         partial.rename(backup)
-        _fsync(folder)
+        fsync(folder)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -137,7 +137,7 @@ def _make_durable_folder(folder: Path, mode: int) -> None:
         there = folder.parent.stat()
         with suppress(PermissionError):  # what root makes, the service must be able to use
             os.chown(folder, there.st_uid, there.st_gid)
-        _fsync(folder.parent)  # else a power cut takes the folder, with what is in it
+        fsync(folder.parent)  # else a power cut takes the folder, with what is in it
 
 
 def refuse_damaged(copy: Path, name: str) -> None:
@@ -174,7 +174,8 @@ def _take_mode(file: Path, copy: Path) -> None:
     copy.chmod(mode)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Make a file or a folder's list of files durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from alembic import context
-from sqlalchemy import URL, Connection, func, select
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.plan import refuse_strange_version
+from shortsdb.migration.postgresql import taking_turns
 from shortsdb.migration.refusals import explain, left_behind
 from shortsdb.migration.transaction import reading, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
@@ -120,11 +121,10 @@ def _change_sqlite(
 def _change(connection: Connection, name: str, options: dict[str, Any]) -> None:
     context.configure(connection=connection, on_version_apply=_report_step, **options)
     migration = context.get_context()
-    with context.begin_transaction():
-        # Held until the transaction ends: a second upgrade waits here before it reads the revision.
-        key = crc32(migration.version_table.encode())
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+    with context.begin_transaction(), taking_turns(connection, migration.version_table):
         before = migration.get_current_heads()
+        if not migration.opts.get("purge"):
+            refuse_strange_version(before, context.script, name)
         context.run_migrations()
         after = migration.get_current_heads()
     _report(name, before, after)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from shortsdb.migration.transaction import lock_timeout
+from shortsdb.migration.progress import progress_line
+from shortsdb.migration.timeouts import lock_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _PAGES_A_STEP = 2_000  # 8 MB: a writer need not wait long, a progress line comes often enough
@@ -47,7 +45,7 @@ def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: st
     restarts = 0
     left: int | None = None
     moved = time.monotonic()
-    with _progress_line(label) as show:
+    with progress_line(label) as show:
 
         def progress(status: int, remaining: int, total: int) -> None:
             nonlocal restarts, left, moved
@@ -74,23 +72,3 @@ def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: st
 def _hold_snapshot(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN")
     connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # BEGIN alone reads nothing yet
-
-
-@contextmanager
-def _progress_line(label: str) -> Iterator[Callable[[float], None]]:
-    """Give a function that shows a share from 0 to 1, on a terminal and after a second only."""
-    begun = time.monotonic()
-    shown = False
-
-    def show(share: float) -> None:
-        nonlocal shown
-        if sys.stderr.isatty() and time.monotonic() - begun > 1:
-            shown = True
-            sys.stderr.write(f"\r{label}: {share:.0%}")
-            sys.stderr.flush()
-
-    try:
-        yield show
-    finally:
-        if shown:
-            sys.stderr.write("\n")

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.transaction import lock_timeout
+from shortsdb.migration.timeouts import lock_timeout, statement_timeout
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 # What an upgrade writes beside the copy: new pages and the journal, with room to spare.
@@ -22,7 +21,8 @@ CHANGE_BYTES = 2**20
 # the next one who opens the file finds it committed.
 UNCERTAIN = ("SQLITE_IOERR", "SQLITE_FULL")
 
-# By the name of SQLite's result code, https://sqlite.org/rescode.html, as sqlite3 gives it.
+# By the name of SQLite's result code, https://sqlite.org/rescode.html, as sqlite3 gives it, or by
+# PostgreSQL's SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html.
 _MEANINGS = {
     "SQLITE_BUSY": (
         "is locked by another process for longer than {timeout:g} s (SHORTSDB_LOCK_TIMEOUT); "
@@ -39,6 +39,19 @@ _MEANINGS = {
     "SQLITE_FULL": "does not fit its file system any more; make room and try again",
     "SQLITE_CANTOPEN": "cannot be opened ({error})",
     "SQLITE_IOERR": "could not be read or written ({error}, {code}); look at the disk",
+    "55P03": (
+        "is locked by another session for longer than SHORTSDB_LOCK_TIMEOUT allows{at}; "
+        "pg_stat_activity says what it does; try again when that has ended"
+    ),
+    "57014": (
+        "cancelled a statement ({error}){at}; SHORTSDB_STATEMENT_TIMEOUT is how long one may take, "
+        "{statement_timeout:g} s now"
+    ),
+    "57P": "ended the connection ({error}){at}; try again when the server is up",
+    "25006": (
+        "is read-only ({error}): a standby, or default_transaction_read_only is on; name the "
+        "primary"
+    ),
 }
 
 
@@ -108,35 +121,48 @@ def _megabytes(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
 
 
-def explain(error: DBAPIError | sqlite3.Error, name: str) -> str:
-    """Return what an error of the database driver means for the operator.
+def explain(error: BaseException, name: str) -> str:
+    """Return what an error of the database driver means for the operator, in one line.
 
     Args:
         error: The driver's own error, or SQLAlchemy's around it.
         name: What to call the database.
     """
     cause, code = _cause(error)
-    for prefix, meaning in _MEANINGS.items():
-        if code.startswith(prefix):
-            return f"{name} {meaning.format(error=cause, code=code, timeout=lock_timeout())}"
+    text = " ".join(str(cause).split())  # PostgreSQL's take several lines
     statement = error.statement if isinstance(error, DBAPIError) else None
     at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
-    return f"{name}: {cause}{at}"
+    for prefix, meaning in _MEANINGS.items():
+        if code.startswith(prefix):
+            explained = meaning.format(
+                error=text,
+                code=code,
+                at=at,
+                timeout=lock_timeout(),
+                statement_timeout=statement_timeout(),
+            )
+            return f"{name} {explained}"
+    return f"{name}: {text}{at}"
 
 
-def left_behind(error: DBAPIError | sqlite3.Error, done: str) -> str:
+def left_behind(error: BaseException, done: str) -> str:
     """Return what is known of the database after an error of the driver.
 
     Args:
         error: The driver's own error, or SQLAlchemy's around it.
         done: What would have been done to it, as in "nothing was changed".
     """
-    if _cause(error)[1].startswith(UNCERTAIN):
+    # A COMMIT has no statement; while connecting there is no connection to be invalidated.
+    lost_in_commit = (
+        isinstance(error, DBAPIError) and error.statement is None and error.connection_invalidated
+    )
+    if lost_in_commit or _cause(error)[1].startswith(UNCERTAIN):
         return f"it is wholly as it was or wholly {done}: run the same again once this is mended"
     return f"nothing was {done}"
 
 
-def _cause(error: DBAPIError | sqlite3.Error) -> tuple[BaseException, str]:
-    """Return the driver's own error, and the name of SQLite's result code, "" on others."""
+def _cause(error: BaseException) -> tuple[BaseException, str]:
+    """Return the driver's own error, with the name of SQLite's result code or the SQLSTATE."""
     cause = (error.orig if isinstance(error, DBAPIError) else None) or error
-    return cause, str(getattr(cause, "sqlite_errorname", ""))
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return cause, code or ""

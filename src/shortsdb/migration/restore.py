@@ -20,7 +20,7 @@ from shortsdb.migration.refusals import (
     refuse_unusable_file,
     refuse_without_space,
 )
-from shortsdb.migration.transaction import lock_timeout
+from shortsdb.migration.timeouts import lock_timeout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.timeouts import lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
-
-
-def lock_timeout() -> float:
-    """Return how many seconds to wait for a lock: SHORTSDB_LOCK_TIMEOUT, or 60.
-
-    Raises:
-        MigrationRefused: The variable holds no number of seconds.
-    """
-    given = os.environ.get("SHORTSDB_LOCK_TIMEOUT") or "60"
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1
-    # SQLite counts milliseconds in 32 bits.
-    if not 0 <= seconds <= 2**31 / 1000 - 1:
-        raise MigrationRefused(f"SHORTSDB_LOCK_TIMEOUT is {given!r}, not a number of seconds")
-    return seconds
 
 
 def begin(connection: Connection, statement: str) -> None:

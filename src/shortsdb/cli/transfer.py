@@ -1,0 +1,47 @@
+"""shortsdb copy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from shortsdb.cli.options import json_option, not_empty
+
+# Alembic and SQLAlchemy take half a second to import: functions import what they use.
+
+
+@click.command()
+@click.argument("source", callback=not_empty)
+@click.argument("target", callback=not_empty)
+@click.option(
+    "--skip-invalid",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Leave out what the target cannot hold, and write those rows to FILE as JSON lines.",
+)
+@json_option
+def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) -> None:
+    """Copy a database from SQLite to PostgreSQL or back, and compare.
+
+    SOURCE is a SQLite file of any revision, or without a version, and TARGET a PostgreSQL database
+    whose tables are empty or not there yet; or SOURCE is a PostgreSQL database at head, and TARGET
+    a SQLite file that does not exist. Both are URLs or paths; SHORTSDB_URL is not looked at.
+
+    The source is only read. Rows that the target cannot hold are listed first, and stop the copy
+    unless --skip-invalid is given. The target is written in one transaction: killed at any moment,
+    it is as it was. At the end both sides are read and compared, table by table, by the number of
+    rows and a SHA-256 of their content, which are printed.
+
+    Stop the pipeline before: what it writes to the source meanwhile is not copied.
+    """
+    from shortsdb.transfer import copy as copy_database
+
+    verified = copy_database(source, target, skip_invalid)
+    if as_json:
+        click.echo(json.dumps([asdict(table) for table in verified]))
+    else:
+        for table in verified:
+            click.echo(f"{table.table:<18}{table.rows:>12,} rows  {table.sha256}")

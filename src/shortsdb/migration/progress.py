@@ -1,0 +1,31 @@
+"""A line on the terminal that says how far something has come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextmanager
+def progress_line(label: str) -> Iterator[Callable[[float], None]]:
+    """Give a function that shows a share from 0 to 1, on a terminal and after a second only."""
+    begun = time.monotonic()
+    shown = False
+
+    def show(share: float) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.monotonic() - begun > 1:
+            shown = True
+            sys.stderr.write(f"\r{label}: {share:.0%}")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if shown:
+            sys.stderr.write("\n")

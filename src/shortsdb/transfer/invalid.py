@@ -1,0 +1,152 @@
+"""Rows that the target cannot hold: what is known of each, and where they are written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkstemp
+from typing import IO, TYPE_CHECKING, Any
+
+from shortsdb.log import get_logger
+from shortsdb.migration.backup import fsync
+from shortsdb.migration.errors import MigrationRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+log = get_logger(__name__)
+
+# So many are named in a refusal.
+_NAMED = 20
+
+_BEGINNING = b'{"table": '
+
+
+@dataclass(frozen=True)
+class InvalidRow:
+    """A row that the target cannot hold, and why, by column."""
+
+    table: str
+    key: Any
+    faults: Mapping[str, str]
+    row: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """Return it in one line, without the row."""
+        reasons = "; ".join(f"{column}: {reason}" for column, reason in self.faults.items())
+        return f"{self.table} {self.key!r}: {reasons}"
+
+    def as_json(self) -> str:
+        r"""Return it in one line of JSON, nothing lost.
+
+        What JSON has no form for is an object: {"hex": "00ff"} a blob, {"float": "inf"} a number
+        that is not finite. Bytes of a text that are not UTF-8 are \udc80 to \udcff.
+        """
+        row = {name: _as_json(value) for name, value in self.row.items()}
+        return json.dumps(
+            {"table": self.table, "key": _as_json(self.key), "faults": dict(self.faults)}
+            | {"row": row}
+        )
+
+
+class Findings:
+    """The invalid rows of a source, all of them counted; `keys` are theirs, by table."""
+
+    def __init__(
+        self,
+        file: IO[str] | None = None,
+        partial: Path = Path(),
+        destination: Path = Path(),
+    ) -> None:
+        """Begin with none, see `collecting`."""
+        self.keys: dict[str, set[Any]] = defaultdict(set)
+        self._named: list[str] = []
+        self._file = file
+        self._partial = partial
+        self._destination = destination
+
+    def add(self, found: InvalidRow) -> None:
+        """Take an invalid row down."""
+        self.keys[found.table].add(found.key)
+        if len(self._named) < _NAMED:
+            self._named.append(str(found))
+        if self._file is not None:
+            self._file.write(found.as_json() + "\n")
+
+    def settle(self, name: str) -> None:
+        """Give the file of invalid rows its name, or refuse the copy where there is to be none.
+
+        Raises:
+            MigrationRefused: There are invalid rows of the database `name`, and no file for them.
+        """
+        count = sum(map(len, self.keys.values()))
+        if not count:
+            return
+        if self._file is None:
+            lines = "".join(f"\n  {line}" for line in self._named)
+            more = count - len(self._named)
+            raise MigrationRefused(
+                f"{name} holds {count} rows that cannot be copied; nothing was written. Mend "
+                "them, or leave them out with --skip-invalid FILE, which writes them to FILE:"
+                + lines
+                + (f"\n  and {more} more" if more else "")
+            )
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._partial.replace(self._destination)
+        fsync(self._destination.parent)
+        log.warning("%s: %d rows are left out, see %s", name, count, self._destination)
+
+
+@contextmanager
+def collecting(destination: Path | None) -> Iterator[Findings]:
+    """Give what collects invalid rows, and writes them to a file if there are any.
+
+    The file may be that of an earlier copy, which is replaced. Nobody else may read it.
+
+    Args:
+        destination: The file; None for none.
+
+    Raises:
+        MigrationRefused: It cannot be made, or it is another kind of file.
+    """
+    if destination is None:
+        yield Findings()
+        return
+    try:
+        _refuse_other_file(destination)
+        descriptor, partial = mkstemp(prefix=f".{destination.name}.", dir=destination.parent)
+    except OSError as error:
+        raise MigrationRefused(f"{destination} cannot be made ({error.strerror})") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield Findings(file, Path(partial), destination)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _refuse_other_file(destination: Path) -> None:
+    if not destination.exists():
+        return
+    with destination.open("rb") as file:
+        beginning = file.read(len(_BEGINNING))
+    if beginning not in {b"", _BEGINNING}:
+        raise MigrationRefused(f"{destination} holds something else already; name another file")
+
+
+def plain(value: object) -> object:
+    """Return a value of sqlite3 with text as str; bytes that are not UTF-8 become surrogates."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytearray) else value
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    return value

@@ -1,0 +1,247 @@
+"""PostgreSQL as a side of a copy: a snapshot of a source, or a target in one transaction."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    Float,
+    MetaData,
+    Text,
+    cast,
+    exists,
+    false,
+    func,
+    inspect,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+
+from shortsdb.config import alembic_config
+from shortsdb.migration.database import connectable, display_name
+from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.postgresql import set_timeouts
+from shortsdb.migration.timeouts import table_lock_timeout
+from shortsdb.transfer.binary import HEADER, TRAILER, kind
+from shortsdb.transfer.invalid import InvalidRow
+from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
+from shortsdb.transfer.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from sqlalchemy import URL, Column, ColumnElement, Connection, Table
+    from sqlalchemy.sql import ClauseElement
+
+_ROWS_A_STEP = 100  # few, because a row may hold a long text
+_dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+class Postgres:
+    """A PostgreSQL database at head, one side of a copy."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use a connection that is in a transaction."""
+        self.connection = connection
+        driver_connection: Any = connection.connection.driver_connection
+        self._cursor = driver_connection.cursor
+
+    def count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+        return self.connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+    def examine(
+        self, table: Table, _invalid: object, advance: Callable[[int], object]
+    ) -> Iterator[InvalidRow]:
+        """Look for rows that SQLite cannot hold; the server does it in one query.
+
+        Args:
+            table: The table.
+            advance: Is told how many more rows were looked at.
+        """
+        faults = list(_faults(table))
+        wrong = [condition for _, _, condition in faults]
+        statement = select(
+            primary_key(table),
+            # As JSON: Python has no form for all moments.
+            cast(func.to_jsonb(literal_column(_quoted(table.name))), Text),
+            *[func.coalesce(condition, false()) for condition in wrong],
+        ).where(or_(false(), *wrong))
+        for key, row, *found in self.connection.execute(statement.execution_options(yield_per=100)):
+            reasons = {
+                column.name: reason
+                for (column, reason, _), is_wrong in zip(faults, found, strict=True)
+                if is_wrong
+            }
+            yield InvalidRow(table.name, key, reasons, json.loads(row))
+        advance(self.count(table))
+
+    def read(self, table: Table, without: Collection[Any] = ()) -> Iterator[list[bytes]]:
+        """Read a table in the order of its primary key, in lists of rows in the binary format.
+
+        Args:
+            table: The table.
+            without: The keys of its invalid rows; they are left out.
+        """
+        statement = select(
+            # To SQLite -0.0 is 0.0, which the sum is too.
+            *[column + 0.0 if kind(column) is float else column for column in table.columns]
+        ).order_by(key_order(table, "C"))
+        if without:
+            statement = statement.where(not_(_is_invalid(table)))
+        with self._cursor().copy(f"COPY ({_sql(statement)}) TO STDOUT (FORMAT BINARY)") as copy:
+            # They come row by row, see PQgetCopyData; the header with the first of them.
+            rows = iter(copy)
+            rows = chain([next(rows)[len(HEADER) :]], rows)
+            while part := list(map(bytes, islice(rows, _ROWS_A_STEP))):
+                if part[-1] == TRAILER:
+                    part.pop()
+                yield part
+
+    def write(self, table: Table, parts: Iterable[list[bytes]]) -> None:
+        """Insert rows in the binary format."""
+        columns = ", ".join(_quoted(column.name) for column in table.columns)
+        into = f"COPY {_quoted(table.name)} ({columns}) FROM STDIN (FORMAT BINARY)"
+        with self._cursor().copy(into) as copy:
+            copy.write(HEADER)
+            for rows in parts:
+                copy.write(b"".join(rows))
+            copy.write(TRAILER)
+
+    def advance_sequences(self, tables: Iterable[Table]) -> None:
+        """Let the next ids come after those that were copied."""
+        for column in [table.autoincrement_column for table in tables]:
+            last = None if column is None else self.connection.scalar(select(func.max(column)))
+            if column is None or last is None or last < 1:
+                continue
+            sequence = self.connection.scalar(
+                select(func.pg_get_serial_sequence(_quoted(column.table.name), column.name))
+            )
+            # Not setval, which no rollback would undo.
+            after = min(last + 1, 2**63 - 1)
+            self.connection.exec_driver_sql(f"ALTER SEQUENCE {sequence} RESTART WITH {after}")
+
+
+def _faults(table: Table) -> Iterator[tuple[Column[Any], str, ColumnElement[bool]]]:
+    """Give what SQLite cannot hold of a table: the column, the reason and the condition."""
+    for column in table.columns:
+        if kind(column) is float:
+            not_a_number = cast(literal_column("'NaN'"), Float)
+            yield column, "NaN, which SQLite stores as NULL", column == not_a_number
+        elif kind(column) is datetime:
+            first: ColumnElement[datetime] = literal_column("timestamptz '0001-01-01 00:00:00+00'")
+            last: ColumnElement[datetime] = literal_column(
+                "timestamptz '9999-12-31 23:59:59.999999+00'"
+            )
+            reason = "a moment outside of the years 1 to 9999"
+            yield column, reason, not_(column.between(first, last))
+    for child, parent in foreign_keys(table):
+        invalid = exists().where(parent == child, _is_invalid(parent.table)).correlate(table)
+        yield child, f"its row of {parent.table.name} is invalid", invalid
+
+
+def _is_invalid(table: Table) -> ColumnElement[bool]:
+    return func.coalesce(or_(false(), *[condition for _, _, condition in _faults(table)]), false())
+
+
+def _quoted(name: str) -> str:
+    return _dialect.identifier_preparer.quote(name)
+
+
+def _sql(statement: ClauseElement) -> str:
+    return str(statement.compile(dialect=_dialect, compile_kwargs={"literal_binds": True}))
+
+
+@contextmanager
+def snapshot(url: URL) -> Iterator[Postgres]:
+    """Give a database as it is at one moment; nobody who writes to it has to wait.
+
+    Raises:
+        MigrationRefused: It is not at head, or not in UTF-8.
+    """
+    name = display_name(url)
+    engine = connectable(url, changes=False).execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=True
+    )
+    with engine.connect() as connection, connection.begin():
+        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
+        _refuse_encoding(connection, name)
+        at = ", ".join(MigrationContext.configure(connection).get_current_heads()) or "none"
+        head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+        if at != head:
+            raise MigrationRefused(
+                f"{name} is at revision {at}, and only {head} can be copied to SQLite; nothing was "
+                "written. Upgrade it first"
+            )
+        yield Postgres(connection)
+
+
+@contextmanager
+def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
+    """Give a database at head with empty tables, in a transaction that the block's end commits.
+
+    Nobody else can write to the tables meanwhile.
+
+    Raises:
+        MigrationRefused: It cannot be written, or its tables hold rows, or it cannot be upgraded.
+    """
+    with connectable(url, changes=True).connect() as connection, connection.begin():
+        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
+        refuse_unusable_target(connection, metadata)
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        with quiet():
+            command.upgrade(config, "head")
+        tables = ", ".join(_quoted(table) for table in metadata.tables)
+        connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
+        refuse_unusable_target(connection, metadata)
+        side = Postgres(connection)
+        yield side
+        side.advance_sequences(metadata.sorted_tables)
+
+
+def refuse_unusable_target(connection: Connection, metadata: MetaData) -> None:
+    """Look whether a database can be copied to.
+
+    Raises:
+        MigrationRefused: It is read-only, not in UTF-8, or tables of ours hold rows.
+    """
+    name = display_name(connection.engine.url)
+    if connection.scalar(text("SHOW transaction_read_only")) == "on":
+        raise MigrationRefused(
+            f"{name} is read-only: a standby, or default_transaction_read_only is on; nothing was "
+            "written. Name the primary"
+        )
+    _refuse_encoding(connection, name)
+    there = set(inspect(connection).get_table_names())
+    filled = [
+        table.name
+        for table in metadata.sorted_tables
+        if table.name in there and connection.scalar(select(exists(select(table))))
+    ]
+    if filled:
+        raise MigrationRefused(
+            f"{name} is not empty: {', '.join(filled)} hold rows; nothing was written. Name an "
+            "empty database"
+        )
+
+
+def _refuse_encoding(connection: Connection, name: str) -> None:
+    connection.exec_driver_sql("SET client_encoding = 'UTF8'")
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise MigrationRefused(
+            f"{name} has the encoding {encoding}, which does not hold every text; nothing was "
+            "written. Create one with ENCODING 'UTF8'"
+        )

@@ -1,0 +1,209 @@
+"""SQLite as a side of a copy: a source at head that nobody changes, or a new file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing, contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+from sqlalchemy import and_, exists, func, insert, select
+from sqlalchemy.dialects import sqlite
+
+from shortsdb.config import alembic_config
+from shortsdb.migration.backup import fsync, refuse_damaged
+from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.pages import connect_read_only, copy_pages
+from shortsdb.transfer.binary import RowFormat
+from shortsdb.transfer.invalid import InvalidRow, plain
+from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
+from shortsdb.transfer.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from sqlalchemy import ColumnElement, Table
+    from sqlalchemy.sql import ClauseElement
+
+_ROWS_A_STEP = 100  # few, because a row may hold a long text
+
+
+class Sqlite:
+    """A SQLite database at head, one side of a copy."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Use a connection that nobody else uses."""
+        self.connection = connection
+        # Tells text from a blob, and minds no broken text.
+        connection.text_factory = bytearray
+
+    def count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+        (rows,) = self._execute(select(func.count()).select_from(table)).fetchone()
+        return int(rows)
+
+    def examine(
+        self,
+        table: Table,
+        invalid: Mapping[str, Collection[Any]],
+        advance: Callable[[int], object],
+    ) -> Iterator[InvalidRow]:
+        """Look for rows that PostgreSQL cannot hold.
+
+        Args:
+            table: The table.
+            invalid: The keys of invalid rows, by table, of the tables that this one points to.
+            advance: Is told how many more rows were looked at.
+        """
+        row_format = RowFormat(table)
+        width = len(table.columns)
+        keys = foreign_keys(table)
+        broken = [
+            and_(child.is_not(None), ~exists().where(parent == child).correlate(table))
+            for child, parent in keys
+        ]
+        all_suspect = any(invalid[parent.table.name] for _, parent in keys)
+        for rows in self._select(table, *broken):
+            try:
+                row_format.check(rows)
+                suspects = [row for row in rows if all_suspect or any(row[width:])]
+            except ValueError:
+                suspects = rows
+            for row in suspects:
+                content = dict(zip(table.columns.keys(), map(plain, row), strict=False))
+                faults = row_format.faults(row)
+                for (child, parent), is_broken in zip(keys, row[width:], strict=True):
+                    value = content[child.name]
+                    if is_broken:
+                        reason = f"{parent.table.name} has no row {value!r}"
+                        faults.setdefault(child.name, reason)
+                    elif value in invalid[parent.table.name]:
+                        faults[child.name] = f"row {value} of {parent.table.name} is invalid"
+                if faults:
+                    yield InvalidRow(table.name, content[primary_key(table).name], faults, content)
+            advance(len(rows))
+
+    def read(self, table: Table, without: Collection[Any] = ()) -> Iterator[list[bytes]]:
+        """Read a table in the order of its primary key, in lists of rows in the binary format.
+
+        Args:
+            table: The table, all of whose other rows are valid.
+            without: The keys of rows to leave out.
+        """
+        row_format = RowFormat(table)
+        at = list(table.columns).index(primary_key(table))
+        for rows in self._select(table):
+            kept = [row for row in rows if plain(row[at]) not in without] if without else rows
+            if kept:
+                yield row_format.encode(kept)
+
+    def write(self, table: Table, parts: Iterable[list[bytes]]) -> None:
+        """Insert rows in the binary format."""
+        rows = map(RowFormat(table).decode, chain.from_iterable(parts))
+        self.connection.executemany(_sql(insert(table)), rows)
+
+    def _select(self, table: Table, *more: ColumnElement[Any]) -> Iterator[list[tuple[Any, ...]]]:
+        ordered = select(*table.columns, *more).order_by(key_order(table, "BINARY"))
+        cursor = self._execute(ordered)
+        while rows := cursor.fetchmany(_ROWS_A_STEP):
+            yield rows
+
+    def _execute(self, statement: ClauseElement) -> sqlite3.Cursor:
+        return self.connection.execute(_sql(statement))
+
+
+def _sql(statement: ClauseElement) -> str:
+    return str(statement.compile(dialect=sqlite.dialect()))
+
+
+@contextmanager
+def upgraded_copy(file: Path) -> Iterator[Path]:
+    """Copy a database into a temporary folder, and upgrade the copy to head.
+
+    The database itself is only read, and whoever writes to it waits no longer than for a backup.
+
+    Raises:
+        MigrationRefused: It is damaged, or cannot be upgraded, or the copy has no room.
+    """
+    with tempfile.TemporaryDirectory(prefix="shortsdb-") as folder:
+        free, needed = shutil.disk_usage(folder).free, file.stat().st_size
+        if free < needed:
+            raise MigrationRefused(
+                f"{file} is first copied to {tempfile.gettempdir()}, which has {free} bytes free "
+                f"of {needed}; nothing was written. Make room, or name another folder by TMPDIR"
+            )
+        copy = Path(folder) / file.name
+        with closing(connect_read_only(file)) as source, closing(_connect_new(copy)) as target:
+            copy_pages(source, target, f"reading {file}")
+        refuse_damaged(copy, str(file))
+        try:
+            _upgrade(copy)
+        except MigrationRefused as refusal:
+            raise MigrationRefused(str(refusal).replace(str(copy), str(file))) from refusal
+        yield copy
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Sqlite]:
+    """Give a database that nobody writes to."""
+    with closing(connect_read_only(file, immutable=True)) as connection:
+        yield Sqlite(connection)
+
+
+@contextmanager
+def new_file(file: Path) -> Iterator[Sqlite]:
+    """Give a new database at head that gets the name `file` when the block has ended well.
+
+    Until then it lies in a folder beside that nobody else may look into; a killed copy leaves that
+    folder behind. Nobody else may read the file.
+
+    Raises:
+        MigrationRefused: There is a file of that name.
+    """
+    refuse_existing(file)
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
+        partial = Path(folder) / file.name
+        _upgrade(partial)
+        partial.chmod(0o600)
+        with closing(_connect_new(partial)) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("BEGIN")
+            yield Sqlite(connection)
+            connection.execute("COMMIT")
+        fsync(partial)
+        try:
+            os.link(partial, file)  # a rename would replace what has come meanwhile
+        except FileExistsError:
+            refuse_existing(file)
+        fsync(file.parent)
+
+
+def refuse_existing(file: Path) -> None:
+    """Look whether the name of a new database is free.
+
+    Raises:
+        MigrationRefused: It is not.
+    """
+    if file.exists():
+        raise MigrationRefused(
+            f"{file} exists already, and a copy is only written to a new file; nothing was "
+            "written. Name another one, or move it out of the way"
+        )
+
+
+def _connect_new(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None)
+    # No journal: a killed copy is no copy.
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
+def _upgrade(file: Path) -> None:
+    with quiet():
+        command.upgrade(alembic_config(str(file), backup="off"), "head")
