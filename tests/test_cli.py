@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from click.testing import CliRunner, Result
+from conftest import PROGRAMS
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from rows import fill_new_tables
 
@@ -297,6 +300,27 @@ def test_restore_refuses_what_this_release_does_not_know(
     assert file_hash(deployed_file) == before
 
 
+def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
+    """Standard output is a terminal of ours; script(1) would do the same."""
+    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        terminal, program = pty.openpty()
+        done = subprocess.run(
+            [PROGRAMS / "shortsdb", "status", "--url", tmp_path / "absent.db"],
+            stdout=program,
+            env={**os.environ, **environment},
+            check=False,
+        )
+        os.close(program)
+        printed = b""
+        with contextlib.suppress(OSError), open(terminal, "rb", buffering=0) as output:  # noqa: PTH123 - a descriptor
+            while part := output.read(4096):
+                printed += part
+        assert done.returncode == 0
+        assert b"pending:" in printed
+        assert (b"\x1b[" in printed) == coloured
+    assert "\x1b[" not in run("status", "--url", str(tmp_path / "absent.db")).output
+
+
 def test_wrong_usage_is_exit_code_2() -> None:
     assert run("restore", "x", "--url", "postgresql://h/d").exit_code == 2
     assert run("downgrade").exit_code == 2
@@ -374,6 +398,7 @@ def test_odd_paths_are_refused_in_one_message(tmp_path: Path) -> None:
         (str(tmp_path / ("x" * 300)), "File name too long"),
         ("sqlite:///file:x.db?uri=true", "a file: URI cannot be migrated"),
         ("sqlite:x.db", "the database URL is malformed"),
+        ("sqlite://x.db", "the database URL is malformed"),
     ):
         refused = run("upgrade", "--url", given)
         assert refused.exit_code == 1

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
-from sqlalchemy.exc import DisconnectionError, InvalidRequestError, MissingGreenlet
+from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util.concurrency import in_greenlet
 
 from shortsdb import url as urls
 from shortsdb.config import DEFAULT_URL
+from shortsdb.follow import follow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from sqlalchemy import URL, Connection, Engine, ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
@@ -224,49 +224,11 @@ def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> 
 
     event.listen(engine, "connect", connect)
     if (file := urls.file(engine.url)) is not None:
-        _follow(engine, file)
+        follow(engine, file)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "commit", _allow_writes)
     event.listen(engine, "rollback", _allow_writes)
     event.listen(engine, "handle_error", _explain_refused_write)
-
-
-def _follow(engine: Engine, file: Path) -> None:
-    """Let no connection outlive its file, and none make a new file where one was taken away.
-
-    Else a pooled connection would go on writing to a file that was moved away or replaced, and all
-    of that would be lost.
-    """
-    seen = False
-
-    def do_connect(*_: object) -> None:
-        if seen and not file.exists():
-            error = sqlite3.OperationalError("unable to open database file: it was taken away")
-            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-            error.sqlite_errorname = "SQLITE_CANTOPEN"
-            raise error
-
-    def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        nonlocal seen
-        seen = True
-        record.info["file"] = _identity(file)
-
-    def checkout(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if _identity(file) != record.info["file"]:
-            raise DisconnectionError("the file was taken away or replaced")
-
-    event.listen(engine, "do_connect", do_connect)
-    event.listen(engine, "connect", connect)
-    event.listen(engine, "checkout", checkout)
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name; None if it is not there."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:

@@ -29,10 +29,13 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
         return URL.create("sqlite", database=os.fspath(given))
     try:
-        return make_url(given)
+        url = make_url(given)
     except (ArgumentError, ValueError):
         # Not chained: the text of the cause may hold a password too.
         raise ArgumentError(_MALFORMED) from None
+    if url.get_backend_name() == "sqlite" and url.host:
+        raise ArgumentError(_MALFORMED)  # sqlite://x.db: a slash is missing
+    return url
 
 
 def in_memory(url: URL) -> bool:

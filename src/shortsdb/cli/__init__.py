@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -70,9 +71,31 @@ class _Commands(click.Group):
                 raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = """\b
+Environment:
+  SHORTSDB_URL             the database, as URL or path
+  SHORTSDB_BACKUP          where backups go: a folder, or off
+  SHORTSDB_LOCK_TIMEOUT    seconds to wait for a lock on a SQLite file; 60
+  SHORTSDB_LOG             json makes each log record a line of JSON
+  SHORTSDB_CORRELATION_ID  the id that all log records of one command carry
+  NO_COLOR                 if it is not empty: no colours on a terminal either
+
+\b
+Shell completion, in the file that your shell reads first:
+  bash  eval "$(_SHORTSDB_COMPLETE=bash_source shortsdb)"
+  zsh   eval "$(_SHORTSDB_COMPLETE=zsh_source shortsdb)"
+  fish  _SHORTSDB_COMPLETE=fish_source shortsdb | source
+"""
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
 @click.version_option(package_name="shortsdb")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Create, upgrade, back up and restore the database of the Shorts pipeline.
 
     The database is the one that --url or SHORTSDB_URL names, as URL or path; without either it is
@@ -85,3 +108,5 @@ def main() -> None:
       2  wrong usage
       3  `status --exit-code`: revisions are pending
     """  # noqa: D301 - \b is click's, for lines that stay as they are
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; click itself does not look at it
+        ctx.color = False

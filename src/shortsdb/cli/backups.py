@@ -54,7 +54,11 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
     Asks before, and keeps what is replaced as one more backup. Waits for whoever writes to the
     database, and refuses after SHORTSDB_LOCK_TIMEOUT seconds. Stop the pipeline first: in WAL mode
     nobody else may have the file open.
-    """
+
+    \b
+    Example:
+      shortsdb restore backups/deployed.0001.20261120T193217221994Z.db
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
     from shortsdb.migration import MigrationRefused
     from shortsdb.migration.backup import backups_of

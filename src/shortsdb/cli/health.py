@@ -31,7 +31,12 @@ def health(
     """Say whether the database can be reached, is current and sound.
 
     For monitoring: exits with 0 if nothing is wrong, with 1 otherwise. Changes and creates nothing.
-    """
+
+    \b
+    Examples:
+      shortsdb health --json              what a probe asks every minute
+      shortsdb health --thorough          what a timer asks every night
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_url
     from shortsdb.engine import create_engine
     from shortsdb.health import check_db_health
@@ -66,6 +71,8 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "free space": None if free is None else f"{free / 2**20:.1f} MiB",
         "last backup": found.last_backup,
         "latency": None if latency is None else f"{latency * 1000:.1f} ms",
-        "problems": "; ".join(found.problems) or "none",
+        "problems": click.style(
+            "; ".join(found.problems) or "none", "green" if found.ok else "red"
+        ),
         "error": found.error,
     }

@@ -35,7 +35,13 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
 
     Creates the database if there is none, and recognises a deployed one that has no version yet.
     All revisions run in one transaction; a SQLite file that holds rows is backed up before.
-    """
+
+    \b
+    Examples:
+      shortsdb upgrade                    ./shortsdb.db, or what SHORTSDB_URL names
+      shortsdb upgrade --url /srv/shorts/deployed.db --backup /srv/backups
+      shortsdb upgrade 0007               not further than that
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     if found := at_head(revision, url):
         log.info("%s is at %s already: nothing to do", *found)
         return
@@ -56,7 +62,12 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
 
     0001 is the schema before shortsdb, -1 one revision less than now. Says which tables would go
     with how many rows, and asks. A SQLite file that holds rows is backed up before.
-    """
+
+    \b
+    Examples:
+      shortsdb downgrade -1               undo the newest revision
+      shortsdb downgrade 0001 --yes       back to the schema before shortsdb, unasked
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from alembic import command
 
     from shortsdb.cli.target import parse_url
@@ -86,7 +97,13 @@ def status(
     """Say at which revision the database is, and what is pending.
 
     Changes nothing, and creates nothing.
-    """
+
+    \b
+    Examples:
+      shortsdb status                     for people
+      shortsdb status --json              for programs
+      shortsdb status --exit-code || shortsdb upgrade
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_url, status_of
 
     found = status_of(parse_url(url), backup)
@@ -109,12 +126,13 @@ def _lines(found: Status) -> dict[str, str | None]:
         if found.shape
         else "none"
     )
+    pending, colour = ", ".join(found.pending), "yellow" if found.pending else "green"
     return {
         "database": found.database + (" (not there yet)" if found.exists is False else ""),
         "revision": revision,
         "head": found.head,
-        "pending": None if found.misfit else ", ".join(found.pending) or "nothing",
-        "misfit": found.misfit,
+        "pending": None if found.misfit else click.style(pending or "nothing", colour),
+        "misfit": found.misfit and click.style(found.misfit, "red"),
         "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
         "journal mode": found.journal_mode,
         "last backup": found.last_backup or "none",

@@ -17,6 +17,7 @@ url_option = click.option(
     callback=not_empty,
     envvar="SHORTSDB_URL",
     show_envvar=True,
+    metavar="URL|PATH",
     help="The database, as URL or path; ./shortsdb.db where nothing is said.",
 )
 backup_option = click.option(
