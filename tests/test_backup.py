@@ -200,7 +200,7 @@ def test_a_writer_gets_in_between_the_steps_of_a_copy_and_cannot_keep_it_from_en
 
             yield write
 
-    monkeypatch.setattr(pages, "_progress_line", writing_at_every_step)
+    monkeypatch.setattr(pages, "progress_line", writing_at_every_step)
     monkeypatch.setattr(pages, "_PAGES_A_STEP", 3)
     with closing(sqlite3.connect(file)) as connection:
         in_wal = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -151,6 +151,21 @@ def test_a_connection_that_the_server_ends_changes_nothing(
     assert alembic("-x", f"url={at_0007.url}", "upgrade", "head").returncode == 0
 
 
+def test_a_connection_that_ends_in_the_commit_leaves_it_open_what_was_done(
+    alembic: Program, at_0007: Database
+) -> None:
+    at_0007.psql(
+        "CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';"
+        "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON alembic_version"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION end_it()"
+    )
+    message = refusal(alembic("-x", f"url={at_0007.url}", "upgrade", "head"))
+    assert "ended the connection (terminating connection due to administrator" in message
+    assert "it is wholly as it was or wholly changed: run the same again" in message
+    assert at_0007.psql("SELECT version_num FROM alembic_version") == "0007\n"
+
+
 def test_a_killed_upgrade_changes_nothing_and_keeps_no_lock(
     alembic: Program, at_0007: Database, tmp_path: Path
 ) -> None:
