@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "health": [[], ["--json", "--thorough"]],
     "backup": [[], ["--json"]],
     "restore": [["nothing.db", "--yes"]],
+    "copy": [["nothing.db", "URL"], ["URL", "back.db"]],
     "seed": [[]],
     "diagram": [[]],
 }
@@ -74,7 +75,11 @@ def calls(program: str, url: str) -> list[list[str]]:
         return [["-x", f"url={url}", *command.split()] for command in commands]
     assert ARGUMENTS.keys() == COMMANDS.keys()
     return [
-        [command, *arguments, *([] if command == "diagram" else ["--url", url])]
+        [
+            command,
+            *(url if argument == "URL" else argument for argument in arguments),
+            *([] if command in {"diagram", "copy"} else ["--url", url]),
+        ]
         for command in COMMANDS
         for arguments in ARGUMENTS[command]
     ]
