@@ -28,9 +28,9 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "health": [[], ["--json", "--thorough"]],
     "backup": [[], ["--json"]],
     "restore": [["nothing.db", "--yes"]],
-    "copy": [["nothing.db", "URL"], ["URL", "back.db"]],
     "seed": [[]],
     "diagram": [[]],
+    "copy": [["nothing.db"], ["--json", "nothing.db"]],
 }
 # Each call in one process, as if each were a program of its own: logging is set up by the first.
 RUN = """
@@ -74,15 +74,12 @@ def calls(program: str, url: str) -> list[list[str]]:
         commands = ("upgrade head", "current -v", "check", "downgrade -1", "stamp head", "history")
         return [["-x", f"url={url}", *command.split()] for command in commands]
     assert ARGUMENTS.keys() == COMMANDS.keys()
+    database: dict[str, list[str]] = {"diagram": [], "copy": [url]}
     return [
-        [
-            command,
-            *(url if argument == "URL" else argument for argument in arguments),
-            *([] if command in {"diagram", "copy"} else ["--url", url]),
-        ]
+        [command, *arguments, *database.get(command, ["--url", url])]
         for command in COMMANDS
         for arguments in ARGUMENTS[command]
-    ]
+    ] + [["copy", url, "new.db"]]
 
 
 @pytest.mark.parametrize("form", ["plain", "json"])
