@@ -21,9 +21,8 @@ test: lint ## Run every check: ruff, mypy and pytest. SQLALCHEMY=2.0 takes that 
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
 	$(BIN)/python tests/torture/run.py
 
-bench: $(VENV)/.installed-dev ## Measure the application's side beside its peers; some minutes.
-	$(BIN)/python -m pip install --quiet -e '.[bench]'
-	$(BIN)/python benchmarks/application.py
+bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
+	$(BIN)/python benchmarks/run_all.py
 
 lint: $(VENV)/.installed-dev ## Run ruff and mypy.
 	$(BIN)/ruff check .

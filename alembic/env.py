@@ -1,18 +1,31 @@
 """Alembic's environment: says which metadata and which database, and hands over."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from alembic import context
 
 from shortsdb import log, migration
-from shortsdb.models import metadata
 from shortsdb.shapes import KNOWN_SHAPES
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
 
 config = context.config
 
 # Only the alembic program configures logging: an application that runs a command keeps its own.
 if config.cmd_opts is not None:
     log.configure("shortsdb", "alembic.autogenerate")
+
+
+def metadata() -> MetaData:
+    """Return the schema as the models have it."""
+    from shortsdb.models import metadata  # noqa: PLC0415 - an upgrade needs no models
+
+    return metadata
+
 
 arguments = context.get_x_argument(as_dictionary=True)
 migration.run(

@@ -15,8 +15,8 @@ _DECISIONS = """\
 
 One page each: what was decided, why, and what it costs. 00x are about the schema, 01x about
 migrations, 02x about the application's side and the safety of the file, 03x about PostgreSQL, 04x
-about the command, logs, health and diagram, 05x about the docs, 07x about what was
-measured beside others. This list is made by `make docs`.
+about the command, logs, health and diagram, 05x about the docs, 06x about the
+benchmarks, 07x about speed. This list is made by `make docs`.
 
 """
 

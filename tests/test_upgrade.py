@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import deployed
 import pytest
 from alembic import command
 from alembic.util import CommandError
-from conftest import HEAD
+from conftest import HEAD, ROOT
 from inspect_sqlite import file_hash, row_hashes, schema, version
 from rows import fill_new_tables
 
@@ -197,6 +199,19 @@ def test_a_failing_revision_leaves_nothing_behind(deployed_file: Path) -> None:
     with pytest.raises(MigrationRefused, match="config_overrides already exists"):
         upgrade(deployed_file)
     assert file_hash(deployed_file) == before
+
+
+def test_an_upgrade_does_not_wait_for_the_import_of_the_models(deployed_file: Path) -> None:
+    program = (
+        "import sys; from alembic.config import main; main(['-c', *sys.argv[1:]]);"
+        "print({'shortsdb.models', 'sqlalchemy.orm'} & sys.modules.keys())"
+    )
+    arguments = [str(ROOT / "alembic.ini"), "-x", f"url={deployed_file}", "upgrade", "head"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+    assert version(deployed_file) == ["0008"]
 
 
 @pytest.mark.parametrize(

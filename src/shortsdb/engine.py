@@ -258,23 +258,31 @@ def _begin(connection: Connection) -> None:
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
     if options.get(_READ_ONLY):
-        connection.info[_READ_ONLY] = True
-        connection.exec_driver_sql("PRAGMA query_only = ON")
+        _set_query_only(connection, on=True)
         connection.exec_driver_sql("BEGIN")
     else:
-        _allow_writes(connection)
+        # A read-only session that was dropped instead of closed has left it on.
+        _set_query_only(connection, on=False)
         # A plain BEGIN would take the write lock at the first write, and fail without waiting when
         # another has written since the first read.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _allow_writes(connection: Connection) -> None:
-    """Undo query_only before the connection goes back to the pool.
+    """Undo query_only before the connection goes back to the pool."""
+    if not connection.invalidated:
+        _set_query_only(connection, on=False)
 
-    And before it is written through: a session that was dropped instead of closed left it on.
-    """
-    if not connection.invalidated and connection.info.pop(_READ_ONLY, False):
-        connection.exec_driver_sql("PRAGMA query_only = OFF")
+
+def _set_query_only(connection: Connection, *, on: bool) -> None:
+    # Whether it is on is remembered with the driver's connection: most transactions find it right.
+    if connection.info.get(_READ_ONLY, False) == on:
+        return
+    # Not through SQLAlchemy, which would make a short read a third longer.
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA query_only = {on}")
+    cursor.close()
+    connection.info[_READ_ONLY] = on
 
 
 def _explain_refused_write(context: ExceptionContext) -> None:

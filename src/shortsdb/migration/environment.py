@@ -21,7 +21,7 @@ from shortsdb.migration.transaction import reading, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from alembic.runtime.migration import MigrationContext, MigrationInfo
     from sqlalchemy import MetaData
@@ -31,14 +31,19 @@ log = get_logger(__name__)
 
 @operation()
 def run(
-    *, url: str | URL, metadata: MetaData, shapes: Mapping[str, str], backup: str | None = None
+    *,
+    url: str | URL,
+    metadata: Callable[[], MetaData],
+    shapes: Mapping[str, str],
+    backup: str | None = None,
 ) -> None:
     """Run the command of the present Alembic environment; env.py calls this and nothing else.
 
     Args:
         url: The database, by URL or path. Not used when the caller has put a Connection, or
             anything with `connect()`, into `config.attributes["connection"]`.
-        metadata: The schema as the models have it.
+        metadata: Gives the schema as the models have it; called only where the command may compare
+            with it, because importing models costs an upgrade a fifth of its time.
         shapes: The DDL script of every revision that unversioned databases are known to have.
         backup: Where backups of SQLite files go: a folder, "off", or None for `backups` beside
             the file.
@@ -46,9 +51,8 @@ def run(
     Raises:
         MigrationRefused: The database was left as it was; the message says why.
     """
-    options = comparison_options(metadata, shapes)
     if context.is_offline_mode():
-        _print_script(parse(url), options)
+        _print_script(parse(url))
         return
     changes = _changes()
     handed_in = context.config.attributes.get("connection")
@@ -58,11 +62,11 @@ def run(
     try:
         with _connection(source) as connection:
             if not changes:
-                _look(connection, options)
+                _look(connection, comparison_options(metadata(), shapes))
             elif connection.dialect.name == "sqlite":
-                _change_sqlite(connection, name, shapes, backup, options)
+                _change_sqlite(connection, name, shapes, backup)
             else:
-                _change(connection, name, options)
+                _change(connection, name)
     except (DBAPIError, sqlite3.Error) as error:  # PRAGMAs do not go through SQLAlchemy
         raise MigrationRefused(
             f"{explain(error, name)}; {left_behind(error, 'changed')}"
@@ -103,23 +107,19 @@ def _look(connection: Connection, options: dict[str, Any]) -> None:
 
 
 def _change_sqlite(
-    connection: Connection,
-    name: str,
-    shapes: Mapping[str, str],
-    backup: str | None,
-    options: dict[str, Any],
+    connection: Connection, name: str, shapes: Mapping[str, str], backup: str | None
 ) -> None:
     with sqlite_transactions(connection, changes=True) as begins:
         # Alembic itself holds SQLite incapable of DDL in transactions.
         context.configure(
-            connection=connection, transactional_ddl=True, on_version_apply=_report_step, **options
+            connection=connection, transactional_ddl=True, on_version_apply=_report_step
         )
         before, after = Upgrade(connection, name, shapes, backup).run(begins=begins)
     _report(name, before, after)
 
 
-def _change(connection: Connection, name: str, options: dict[str, Any]) -> None:
-    context.configure(connection=connection, on_version_apply=_report_step, **options)
+def _change(connection: Connection, name: str) -> None:
+    context.configure(connection=connection, on_version_apply=_report_step)
     migration = context.get_context()
     with context.begin_transaction(), taking_turns(connection, migration.version_table):
         before = migration.get_current_heads()
@@ -152,14 +152,13 @@ def _report(name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         log.info("%s is now at %s (it had %s), in one transaction", name, there, came_from)
 
 
-def _print_script(url: URL, options: dict[str, Any]) -> None:
+def _print_script(url: URL) -> None:
     # By the dialect's name, not by the URL: that has a password, and needs its driver.
     context.configure(
         dialect_name=url.get_backend_name(),
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
         transactional_ddl=True,
-        **options,
     )
     with context.begin_transaction():
         context.run_migrations()

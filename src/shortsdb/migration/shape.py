@@ -7,6 +7,7 @@ an inline and a named constraint.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine
@@ -101,8 +102,9 @@ def read_shape(connection: Connection, names: Collection[str]) -> Shape:
     }
 
 
+@cache
 def shape_of_script(script: str) -> Shape:
-    """Return the shape of all tables that a DDL script creates."""
+    """Return the shape of all tables that a DDL script creates; one upgrade asks several times."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     with engine.connect() as connection:
         connection.connection.cursor().executescript(script)

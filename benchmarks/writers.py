@@ -1,0 +1,117 @@
+"""Concurrent writers: read a counter, add one and commit, all at once."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import head_file
+from measure import Scale, Table, in_turn, progress, ratio, spread
+from peers import PEERS
+from worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+TITLE = "Concurrent writers"
+
+HOW = """\
+Lost are increments that were committed without an error and are not in the counter at the end;
+errors are increments that ended with "database is locked". Nobody tries again. Only committed and
+kept increments count per second. All commits are durable (`synchronous` FULL, SQLite's default)."""
+WHO = """\
+SQLAlchemy's default engine and SQLModel, which takes it over, begin SQLite's transaction at the
+first write, after the read. Django and Peewee by default begin one that takes the lock at its first
+write, and fails if somebody else has written since it read. Django's settings are those of its
+page on SQLite; Peewee's PRAGMAs and modes those of its own page."""
+WHY = """\
+Why shortsdb takes longer than Django and Peewee with the same locking, and all of them longer than
+the limit: the lock is held while the library finds out what has changed and makes its statements,
+and SQLAlchemy's unit of work does the most of that. Whoever finds the lock taken sleeps, up to a
+tenth of a second, before SQLite tries again for it; that makes these figures spread."""
+HOW_ASYNC = """\
+In one process, through aiosqlite, with each library's own pool. Django has no transactions in async
+mode: as its documentation says, the function is wrapped in `sync_to_async`, which runs all of them
+one after the other in one thread, so that no two of them ever meet. The limit has a connection per
+task. Through aiosqlite each statement goes to a thread and back, with the lock held from the first
+one; a function in a thread goes there once."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one round."""
+
+    per_second: float
+    errors: int
+    lost: int
+
+
+def run(scale: Scale, folder: Path) -> list[Table]:
+    """Measure both kinds, below an empty folder."""
+    tables = []
+    for title, count, notes in (
+        (f"{scale.processes} processes", _in_processes, (HOW, WHO, WHY)),
+        (f"{scale.tasks} tasks of asyncio in one process", _in_tasks, (HOW_ASYNC,)),
+    ):
+        progress(f"{TITLE}: {title}")
+        works = {name: partial(count, name, folder, scale) for name in PEERS}
+        outcomes = in_turn(scale.long_rounds, works)
+        columns = ["", "increments/s", "of shortsdb", "errors", "lost updates"]
+        tables.append(Table(title, columns, _rows(outcomes), notes))
+    return tables
+
+
+def _in_processes(name: str, folder: Path, scale: Scale) -> Outcome:
+    """Count in processes that start at once, each that often."""
+    path = folder / "counter.db"
+    head_file.make(path)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(name, path)) for _ in range(scale.processes)]
+        for worker in workers:
+            worker.answer()
+        for worker in workers:  # one after the other: connected, and nobody in the way
+            worker.ask("count", 1)
+            worker.answer()
+        before = head_file.counter(path)
+        for worker in workers:
+            worker.ask("count", scale.increments)
+        answers = [worker.answer() for worker in workers]
+    return _outcome(path, before, scale.processes * scale.increments, answers)
+
+
+def _in_tasks(name: str, folder: Path, scale: Scale) -> Outcome:
+    """Count in tasks of one process; each increments less often, there are so many."""
+    path = folder / "counter.db"
+    head_file.make(path)
+    each = max(scale.processes * scale.increments // scale.tasks, 1)
+    with Worker(name, path) as worker:
+        worker.answer()
+        worker.ask("count_in_tasks", scale.tasks, each)
+        answer = worker.answer()
+    return _outcome(path, answer["before"], scale.tasks * each, [answer])
+
+
+def _outcome(path: Path, before: int, tried: int, answers: Sequence[Any]) -> Outcome:
+    kept = head_file.counter(path) - before
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    errors = sum(answer["errors"] for answer in answers)
+    took = max(answer["ended"] for answer in answers) - min(answer["began"] for answer in answers)
+    return Outcome(per_second=kept / took, errors=errors, lost=tried - errors - kept)
+
+
+def _rows(outcomes: Mapping[str, Sequence[Outcome]]) -> list[list[str]]:
+    rates = {name: [one.per_second for one in of_it] for name, of_it in outcomes.items()}
+    return [
+        [
+            PEERS[name].name,
+            spread(rates[name]),
+            ratio(rates[name], rates["shortsdb"]),
+            spread([one.errors for one in of_it]),
+            spread([one.lost for one in of_it]),
+        ]
+        for name, of_it in outcomes.items()
+    ]
