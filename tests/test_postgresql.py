@@ -13,6 +13,7 @@ from alembic import command
 from alembic.util import CommandError
 from conftest import HEAD
 from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
@@ -78,18 +79,52 @@ def test_a_connection_of_the_caller_is_used(postgres: Server) -> None:
     asyncio.run(main())
 
 
-def test_rows_read_for_update_lose_no_update(postgres: Server, head_database: Database) -> None:
-    """What SQLite's write lock does by itself; SQLAlchemy leaves FOR UPDATE out there."""
+def test_an_update_by_what_was_read_is_refused_rather_than_lost(
+    postgres: Server, head_database: Database
+) -> None:
     engine = shortsdb_engine(postgres.create_database(head_database).url)
     factory = session_factory(engine)
     with factory.begin() as session:
         session.add(ConfigOverride(key="counter", value="0"))
+    with factory() as one, factory() as other:
+        values = [session.get_one(ConfigOverride, "counter").value for session in (one, other)]
+        assert values == ["0", "0"]
+        one.get_one(ConfigOverride, "counter").value = "1"
+        one.commit()
+        other.get_one(ConfigOverride, "counter").value = "2"
+        with pytest.raises(OperationalError, match="could not serialize access"):
+            other.commit()
+        other.rollback()
+        assert other.get_one(ConfigOverride, "counter").value == "1"
+    engine.dispose()
+
+
+@pytest.mark.parametrize("isolation_level", ["REPEATABLE READ", "READ COMMITTED"])
+def test_threads_lose_no_update(
+    postgres: Server, head_database: Database, isolation_level: str
+) -> None:
+    """In the first they run again what is refused; in the second they wait, by FOR UPDATE."""
+    url = postgres.create_database(head_database).url
+    engine = shortsdb_engine(url, isolation_level=isolation_level)
+    factory = session_factory(engine)
+    with factory.begin() as session:
+        session.add(ConfigOverride(key="counter", value="0"))
+
+    def increment() -> None:
+        with factory.begin() as session:
+            row = session.get_one(ConfigOverride, "counter", with_for_update=True)
+            row.value = str(int(row.value) + 1)
 
     def count(_: int) -> None:
-        for _ in range(50):
-            with factory.begin() as session:
-                row = session.get_one(ConfigOverride, "counter", with_for_update=True)
-                row.value = str(int(row.value) + 1)
+        done = 0
+        while done < 50:
+            try:
+                increment()
+            except OperationalError as error:
+                assert isolation_level == "REPEATABLE READ"
+                assert "could not serialize access" in str(error)  # noqa: PT017 - some are refused, not each
+            else:
+                done += 1
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(count, range(4)))
