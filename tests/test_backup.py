@@ -254,8 +254,9 @@ def test_restore_where_there_is_no_file_ignores_a_stale_wal(file: Path) -> None:
     subprocess.run([PROGRAMS / "python", "-c", script, file], check=False)
     assert file.with_name("deployed.db-wal").stat().st_size
     file.unlink()
-    restore(backup, file, folder, None)
+    assert restore(backup, file, folder, None) is None
     assert row_hashes(file) == rows_before
+    assert backups_of(file, folder) == [backup]
 
 
 def test_restore_refuses_while_somebody_writes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
