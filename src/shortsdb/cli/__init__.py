@@ -73,12 +73,14 @@ class _Commands(click.Group):
 
 _EPILOG = """\b
 Environment:
-  SHORTSDB_URL             the database, as URL or path
-  SHORTSDB_BACKUP          where backups go: a folder, or off
-  SHORTSDB_LOCK_TIMEOUT    seconds to wait for a lock on a SQLite file; 60
-  SHORTSDB_LOG             json makes each log record a line of JSON
-  SHORTSDB_CORRELATION_ID  the id that all log records of one command carry
-  NO_COLOR                 if it is not empty: no colours on a terminal either
+  SHORTSDB_URL                the database, as URL or path
+  SHORTSDB_BACKUP             where backups go: a folder, or off
+  SHORTSDB_LOCK_TIMEOUT       seconds to wait for a lock: 60, on PostgreSQL 5
+                              for a table
+  SHORTSDB_STATEMENT_TIMEOUT  seconds for a statement on PostgreSQL: 300
+  SHORTSDB_LOG                json makes each log record a line of JSON
+  SHORTSDB_CORRELATION_ID     the id that all log records of one command carry
+  NO_COLOR                    not empty: no colours on a terminal either
 
 \b
 Shell completion, in the file that your shell reads first:
