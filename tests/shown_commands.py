@@ -136,8 +136,16 @@ def _copy_checkout(folder: Path) -> None:
         (venv / marker).touch()
 
 
+# What a `make test` around the commands would hand down to the `make` among them.
+_OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "SQLALCHEMY", "VENV", "PYTHON"}
+
+
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("SHORTSDB_")}
+    kept = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith("SHORTSDB_") and name not in _OF_MAKE
+    }
     programs = Path(sys.executable).parent
     return {
         **kept,
