@@ -186,12 +186,16 @@ def new_file(file: Path) -> Iterator[Sqlite]:
 def refuse_existing(file: Path) -> None:
     """Look whether the name of a new database is free.
 
+    So must be those of its journals: SQLite would replay what another database has left there.
+
     Raises:
         MigrationRefused: It is not.
     """
-    if file.exists():
+    names = (file.name + end for end in ("", "-wal", "-journal"))
+    there = next((path for path in map(file.with_name, names) if path.exists()), None)
+    if there:
         raise MigrationRefused(
-            f"{file} exists already, and a copy is only written to a new file; nothing was "
+            f"{there} exists already, and a copy is only written to a new file; nothing was "
             "written. Name another one, or move it out of the way"
         )
 
