@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from shortsdb.config import alembic_config
 from shortsdb.engine import READ_ONLY_OPTIONS, ReadOnlyError
 from shortsdb.engine import create_engine as application_engine
+from shortsdb.lifecycle import init_db
 from shortsdb.migration import MigrationRefused
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ def test_a_connection_is_used_and_given_back_as_it_was(deployed_file: Path) -> N
     engine.dispose()
     assert version(deployed_file) == [HEAD]
     assert len(list(deployed_file.parent.glob("backups/*.db"))) == 1
+
+
+def test_looking_through_an_engine_of_the_application(deployed_file: Path) -> None:
+    engine = init_db(deployed_file)
+    config = alembic_config()
+    config.attributes["connection"] = engine
+    command.check(config)
+    with engine.begin() as connection:  # what looked could not write, what follows can
+        connection.execute(text("DELETE FROM config_overrides"))
+    engine.dispose()
 
 
 def test_a_transaction_of_the_caller_is_the_callers_to_commit(deployed_file: Path) -> None:

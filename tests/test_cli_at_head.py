@@ -39,6 +39,15 @@ def head_file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
+def test_what_is_no_plain_path_is_left_to_the_ordinary_path(head_file: Path) -> None:
+    assert at_head("head", str(head_file)) == (head_file, HEAD)
+    # SQLAlchemy 2.1 would open "head A.db".
+    assert at_head("head", f"sqlite:///{head_file}") is None
+    assert at_head("head", str(head_file.with_name("nothing.db"))) is None
+    for folder in (".", "/", "sqlite:///.", str(head_file.parent)):
+        assert at_head("head", folder) is None
+
+
 def test_nothing_to_do_is_seen_without_sqlalchemy_and_alembic(head_file: Path) -> None:
     before = file_hash(head_file), head_file.stat().st_mtime_ns
     script = (
@@ -71,10 +80,11 @@ def test_nothing_to_do_is_seen_without_sqlalchemy_and_alembic(head_file: Path) -
 def test_a_url_and_the_number_of_head_are_understood(
     head_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert at_head("head", f"sqlite:///{head_file}") == (head_file, HEAD)
-    assert at_head(HEAD, f"sqlite+aiosqlite:///{head_file}") == (head_file, HEAD)
     monkeypatch.chdir(head_file.parent)
-    shutil.copy2(head_file, "shortsdb.db")
+    file = head_file.with_name("shortsdb.db")
+    shutil.copy2(head_file, file)
+    assert at_head("head", f"sqlite:///{file}") == (file, HEAD)
+    assert at_head(HEAD, f"sqlite+aiosqlite:///{file}") == (file, HEAD)
     found = at_head("head", None)
     assert found is not None
     assert str(found[0]) == "shortsdb.db"

@@ -458,7 +458,7 @@ def test_a_file_of_the_target_that_comes_meanwhile_is_not_replaced(
     copy(str(full_file), target.url)
     back = tmp_path / "back.db"
     monkeypatch.setattr("shortsdb.transfer.sqlite.fsync", lambda _: back.write_text("mine"))
-    with pytest.raises(MigrationRefused, match="exists already"):
+    with pytest.raises(MigrationRefused, match=r"could not be given its name \(File exists\)"):
         copy(target.url, str(back))
     assert back.read_text() == "mine"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,8 +96,9 @@ def state_of(database: Database) -> list[str]:
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid()"
     )
+    give_up = time.monotonic() + 60
     while database.psql(others) != "0\n":
-        pass
+        assert time.monotonic() < give_up
     return sorted(database.dump().splitlines())  # the order of rows says nothing
 
 

@@ -46,6 +46,7 @@ def test_every_way_to_name_a_file(tmp_path: Path, given: str) -> None:
     [
         "sqlite://one-slash-short.db",
         "nonsense://user:s%C3%A9cr%25t@host/db",
+        "postgresql+psycopg://user:s%C3%A9cr%25t@cr%25t@host/db",
         "postgresql+nonsense://user:s%C3%A9cr%25t@host/db",
         "postgresql+psycopg://user:s%C3%A9cr%25t@127.0.0.1:1/db",
         "postgresql+psycopg://user:s%C3%A9cr%25t@host:port/db",
@@ -60,8 +61,8 @@ def test_a_bad_url_is_refused_without_a_traceback_or_the_password(
     assert done.stdout.startswith("FAILED: ")
     printed = done.stdout + done.stderr
     assert "Traceback" not in printed
-    assert "s%C3%A9cr%25t" not in printed
-    assert "sécr%t" not in printed
+    assert "cr%25t" not in printed
+    assert "cr%t" not in printed
 
 
 def test_a_percent_sign_in_the_environment_needs_no_care(alembic: Program, tmp_path: Path) -> None:

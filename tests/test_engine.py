@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,12 +179,66 @@ def test_async_tasks_lose_no_update(path: Path, place: str, *, one_session: bool
         await engine.dispose()
         return int(value)
 
+    before = set(threading.enumerate())
     assert asyncio.run(main()) == 2000
     # Each connection had a thread, which was told to end.
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    for thread in others:
+    left = set(threading.enumerate()) - before
+    for thread in left:
         thread.join(30)
-    assert not any(thread.is_alive() for thread in others)
+    assert not any(thread.is_alive() for thread in left)
+
+
+def test_a_cancelled_read_leaves_a_connection_that_writes(path: Path, ours: Engine) -> None:
+    async def main() -> None:
+        engine = create_async_engine(path, pool_size=1, max_overflow=0)
+        reader = async_session_factory(engine, read_only=True)
+
+        async def read() -> None:
+            async with reader() as session:
+                await session.get_one(ConfigOverride, "counter")
+
+        for turns in range(150):  # of the event loop, before the read is cancelled
+            task = asyncio.create_task(read())
+            for _ in range(turns % 30):
+                await asyncio.sleep(0)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            async with async_session_factory(engine).begin() as session:
+                (await session.get_one(ConfigOverride, "counter")).value = str(turns)
+        await engine.dispose()
+
+    asyncio.run(main())
+    assert counter(ours) == 149
+
+
+def test_an_engine_keeps_its_file_when_the_process_changes_its_folder(
+    path: Path, ours: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    engine = create_engine(path.name)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for _ in range(2):
+        assert counter(engine) == counter(ours)
+    engine.dispose()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_an_engine_follows_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    for number, name in enumerate(("old.db", "new.db")):
+        engine = init_db(tmp_path / name)
+        with session_factory(engine).begin() as session:
+            session.add(ConfigOverride(key="counter", value=str(number)))
+        engine.dispose()
+    link.symlink_to("old.db")
+    engine = create_engine(link)
+    assert counter(engine) == 0
+    (tmp_path / "other.db").symlink_to("new.db")
+    (tmp_path / "other.db").replace(link)
+    assert counter(engine) == 1
+    engine.dispose()
 
 
 def test_a_kept_async_session_reads_rows_anew_by_select_too(url: str) -> None:
@@ -483,15 +538,16 @@ def test_the_database_is_named_by_argument_environment_or_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert create_engine().url.database == "shortsdb.db"
-    assert create_async_engine().url.database == "shortsdb.db"
+    assert create_engine().url.database == str(tmp_path / "shortsdb.db")
+    assert create_async_engine().url.database == str(tmp_path / "shortsdb.db")
     monkeypatch.setenv("SHORTSDB_URL", "sqlite+aiosqlite:///env.db")
-    assert str(create_engine().url) == "sqlite:///env.db"
-    assert str(create_async_engine().url) == "sqlite+aiosqlite:///env.db"
+    assert str(create_engine().url) == f"sqlite:///{tmp_path}/env.db"
+    assert str(create_async_engine().url) == f"sqlite+aiosqlite:///{tmp_path}/env.db"
     strange = tmp_path / "a?b%c.db"
     for engine in (create_engine(strange), create_engine(str(strange))):
         assert engine.url.database == str(strange)
-    assert str(create_async_engine("sqlite:///x.db").url) == "sqlite+aiosqlite:///x.db"
+    x = create_async_engine("sqlite:///x.db")
+    assert str(x.url) == f"sqlite+aiosqlite:///{tmp_path}/x.db"
     postgres = "postgresql+psycopg://u@h/d"
     assert create_engine(postgres).dialect.is_async is False
     assert create_async_engine(postgres).dialect.is_async is True

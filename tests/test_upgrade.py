@@ -211,7 +211,7 @@ def test_an_upgrade_does_not_wait_for_the_import_of_the_models(deployed_file: Pa
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
-    assert version(deployed_file) == ["0008"]
+    assert version(deployed_file) == [HEAD]
 
 
 @pytest.mark.parametrize(

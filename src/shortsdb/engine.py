@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine as _create_engine
@@ -51,7 +52,11 @@ The first is for SQLite and ours, the second SQLAlchemy's for SET TRANSACTION RE
 _JOURNAL_MODE_ATTEMPTS = 100
 
 # The same database by the other kind of driver: one SHORTSDB_URL serves both kinds of engine.
-_ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "sqlite+pysqlite": "sqlite+aiosqlite"}
+_ASYNC_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+pysqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+psycopg",
+}
 
 
 class ReadOnlyError(InvalidRequestError):
@@ -187,6 +192,9 @@ def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, s
     if not given:
         given = DEFAULT_URL
     url = urls.parse(given)
+    if urls.file(url) is not None:
+        # The same file whatever folder the process goes to later.
+        url = url.set(database=os.path.abspath(str(url.database)))  # noqa: PTH100 - resolves no link
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
 
 
@@ -230,8 +238,8 @@ def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> 
         cursor.close()
 
     event.listen(engine, "connect", connect)
-    if (file := urls.file(engine.url)) is not None:
-        follow(engine, file)
+    if urls.file(engine.url) is not None:
+        follow(engine, Path(str(engine.url.database)))  # a link, too, may come to mean another file
     event.listen(engine, "begin", _begin)
     event.listen(engine, "commit", _allow_writes)
     event.listen(engine, "rollback", _allow_writes)
@@ -260,14 +268,14 @@ def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:
 
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
+    read_only = bool(options.get(_READ_ONLY))
+    # A read-only session that was dropped instead of closed has left it on.
+    _set_query_only(connection, on=read_only)
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
-    if options.get(_READ_ONLY):
-        _set_query_only(connection, on=True)
+    if read_only:
         connection.exec_driver_sql("BEGIN")
     else:
-        # A read-only session that was dropped instead of closed has left it on.
-        _set_query_only(connection, on=False)
         # A plain BEGIN would take the write lock at the first write, and fail without waiting when
         # another has written since the first read.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -281,8 +289,10 @@ def _allow_writes(connection: Connection) -> None:
 
 def _set_query_only(connection: Connection, *, on: bool) -> None:
     # Whether it is on is remembered with the driver's connection: most transactions find it right.
-    if connection.info.get(_READ_ONLY, False) == on:
+    if connection.info.get(_READ_ONLY, False) is on:
         return
+    # Unknown, should a cancelled task end here.
+    connection.info[_READ_ONLY] = None
     # Not through SQLAlchemy, which would make a short read a third longer.
     cursor = connection.connection.cursor()
     cursor.execute(f"PRAGMA query_only = {on}")

@@ -31,7 +31,8 @@ class Health:
         revision: The revision it is at; None if it has none or could not be read.
         head: The newest revision that this release knows.
         known: Whether this release knows `revision`; None, on the way to the first, is known.
-        pending: The revisions after `revision`, oldest first.
+        pending: The revisions after `revision`, oldest first; all of them where there is none, also
+            of a deployed database that `upgrade` will recognise as being at 0001.
         foreign_keys: Whether connections of this engine enforce foreign keys.
         journal_mode: SQLite's; None for others.
         free_bytes: What is free on the file system of a SQLite file; None for others.
@@ -77,7 +78,7 @@ def check_db_health(engine: Engine, *, backup: str | None = None, thorough: bool
     known = revisions()
     # Connecting would create the file.
     file = url.file(engine.url)
-    if file is not None and not file.exists():
+    if file is not None and not os.path.exists(file):  # noqa: PTH110 - raises nothing
         return Health(reachable=False, head=known[-1], problems=("the file is not there",))
     begun = time.perf_counter()
     try:
@@ -105,7 +106,7 @@ def check_db_health(engine: Engine, *, backup: str | None = None, thorough: bool
         pending=tuple(pending),
         foreign_keys=foreign_keys,
         journal_mode=journal_mode,
-        free_bytes=shutil.disk_usage(file.parent).free if file else None,
+        free_bytes=_free_bytes(file) if file else None,
         last_backup=_last_backup(file, backup) if file else None,
         latency_seconds=latency,
         problems=(
@@ -125,6 +126,13 @@ def _revision(connection: Connection) -> str | None:
 
 def _pragma(connection: Connection, name: str) -> object:
     return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+
+
+def _free_bytes(file: Path) -> int | None:
+    try:
+        return shutil.disk_usage(file.parent).free
+    except OSError:  # as below
+        return None
 
 
 def _last_backup(file: Path, backup: str | None) -> str | None:

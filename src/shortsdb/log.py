@@ -53,6 +53,18 @@ def _new_id() -> str:
     return os.environ.get("SHORTSDB_CORRELATION_ID") or uuid4().hex
 
 
+@contextmanager
+def quiet(name: str, level: int) -> Iterator[None]:
+    """Keep what is below a level out of a logger: of what is only a part of something else."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def as_json() -> bool:
     """Return whether programs log JSON: SHORTSDB_LOG=json."""
     return os.environ.get("SHORTSDB_LOG", "").lower() == "json"

@@ -8,8 +8,13 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-SYNC_DRIVERS = {"sqlite+aiosqlite": "sqlite", "postgresql+psycopg_async": "postgresql+psycopg"}
-"""The sync driver of the same database, by the async one."""
+SYNC_DRIVERS = {
+    "sqlite+aiosqlite": "sqlite",
+    "postgresql+psycopg_async": "postgresql+psycopg",
+    # SQLAlchemy 2.0 would take psycopg2, which the extra `postgres` does not bring.
+    "postgresql": "postgresql+psycopg",
+}
+"""The sync driver of the same database, by the async one or none."""
 
 _MALFORMED = (
     "the database URL is malformed; it has the form sqlite:///PATH or "
@@ -35,6 +40,8 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
         raise ArgumentError(_MALFORMED) from None
     if url.get_backend_name() == "sqlite" and url.host:
         raise ArgumentError(_MALFORMED)  # sqlite://x.db: a slash is missing
+    if "@" in (url.host or ""):
+        raise ArgumentError(_MALFORMED)  # the end of a password, which would be printed
     return url
 
 

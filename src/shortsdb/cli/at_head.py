@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from contextlib import closing
 from pathlib import Path
@@ -42,19 +43,21 @@ def at_head(revision: str, url: str | None) -> tuple[Path, str] | None:
 
 def _file(given: str) -> Path | None:
     path = next((given.removeprefix(start) for start in _STARTS if given.startswith(start)), given)
+    if path != given and "%" in path:  # SQLAlchemy 2.1 decodes it, 2.0 does not
+        return None
     plain = path and path != ":memory:" and not path.startswith(("sqlite:", "file:"))
     return Path(path) if plain and "://" not in path and "?" not in path else None
 
 
 def _untouched(file: Path) -> tuple[int, ...] | None:
     """Return what changes when a file is written to; None if it might be written to right now."""
-    if file.is_symlink() or any(
-        file.with_name(file.name + end).exists() for end in ("-wal", "-shm", "-journal")
-    ):
+    if any(os.path.exists(f"{file}{end}") for end in ("-wal", "-shm", "-journal")):  # noqa: PTH110 - raises nothing
         return None
     try:
-        found = file.stat()
+        found = file.lstat()
     except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     # The ordinary path refuses what it could not write to.
     writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)

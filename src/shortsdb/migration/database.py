@@ -56,7 +56,12 @@ def connectable(url: URL, *, changes: bool) -> Engine:
             url = URL.create("sqlite")
     try:
         return create_engine(url, poolclass=NullPool)
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
+    except NoSuchModuleError as error:
+        raise MigrationRefused(
+            f"{display_name(url)}: {url.drivername} is not known; sqlite, sqlite+aiosqlite and "
+            "postgresql+psycopg are"
+        ) from error
+    except ModuleNotFoundError as error:
         extra = " (pip install 'shortsdb[postgres]')" if "psycopg" in str(error) else ""
         raise MigrationRefused(
             f"{display_name(url)}: the driver {url.drivername} is not installed{extra}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from alembic import command
@@ -11,13 +10,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
+from shortsdb.log import quiet
 from shortsdb.migration.database import display_name
 from shortsdb.migration.plan import refuse_strange_version, refuse_unversioned
 from shortsdb.migration.status import looking, rows_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from alembic.config import Config
     from sqlalchemy import URL
 
@@ -42,7 +40,7 @@ def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
         refuse_strange_version(heads, ScriptDirectory.from_config(config), display_name(url))
         engine = create_engine("sqlite://")
         try:
-            with _quiet(), engine.connect() as rehearsal:
+            with quiet(__package__, logging.WARNING), engine.connect() as rehearsal:
                 config.attributes["connection"] = rehearsal
                 command.upgrade(config, heads[0])
                 before = set(inspect(rehearsal).get_table_names())
@@ -52,15 +50,3 @@ def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
         finally:
             engine.dispose()
         return rows_in(connection, before - after)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what is only rehearsed out of the log."""
-    log = logging.getLogger(__package__)
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

@@ -41,7 +41,7 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
 
     Args:
         connection: An SQLite connection of any driver.
-        changes: Whether the command changes the database; else it cannot write at all.
+        changes: Whether the command changes the database.
 
     Raises:
         MigrationRefused: The caller's transaction enforces foreign keys.
@@ -77,8 +77,8 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
     # switched off outside a transaction.
     pragma("foreign_keys = OFF")
     pragma(f"busy_timeout = {int(lock_timeout() * 1000)}")
-    pragma(f"query_only = {not changes}")
     if changes:
+        pragma("query_only = OFF")
         # FULL does not make the deletion of the rollback journal durable: a power cut just after a
         # reported success would bring the old schema back.
         pragma("synchronous = EXTRA")
@@ -87,7 +87,6 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
     finally:
         if synchronous is not None:
             pragma(f"synchronous = {synchronous}")
-        pragma("query_only = OFF")
         pragma(f"busy_timeout = {busy_timeout}")
         pragma(f"foreign_keys = {foreign_keys}")
         dbapi_connection.isolation_level = isolation_level
@@ -103,6 +102,13 @@ def reading(connection: Connection) -> Iterator[None]:
             yield
             return
         with connection.begin():
-            if on_sqlite:
-                begin(connection, "BEGIN")
-            yield
+            if not on_sqlite:
+                yield
+                return
+            begin(connection, "BEGIN")
+            # Only now: a listener of the caller's engine may have begun with the write lock.
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql("PRAGMA query_only = OFF")

@@ -60,8 +60,8 @@ def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None)
         source: A SQLite file of any revision, or a PostgreSQL database at head; by URL or path.
         target: A PostgreSQL database whose tables are empty or not there, or a SQLite file that is
             not there.
-        skip_invalid: A new file for the rows that the target cannot hold, which are left out; None
-            to refuse the copy if there are any.
+        skip_invalid: A file for the rows that the target cannot hold, which are left out; that of
+            an earlier copy is replaced if there are any. None to refuse the copy then.
 
     Raises:
         MigrationRefused: Nothing was copied; the message says why.

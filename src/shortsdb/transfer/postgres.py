@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain, islice
@@ -29,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from shortsdb.config import alembic_config
+from shortsdb.log import quiet
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.postgresql import set_timeouts
@@ -36,7 +38,6 @@ from shortsdb.migration.timeouts import table_lock_timeout
 from shortsdb.transfer.binary import HEADER, TRAILER, kind
 from shortsdb.transfer.invalid import InvalidRow
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
-from shortsdb.transfer.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -196,12 +197,14 @@ def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
     Raises:
         MigrationRefused: It cannot be written, or its tables hold rows, or it cannot be upgraded.
     """
-    with connectable(url, changes=True).connect() as connection, connection.begin():
+    # Else rows that others committed while this one waited for the tables would not be seen.
+    engine = connectable(url, changes=True).execution_options(isolation_level="READ COMMITTED")
+    with engine.connect() as connection, connection.begin():
         set_timeouts(connection, lock=table_lock_timeout(), statement=0)
         refuse_unusable_target(connection, metadata)
         config = alembic_config()
         config.attributes["connection"] = connection
-        with quiet():
+        with quiet("shortsdb.migration", logging.ERROR):
             command.upgrade(config, "head")
         tables = ", ".join(_quoted(table) for table in metadata.tables)
         connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")

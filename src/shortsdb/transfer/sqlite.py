@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -16,13 +17,13 @@ from sqlalchemy import and_, exists, func, insert, select
 from sqlalchemy.dialects import sqlite
 
 from shortsdb.config import alembic_config
+from shortsdb.log import quiet
 from shortsdb.migration.backup import fsync, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.pages import connect_read_only, copy_pages
 from shortsdb.transfer.binary import RowFormat
 from shortsdb.transfer.invalid import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
-from shortsdb.transfer.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -178,8 +179,10 @@ def new_file(file: Path) -> Iterator[Sqlite]:
         fsync(partial)
         try:
             os.link(partial, file)  # a rename would replace what has come meanwhile
-        except FileExistsError:
-            refuse_existing(file)
+        except OSError as error:
+            raise MigrationRefused(
+                f"{file} could not be given its name ({error.strerror}); nothing was copied"
+            ) from error
         fsync(file.parent)
 
 
@@ -209,5 +212,5 @@ def _connect_new(file: Path) -> sqlite3.Connection:
 
 
 def _upgrade(file: Path) -> None:
-    with quiet():
+    with quiet("shortsdb.migration", logging.ERROR):
         command.upgrade(alembic_config(str(file), backup="off"), "head")
