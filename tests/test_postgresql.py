@@ -185,8 +185,13 @@ def test_a_moment_of_any_offset_comes_back_as_naive_utc(postgres: Server) -> Non
     engine.dispose()
 
 
-def test_two_upgrades_at_once(alembic: Program, postgres: Server) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_four_upgrades_at_once(alembic: Program, postgres: Server, isolation: str) -> None:
+    """Whatever the server's default: under the second one the others would not see the first."""
     database = postgres.create_database()
+    database.psql(
+        f"ALTER DATABASE {database.name} SET default_transaction_isolation = '{isolation}'"
+    )
     with ThreadPoolExecutor() as threads:
         done = list(
             threads.map(lambda _: alembic("upgrade", "head", SHORTSDB_URL=database.url), range(4))
