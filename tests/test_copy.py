@@ -533,6 +533,28 @@ def test_a_table_in_use_and_a_lost_connection(full_file: Path, target: Database)
     copy(str(full_file), target.url)
 
 
+def test_a_row_that_comes_while_the_copy_waits_is_seen(full_file: Path, target: Database) -> None:
+    """Also where transactions read by default what was there when they began."""
+    command.upgrade(alembic_config(target.url), "head")
+    target.psql(
+        f"ALTER DATABASE {target.name} SET default_transaction_isolation = 'repeatable read'"
+    )
+    with psycopg.connect(target.server.url(target.name)) as other:
+        other.execute("INSERT INTO config_overrides (key, value) VALUES ('late', '1')")
+        arguments = [str(PROGRAMS / "shortsdb"), "copy", str(full_file), target.url]
+        with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND wait_event_type = 'Lock'"
+            )
+            while target.psql(waiting) == "0\n":
+                assert process.poll() is None, "it did not wait"
+            other.commit()
+            _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "config_overrides hold rows" in errors
+
+
 def test_long_texts(full_file: Path, target: Database, tmp_path: Path) -> None:
     execute(
         full_file,
