@@ -91,7 +91,7 @@ def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything
         yield source  # its owner closes it
     else:
         with source.connect() as connection:
-            if connection.dialect.name == "postgresql":
+            if connection.dialect.name == "postgresql" and not connection.in_transaction():
                 # Else what others committed while this one waited for its turn would not be seen.
                 connection.execution_options(isolation_level="READ COMMITTED")
             yield connection
