@@ -69,12 +69,15 @@ def _in_processes(name: str, folder: Path, scale: Scale) -> Outcome:
     path = folder / "counter.db"
     head_file.make(path)
     with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(name, path)) for _ in range(scale.processes)]
-        for worker in workers:
+        workers = []
+        # One after the other, until each is connected: SQLite does not wait for its turn to set
+        # WAL mode, and start-up is not what is measured.
+        for _ in range(scale.processes):
+            worker = stack.enter_context(Worker(name, path))
             worker.answer()
-        for worker in workers:  # one after the other: connected, and nobody in the way
             worker.ask("count", 1)
             worker.answer()
+            workers.append(worker)
         before = head_file.counter(path)
         for worker in workers:
             worker.ask("count", scale.increments)
