@@ -16,7 +16,7 @@ from shortsdb.models import Base
 if TYPE_CHECKING:
     import os
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 # Alembic's environment is global to the process: one upgrade at a time.
@@ -40,9 +40,9 @@ def init_db(db_path: str | os.PathLike[str] | URL) -> Engine:
     try:
         if url.in_memory(engine.url):
             with engine.connect() as connection:
-                _upgrade(connection=connection)
+                upgrade(connection=connection)
         else:
-            _upgrade(url=engine.url)
+            upgrade(url=engine.url)
     except BaseException:
         engine.dispose()
         raise
@@ -61,21 +61,29 @@ async def init_db_async(db_path: str | os.PathLike[str] | URL) -> AsyncEngine:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 await driver.executescript(script)
         else:
-            await asyncio.to_thread(_upgrade, url=engine.url)
+            await asyncio.to_thread(upgrade, url=engine.url)
     except BaseException:
         await engine.dispose()
         raise
     return engine
 
 
-def _upgrade(**database: URL | Connection) -> None:
+def upgrade(**attributes: object) -> None:
+    """Upgrade a database to this release, one in this process at a time.
+
+    Args:
+        attributes: What Alembic's environment is told: `url` or `connection`, and `backup`.
+
+    Raises:
+        shortsdb.migration.MigrationRefused: It was left as it was; the message says why.
+    """
     # Half a second that an application which upgrades nothing need not wait for.
     from alembic import command  # noqa: PLC0415
 
     from shortsdb.config import alembic_config  # noqa: PLC0415
 
     config = alembic_config()
-    config.attributes |= database
+    config.attributes |= attributes
     with _upgrading:
         command.upgrade(config, "head")
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
@@ -30,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from shortsdb.config import alembic_config
+from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
@@ -202,10 +202,8 @@ def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
     with engine.connect() as connection, connection.begin():
         set_timeouts(connection, lock=table_lock_timeout(), statement=0)
         refuse_unusable_target(connection, metadata)
-        config = alembic_config()
-        config.attributes["connection"] = connection
         with quiet("shortsdb.migration", logging.ERROR):
-            command.upgrade(config, "head")
+            upgrade(connection=connection)
         tables = ", ".join(_quoted(table) for table in metadata.tables)
         connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
         refuse_unusable_target(connection, metadata)

@@ -12,11 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic import command
 from sqlalchemy import and_, exists, func, insert, select
 from sqlalchemy.dialects import sqlite
 
-from shortsdb.config import alembic_config
+from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
 from shortsdb.migration.backup import fsync, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
@@ -213,4 +212,4 @@ def _connect_new(file: Path) -> sqlite3.Connection:
 
 def _upgrade(file: Path) -> None:
     with quiet("shortsdb.migration", logging.ERROR):
-        command.upgrade(alembic_config(str(file), backup="off"), "head")
+        upgrade(url=str(file), backup="off")
