@@ -70,8 +70,12 @@ class Choice:
         return peer
 
 
+IN_THREADS = "shortsdb-in-threads"
 PEERS = {
     "shortsdb": Choice("shortsdb", "of_shortsdb"),
+    IN_THREADS: Choice(
+        "shortsdb, sync engine in threads", "of_shortsdb", {"BENCHMARK_SHORTSDB": "threads"}
+    ),
     "sqlalchemy": Choice("SQLAlchemy, default engine", "of_sqlalchemy"),
     "django": Choice("Django, default", "of_django"),
     "django-immediate": Choice(
