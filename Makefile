@@ -32,7 +32,7 @@ lint: $(VENV)/.installed-dev ## Run ruff and mypy.
 golden: $(VENV)/.installed-dev ## Write the golden DDL files anew, after a change of the schema.
 	$(BIN)/python tests/golden.py
 
-docs: $(VENV)/.installed-dev ## Write docs/api.md and docs/schema.md anew, after a change of a docstring or model.
+docs: $(VENV)/.installed-dev ## Write docs/api.md, docs/schema.md and README's figures anew, after a change of what they are made from.
 	$(BIN)/python tests/generated_docs.py
 
 shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and write their outputs anew.

@@ -30,9 +30,9 @@ page on SQLite; Peewee's PRAGMAs and modes those of its own page."""
 WHY = """\
 Why libraries with the same locking differ, and all of them take longer than the limit: the lock is
 held while the library reads the row, finds out what has changed, and makes its statements. By a
-profiler a hundredth of that is shortsdb's own code; SQLAlchemy's session and unit of work are
-nearly all of the rest. Whoever finds the lock taken sleeps, up to a tenth of a second, before
-SQLite tries again for it; that makes these figures spread."""
+profiler next to none of that is shortsdb's own code; nearly all is SQLAlchemy's session and unit of
+work. Whoever finds the lock taken sleeps, up to a tenth of a second, before SQLite tries again for
+it; that makes these figures spread."""
 HOW_ASYNC = """\
 In one process, through aiosqlite, with each library's own pool. Django has no transactions in async
 mode: as its documentation says, the function is wrapped in `sync_to_async`, which runs all of them
@@ -40,10 +40,10 @@ one after the other in one thread, so that no two of them ever meet. The limit h
 task."""
 WHY_ASYNC = """\
 Why Django counts faster: its function goes to the thread once, while through aiosqlite every cursor
-that is made, executed, fetched from and closed goes to the connection's thread and back, a dozen
-times per increment here. Waiting for each other is not the reason: a single task counts about as
-fast as all of them do, and one connection in the pool makes them little faster. A program that
-needs more does as Django does, by `asyncio.to_thread` and the sync engine."""
+that is made, executed, fetched from and closed goes to the connection's thread and back each time.
+Waiting for each other is not the reason: a single task counts about as fast as all of them do, and
+one connection in the pool makes them little faster. A program that needs more does as Django does,
+by `asyncio.to_thread` and the sync engine."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Outcome:
     """What came of one round."""
 
     per_second: float
+    tried: int
     errors: int
     lost: int
 
@@ -66,7 +67,8 @@ def run(scale: Scale, folder: Path) -> list[Table]:
         progress(f"{TITLE}: {title}")
         works = {name: partial(count, name, folder, scale) for name in who}
         outcomes = in_turn(scale.long_rounds, works)
-        columns = ["", "increments/s", "of shortsdb", "errors", "lost updates"]
+        tried = outcomes["shortsdb"][0].tried
+        columns = ["", "increments/s", "of shortsdb", "errors", f"lost updates, of {tried}"]
         tables.append(Table(title, columns, _rows(outcomes), notes))
     return tables
 
@@ -110,7 +112,7 @@ def _outcome(path: Path, before: int, tried: int, answers: Sequence[Any]) -> Out
         file.unlink()
     errors = sum(answer["errors"] for answer in answers)
     took = max(answer["ended"] for answer in answers) - min(answer["began"] for answer in answers)
-    return Outcome(per_second=kept / took, errors=errors, lost=tried - errors - kept)
+    return Outcome(per_second=kept / took, tried=tried, errors=errors, lost=tried - errors - kept)
 
 
 def _rows(outcomes: Mapping[str, Sequence[Outcome]]) -> list[list[str]]:

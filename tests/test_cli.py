@@ -264,7 +264,8 @@ def test_health(deployed_file: Path, tmp_path: Path, postgres: Server) -> None:
     before = file_hash(deployed_file)
     found = run("health", "--url", str(deployed_file))
     assert found.exit_code == 1
-    assert "problems:     revisions are pending: 0001, 0002, 0003" in found.output
+    assert "revision:     none; it has the shape of 0001" in found.output
+    assert "problems:     revisions are pending: 0002, 0003" in found.output
     assert file_hash(deployed_file) == before  # its journal mode too
     assert os.listdir(tmp_path) == ["deployed.db"]  # noqa: PTH208 - names are compared
     run("upgrade", "--url", str(deployed_file))
@@ -324,6 +325,28 @@ def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
 def test_wrong_usage_is_exit_code_2() -> None:
     assert run("restore", "x", "--url", "postgresql://h/d").exit_code == 2
     assert run("downgrade").exit_code == 2
+
+
+def test_asking_for_the_wrong_direction_is_explained(
+    tmp_path: Path, postgres: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "shortsdb")
+    for url in (str(tmp_path / "x.db"), postgres.create_database().url):
+        run("upgrade", "0006", "--url", url)
+        caplog.clear()
+        assert run("upgrade", "0003", "--url", url).exit_code == 0
+        assert "is at 0006 already, which is past 0003: nothing to do" in caplog.text
+        for arguments, why in (
+            (["downgrade", HEAD, "--yes"], f"is not past {HEAD}, and downgrade only goes back"),
+            (["downgrade", HEAD], f"is not past {HEAD}, and downgrade only goes back"),
+            (["downgrade", "0042", "--yes"], f"'0042': this release knows 0001 to {HEAD}"),
+            (["downgrade", "0042"], f"'0042': this release knows 0001 to {HEAD}"),
+            (["upgrade", "0042"], f"'0042': this release knows 0001 to {HEAD}"),
+        ):
+            refused = run(*arguments, "--url", url)
+            assert refused.exit_code == 1
+            assert why in refused.output
+        assert json.loads(run("status", "--json", "--url", url).output)["revision"] == "0006"
 
 
 HEAVY = "{'sqlalchemy', 'alembic', 'fastapi'} & set(sys.modules)"

@@ -24,6 +24,7 @@ from shortsdb.database import (
     seed_db,
 )
 from shortsdb.migration.backup import make_backup
+from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,7 @@ def test_everything_is_answered_in_one_call(tmp_path: Path) -> None:
     assert health == shortsdb.health.Health(
         reachable=True,
         revision=HEAD,
+        shape=None,
         head=HEAD,
         known=True,
         pending=(),
@@ -104,7 +106,7 @@ def test_what_cannot_be_reached(tmp_path: Path) -> None:
     assert not missing.exists()
 
 
-def test_older_and_newer_databases(deployed_file: Path, tmp_path: Path) -> None:
+def test_older_and_newer_databases(tmp_path: Path) -> None:
     for version, pending, problem in (
         ("0006", AFTER_0006, f"revisions are pending: {', '.join(AFTER_0006)}"),
         ("0999", (), "it is at revision 0999, which this release does not know"),
@@ -117,10 +119,28 @@ def test_older_and_newer_databases(deployed_file: Path, tmp_path: Path) -> None:
         engine.dispose()
         assert (health.revision, health.pending, health.problems) == (version, pending, (problem,))
         assert health.known == bool(pending)
-    engine = shortsdb.engine.create_engine(deployed_file)
-    health = check_db_health(engine)
-    engine.dispose()
-    assert (health.revision, health.known, health.pending) == (None, True, ALL)
+
+
+def test_databases_without_a_version(deployed_file: Path, tmp_path: Path) -> None:
+    unversioned = tmp_path / "create_all.db"
+    execute(unversioned, KNOWN_SHAPES["0008"])
+    other = tmp_path / "other.db"
+    execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    for path, shape, known, pending in (
+        (deployed_file, "0001", True, ALL[1:]),
+        (unversioned, "0008", True, ALL[8:]),
+        (other, None, False, ()),
+        (empty, None, True, ALL),
+    ):
+        engine = shortsdb.engine.create_engine(path)
+        health = check_db_health(engine, thorough=False)
+        engine.dispose()
+        assert (health.reachable, health.revision, health.shape) == (True, None, shape)
+        assert (health.known, health.pending) == (known, pending)
+        assert health.ok == (known and not pending)
+        assert tmp_path.name not in str(health.problems)
 
 
 def test_another_engine_may_not_enforce_foreign_keys(tmp_path: Path) -> None:

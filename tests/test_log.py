@@ -60,6 +60,12 @@ def test_every_record_of_a_command_is_json_and_has_one_correlation_id(deployed_f
     assert len(ids) == 4
 
 
+def test_an_unknown_kind_of_log_is_said_to_be_none(deployed_file: Path) -> None:
+    done = shortsdb("status", "--url", deployed_file, SHORTSDB_LOG="xml")
+    assert done.returncode == 0
+    assert done.stderr == "WARNING SHORTSDB_LOG is 'xml': only json is known\n"
+
+
 def test_the_correlation_id_may_be_given(deployed_file: Path, alembic: Program) -> None:
     given = {"SHORTSDB_URL": str(deployed_file), "SHORTSDB_CORRELATION_ID": "deploy-7"}
     done = shortsdb("upgrade", SHORTSDB_LOG="json", **given)

@@ -91,6 +91,7 @@ def test_a_healthy_database(tmp_path: Path, kind: str) -> None:
             "ok": True,
             "reachable": True,
             "revision": HEAD,
+            "shape": None,
             "head": HEAD,
             "known": True,
             "pending": [],
@@ -175,10 +176,26 @@ def test_a_fault_of_the_application_is_no_failure_of_the_database(postgres: Serv
         assert "SELEKT" not in failed.text
 
 
-def test_it_does_not_start_on_a_schema_that_it_does_not_know(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            "UPDATE alembic_version SET version_num = '0999'",
+            f"the database is at revision 0999, and this release knows none after {HEAD}",
+        ),
+        (
+            "DROP TABLE alembic_version; ALTER TABLE clips DROP COLUMN end_time_seconds",
+            "the database has no version, and its tables are those of no revision",
+        ),
+    ],
+    ids=["newer", "none"],
+)
+def test_it_does_not_start_on_a_schema_that_it_does_not_know(
+    tmp_path: Path, change: str, why: str
+) -> None:
     path = tmp_path / "x.db"
     init_db(path).dispose()
-    execute(path, "UPDATE alembic_version SET version_num = '0999'")
+    execute(path, change)
     done = subprocess.run(
         [sys.executable, "-m", "uvicorn", "--factory", "web_application:create", "--port", "0"],
         cwd=ROOT / "tests",
@@ -189,9 +206,7 @@ def test_it_does_not_start_on_a_schema_that_it_does_not_know(tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode != 0
-    assert (
-        f"the database is at revision 0999, and this release knows none after {HEAD}" in done.stderr
-    )
+    assert why in done.stderr
 
 
 class Load:

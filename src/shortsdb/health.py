@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shortsdb import url
 from shortsdb.config import revisions
 from shortsdb.engine import READ_ONLY_OPTIONS
+from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +30,13 @@ class Health:
     Attributes:
         reachable: Whether it could be read.
         revision: The revision it is at; None if it has none or could not be read.
+        shape: The revision whose tables a SQLite database without a version has, such as a
+            deployed one; `upgrade` adopts it there. None if it has a version or no table of ours.
         head: The newest revision that this release knows.
-        known: Whether this release knows `revision`; None, on the way to the first, is known.
-        pending: The revisions after `revision`, oldest first; all of them where there is none, also
-            of a deployed database that `upgrade` will recognise as being at 0001.
+        known: Whether this release knows `revision`, or recognises the tables of a SQLite database
+            that has none; one without tables is known.
+        pending: The revisions after `revision` or `shape`, oldest first; all of them where there is
+            neither.
         foreign_keys: Whether connections of this engine enforce foreign keys.
         journal_mode: SQLite's; None for others.
         free_bytes: What is free on the file system of a SQLite file; None for others.
@@ -45,6 +49,7 @@ class Health:
 
     reachable: bool
     revision: str | None = None
+    shape: str | None = None
     head: str
     known: bool = True
     pending: tuple[str, ...] = ()
@@ -86,6 +91,9 @@ def check_db_health(engine: Engine, *, backup: str | None = None, thorough: bool
             revision = _revision(connection)
             latency = time.perf_counter() - begun
             on_sqlite = connection.dialect.name == "sqlite"
+            shape, fits = None, revision is None or revision in known
+            if revision is None and on_sqlite:
+                shape, fits = _shape(connection)
             foreign_keys = not on_sqlite or bool(_pragma(connection, "foreign_keys"))
             journal_mode = str(_pragma(connection, "journal_mode")) if on_sqlite else None
             damage = list(_damage(connection)) if on_sqlite and thorough else []
@@ -96,13 +104,14 @@ def check_db_health(engine: Engine, *, backup: str | None = None, thorough: bool
             problems=("it cannot be reached or read",),
             error=str(getattr(error, "orig", None) or error),
         )
-    at = known.index(revision) + 1 if revision in known else 0
-    pending = known[at:] if revision is None or at else []
+    at = revision or shape
+    pending = known[known.index(at) + 1 if at else 0 :] if fits else []
     return Health(
         reachable=True,
         revision=revision,
+        shape=shape,
         head=known[-1],
-        known=revision is None or revision in known,
+        known=fits,
         pending=tuple(pending),
         foreign_keys=foreign_keys,
         journal_mode=journal_mode,
@@ -110,7 +119,7 @@ def check_db_health(engine: Engine, *, backup: str | None = None, thorough: bool
         last_backup=_last_backup(file, backup) if file else None,
         latency_seconds=latency,
         problems=(
-            *_problems(revision, known, pending, foreign_keys=foreign_keys),
+            *_problems(revision, pending, known=fits, foreign_keys=foreign_keys),
             *damage,
         ),
     )
@@ -122,6 +131,18 @@ def _revision(connection: Connection) -> str | None:
         return None
     versions = connection.scalars(text("SELECT version_num FROM alembic_version"))
     return ", ".join(sorted(map(str, versions))) or None
+
+
+def _shape(connection: Connection) -> tuple[str | None, bool]:
+    """Return whose shape a SQLite database without a version has, and whether upgrade takes it."""
+    # Half a second that an application whose database has a version need not wait for.
+    from shortsdb.migration.adopt import recognise  # noqa: PLC0415
+    from shortsdb.migration.errors import MigrationRefused  # noqa: PLC0415
+
+    try:
+        return recognise(connection, KNOWN_SHAPES, "alembic_version", "it"), True
+    except MigrationRefused:
+        return None, False
 
 
 def _pragma(connection: Connection, name: str) -> object:
@@ -148,9 +169,11 @@ def _last_backup(file: Path, backup: str | None) -> str | None:
 
 
 def _problems(
-    revision: str | None, known: list[str], pending: list[str], *, foreign_keys: bool
+    revision: str | None, pending: list[str], *, known: bool, foreign_keys: bool
 ) -> Iterator[str]:
-    if revision is not None and revision not in known:
+    if not known and revision is None:
+        yield "it has no version, and its tables are those of no revision that this release knows"
+    elif not known:
         yield f"it is at revision {revision}, which this release does not know"
     if pending:
         yield f"revisions are pending: {', '.join(pending)}"

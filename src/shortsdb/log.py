@@ -88,6 +88,9 @@ def configure(*informative: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     for name in informative:
         logging.getLogger(name).setLevel(logging.INFO)
+    wanted = os.environ.get("SHORTSDB_LOG")
+    if wanted and not as_json():
+        logging.getLogger(__name__).warning("SHORTSDB_LOG is %r: only json is known", wanted)
     if not as_json():
         # The alembic program prints a failure itself; once is enough.
         logging.getLogger("alembic.util.messaging").setLevel(logging.CRITICAL)

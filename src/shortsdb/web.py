@@ -49,7 +49,7 @@ _FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 
 
 class UnknownSchemaError(RuntimeError):
-    """The database is at a revision that this release does not know."""
+    """The database is at no revision that this release knows."""
 
 
 def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0) -> APIRouter:
@@ -59,7 +59,7 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
 
     /health/ready answers 200 when the database can be read and is at head, else 503. The body says
     why: `reason` is "unreachable", "pending" (and `pending` lists the revisions) or "unknown
-    revision".
+    revision" (and `revision` is that, null for a file whose tables are not ours).
 
     /health/db answers what `Health` has, without paths, hosts and SQL: of the last backup it gives
     the name. The status is 200 when nothing is wrong, else 503.
@@ -166,12 +166,17 @@ def lifespan(
         timeout_seconds: A database that has not answered by then counts as unreachable.
 
     Raises:
-        UnknownSchemaError: On start, the database is at a revision that this release does not know.
+        UnknownSchemaError: On start, the database is at no revision that this release knows.
     """
 
     @asynccontextmanager
     async def run(_app: FastAPI) -> AsyncIterator[None]:
         health = await _Looks(engine, timeout_seconds).health()
+        if not health.known and health.revision is None:
+            raise UnknownSchemaError(
+                "the database has no version, and its tables are those of no revision that this "
+                "release knows: check that it is the right file (shortsdb status says what differs)"
+            )
         if not health.known:
             raise UnknownSchemaError(
                 f"the database is at revision {health.revision}, and this release knows none after "

@@ -21,7 +21,12 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
 
     Prints the path of the copy, with --json also its revision and its size in bytes. The newest
     five are kept.
-    """
+
+    \b
+    Examples:
+      shortsdb backup                     into the folder backups beside the file
+      shortsdb backup --backup /srv/backups --json
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
     from shortsdb.migration import MigrationRefused
     from shortsdb.migration.backup import keep_newest, make_backup

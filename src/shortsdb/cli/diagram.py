@@ -28,7 +28,12 @@ def diagram(language: str, output: TextIO) -> None:
 
     Looks at no database. The same models give the same diagram. Needs the extra `diagram`: pip
     install 'shortsdb[diagram]'.
-    """
+
+    \b
+    Examples:
+      shortsdb diagram                    Mermaid's text
+      shortsdb diagram --format svg -o schema.svg
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     try:
         from shortsdb import diagram as diagrams
     except ModuleNotFoundError as error:

@@ -64,7 +64,7 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
     return {
         "database": database,
         "reachable": "yes" if found.reachable else "no",
-        "revision": (found.revision or "none") if found.reachable else None,
+        "revision": _revision(found) if found.reachable else None,
         "head": found.head,
         "pending": (", ".join(found.pending) or "nothing") if found.reachable else None,
         "journal mode": found.journal_mode,
@@ -76,3 +76,8 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         ),
         "error": found.error,
     }
+
+
+def _revision(found: Health) -> str:
+    shape = f"none; it has the shape of {found.shape}" if found.shape else "none"
+    return found.revision or shape

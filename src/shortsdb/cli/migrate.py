@@ -135,7 +135,8 @@ def _lines(found: Status) -> dict[str, str | None]:
         "misfit": found.misfit and click.style(found.misfit, "red"),
         "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
         "journal mode": found.journal_mode,
-        "last backup": found.last_backup or "none",
+        # Only a file has backups of ours.
+        "last backup": found.last_backup or (None if found.exists is None else "none"),
     }
 
 
@@ -148,7 +149,12 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
 
     Each difference is a line that says what is missing or otherwise; what only the database has is
     none. A database with pending revisions is not compared. Exits with 1 if anything was found.
-    """
+
+    \b
+    Examples:
+      shortsdb check                      after an upgrade, or before a release
+      shortsdb check --json               for programs
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_url, status_of
     from shortsdb.config import alembic_config
     from shortsdb.migration.differences import differences

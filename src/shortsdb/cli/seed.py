@@ -14,7 +14,11 @@ def seed(url: str | None) -> None:
 
     Three niches, eight runs each at every stage of the pipeline, with all that belongs to them; the
     same rows every time. Refuses a database that is not at head, or holds a row already.
-    """
+
+    \b
+    Example:
+      shortsdb upgrade --url try.db && shortsdb seed --url try.db
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from sqlalchemy import func, select
     from sqlalchemy.exc import DBAPIError
 

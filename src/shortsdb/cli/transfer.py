@@ -36,7 +36,13 @@ def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) 
     rows and a SHA-256 of their content, which are printed.
 
     Stop the pipeline before: what it writes to the source meanwhile is not copied.
-    """
+
+    \b
+    Examples:
+      shortsdb copy deployed.db postgresql:///shorts
+      shortsdb copy deployed.db postgresql:///shorts --skip-invalid left-out.jsonl
+      shortsdb copy postgresql:///shorts back.db
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.transfer import copy as copy_database
 
     verified = copy_database(source, target, skip_invalid)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
+from alembic.script.revision import RangeNotAncestorError, ResolutionError
+from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -71,6 +73,19 @@ def run(
         raise MigrationRefused(
             f"{explain(error, name)}; {left_behind(error, 'changed')}"
         ) from error
+    except CommandError as error:
+        if isinstance(error.__cause__, RangeNotAncestorError):
+            # Without its name, which would be that of the rehearsal of a downgrade.
+            raise MigrationRefused(
+                f"the database is not past {context.get_revision_argument()}, and downgrade only "
+                "goes back; nothing was changed. Look where it is, and run upgrade to go on"
+            ) from error
+        if isinstance(error.__cause__, ResolutionError):
+            known = [revision.revision for revision in context.script.walk_revisions()]
+            raise MigrationRefused(
+                f"{error}: this release knows {known[-1]} to {known[0]}; nothing was changed"
+            ) from error
+        raise
 
 
 def _changes() -> bool:
@@ -148,7 +163,13 @@ def _report_step(
 
 def _report(name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
     there = ", ".join(after) or "base"
-    if before == after:
+    asked = context.get_revision_argument()
+    if before == after and asked and asked not in after:
+        log.info(
+            "%s is at %s already, which is past %s: nothing to do; downgrade goes back",
+            *(name, there, asked),
+        )
+    elif before == after:
         log.info("%s is at %s already: nothing to do", name, there)
     else:
         came_from = ", ".join(before) or "no version"
