@@ -51,8 +51,10 @@ The deployed code is a process that inserts a row, commits, and rests for up to 
 with the rollback journal that the deployed files have, with the five seconds that sqlite3 waits by
 default. The figure is its longest transaction while the program ran, from connecting to the commit;
 errors are added where it saw any. shortsdb with a backup: with a rollback journal nobody can commit
-while somebody reads, so SQLite's copying is let go after every 8 MB; it begins anew when somebody
-has written meanwhile, and the third time it holds on until all is copied."""
+while somebody reads, so SQLite's copying is let go after every 8 MB, and begins anew when somebody
+has written meanwhile. The third time the file is copied while the writer goes on, and then what has
+changed while it waits. A copy that was quickly made is made again under the lock of the upgrade, so
+that nothing is missing from it; that is what the writer waits for at a million rows."""
 
 
 @dataclass(frozen=True)

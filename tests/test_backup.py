@@ -7,9 +7,10 @@ import os
 import sqlite3
 import stat
 import subprocess
-from contextlib import closing, contextmanager
+import sys
+from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import deployed
 import pytest
@@ -26,7 +27,7 @@ from shortsdb.migration.backup import KEPT, backups_of, make_backup
 from shortsdb.migration.restore import restore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from datetime import tzinfo
     from pathlib import Path
 
@@ -181,35 +182,115 @@ def test_a_slow_backup_is_kept_and_what_it_lacks_is_said(
     assert "was written to after the backup was begun" in caplog.text
 
 
-def test_a_writer_gets_in_between_the_steps_of_a_copy_and_cannot_keep_it_from_ending(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = []
+# Sets the same number at both ends of the file: a copy with two numbers in it is torn.
+_WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=60)
+connection.execute("PRAGMA synchronous = OFF")
+number = 0
+while True:
+    number += 1
+    with connection:
+        connection.execute("UPDATE first SET number = ?", (number,))
+        connection.execute("UPDATE last SET number = ?", (number,))
+    if number == 1:
+        print("begun", flush=True)
+"""
 
-    @contextmanager
-    def writing_at_every_step(_label: str) -> Iterator[Callable[[float], None]]:
-        with closing(sqlite3.connect(file, timeout=0)) as writer:
 
-            def write(_share: float) -> None:
-                try:
-                    with writer:
-                        writer.execute("UPDATE clips SET rank_position = rank_position + 1")
-                    written.append(True)
-                except sqlite3.OperationalError:
-                    written.append(False)
+@pytest.fixture(params=["delete", "wal"])
+def written_to(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Return a file of 48 MiB that a process writes to without a pause."""
+    file = tmp_path / "busy.db"
+    execute(
+        file,
+        f"PRAGMA journal_mode = {request.param};"
+        "CREATE TABLE first AS SELECT 0 AS number;"
+        f"CREATE TABLE middle AS SELECT zeroblob({48 * 2**20});"
+        "CREATE TABLE last AS SELECT 0 AS number;",
+    )
+    command = [sys.executable, "-c", _WRITER, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        yield file
+        assert writer.poll() is None  # it met no error
+        writer.kill()
 
-            yield write
 
-    monkeypatch.setattr(pages, "progress_line", writing_at_every_step)
-    monkeypatch.setattr(pages, "_PAGES_A_STEP", 3)
-    with closing(sqlite3.connect(file)) as connection:
-        in_wal = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    backup = make_backup(file, "0001", file.parent / "backups")
-    assert written.count(True) >= 3
-    # In WAL mode nobody ever waits; else the copy holds out at last.
-    assert all(written) == in_wal
-    with closing(sqlite3.connect(backup)) as connection:
+def numbers(path: Path) -> list[int]:
+    """Return the numbers of the writer in a database, which must be whole."""
+    with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows = connection.execute("SELECT number FROM first UNION SELECT number FROM last")
+        return [number for (number,) in rows]
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return whether each copy that SQLite could not end was made otherwise."""
+    made: list[bool] = []
+    copy_by_hand = pages._copy_by_hand  # noqa: SLF001 - it is watched
+
+    def watched(*arguments: Any) -> bool:  # noqa: ANN401 - as they are
+        made.append(copy_by_hand(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(pages, "_copy_by_hand", watched)
+    return made
+
+
+def test_a_writer_that_never_pauses_keeps_no_backup_from_being_made(
+    written_to: Path, by_hand: list[bool]
+) -> None:
+    last = 0
+    for _ in range(3):
+        backup = make_backup(written_to, "0001", written_to.parent / "backups")
+        (number,) = numbers(backup)
+        assert number >= last
+        last = number
+    with closing(sqlite3.connect(written_to)) as connection:
+        in_wal = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    # In WAL mode there is no need; else the writer is quicker than steps are, but for luck.
+    assert by_hand == [] if in_wal else True in by_hand
+
+
+@pytest.mark.parametrize("interpreter", ["/bin/false", "/bin/echo", "/nowhere/python", ""])
+def test_an_interpreter_that_cannot_be_started_keeps_none_either(
+    written_to: Path, by_hand: list[bool], monkeypatch: pytest.MonkeyPatch, interpreter: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", interpreter)
+    backup = make_backup(written_to, "0001", written_to.parent / "backups")
+    assert len(numbers(backup)) == 1
+    assert True not in by_hand
+
+
+def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
+    deployed_file: Path, by_hand: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed last is then beside the file, where the copying process does not look."""
+    hold_snapshot = pages._hold_snapshot  # noqa: SLF001 - something happens before
+    in_wal = sqlite3.connect(deployed_file)
+
+    def set_wal_mode(source: sqlite3.Connection) -> None:
+        in_wal.execute("PRAGMA journal_mode = WAL")
+        with in_wal:
+            in_wal.execute("UPDATE clips SET rank_position = 4711")
+        hold_snapshot(source)
+
+    def overtaken(*_: object) -> None:
+        monkeypatch.setattr(pages, "copy_pages", copy_pages)
+        raise pages._OvertakenError  # noqa: SLF001 - what a writer would cause
+
+    copy_pages = pages.copy_pages
+    monkeypatch.setattr(pages, "_hold_snapshot", set_wal_mode)
+    monkeypatch.setattr(pages, "copy_pages", overtaken)
+    with closing(in_wal):
+        backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    with closing(sqlite3.connect(backup)) as connection:
+        rows = connection.execute("SELECT DISTINCT rank_position FROM clips").fetchall()
+    assert rows == [(4711,)]
+    assert by_hand == [False]
 
 
 def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> None:

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_read_only, copy_pages
+from shortsdb.migration.pages import connect_read_only, copy_to_new
 from shortsdb.migration.refusals import explain, refuse_without_space
 
 log = get_logger(__name__)
@@ -91,11 +91,8 @@ def _make_backup(
         (pages,) = source.execute("PRAGMA page_count").fetchone()
         (page_size,) = source.execute("PRAGMA page_size").fetchone()
         refuse_without_space(file, folder, pages * page_size)
-        with closing(sqlite3.connect(partial, isolation_level=None)) as target:
-            # No journal: a killed copy is no copy. Made durable below, all at once.
-            target.execute("PRAGMA journal_mode = OFF")
-            target.execute("PRAGMA synchronous = OFF")
-            copy_pages(source, target, f"backup of {file}")
+        # Made durable below, all at once.
+        copy_to_new(source, file, partial, f"backup of {file}")
         if check:
             refuse_damaged(partial, str(file))
         _take_mode(file, partial)

@@ -1,21 +1,30 @@
-"""Copies SQLite databases page by page, beside whoever else uses them."""
+"""Copies SQLite databases beside whoever else uses them."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from shortsdb.migration import copy_twice
 from shortsdb.migration.progress import progress_line
 from shortsdb.migration.timeouts import lock_timeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _PAGES_A_STEP = 2_000  # 8 MB: a writer need not wait long, a progress line comes often enough
 _RESTARTS = 3
+
+
+class _OvertakenError(Exception):
+    """Somebody writes all the time."""
 
 
 def connect_read_only(file: Path, *, immutable: bool = False) -> sqlite3.Connection:
@@ -24,22 +33,99 @@ def connect_read_only(file: Path, *, immutable: bool = False) -> sqlite3.Connect
     return sqlite3.connect(uri, uri=True, timeout=lock_timeout(), isolation_level=None)
 
 
-def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
-    """Copy one database over another, as one transaction of the target.
+def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) -> None:
+    """Copy a database that is in use to a new file, which is not made durable.
 
     In WAL mode one snapshot is copied, and keeps nobody from writing. With a rollback journal a
-    reader keeps writers from committing, so that the source is let go after every step. SQLite
-    begins anew when somebody has written meanwhile; who writes all the time has to wait at last.
+    reader keeps writers from committing, so that the source is let go after every step, and SQLite
+    begins anew when somebody has written meanwhile. Beside who writes all the time the file is
+    copied as it is, while they go on, and then once more, while they have to wait, where it has
+    changed, which takes a fifth of the time that SQLite takes to copy.
 
     Args:
-        source: A connection that is in no transaction.
-        target: A connection that is in no transaction.
+        source: A connection to the database that is in no transaction.
+        file: The database.
+        copy: The new file, which may be there, empty.
         label: What to say of it on a terminal, when it takes longer than a second.
 
     Raises:
         sqlite3.OperationalError: A lock was not to be had in time, or SQLite failed otherwise.
     """
-    if source.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+    try:
+        _copy_by_sqlite(source, copy, label)
+    except _OvertakenError:
+        os.truncate(copy, 0)
+        if not _copy_by_hand(source, file, copy, label):
+            os.truncate(copy, 0)
+            if not source.in_transaction:
+                _hold_snapshot(source)
+            _copy_by_sqlite(source, copy, label)
+
+
+def _copy_by_sqlite(source: sqlite3.Connection, copy: Path, label: str) -> None:
+    with closing(sqlite3.connect(copy, isolation_level=None)) as target:
+        # No journal: a killed copy is no copy.
+        target.execute("PRAGMA journal_mode = OFF")
+        target.execute("PRAGMA synchronous = OFF")
+        copy_pages(source, target, label)
+
+
+def _copy_by_hand(source: sqlite3.Connection, file: Path, copy: Path, label: str) -> bool:
+    """Copy a file with a rollback journal, and return whether that succeeded.
+
+    If it did not, the source may be in a transaction that reads, which is as good a snapshot.
+    """
+    try:
+        with (
+            progress_line(label) as show,
+            subprocess.Popen(  # noqa: S603 - a program of ours
+                [sys.executable, "-I", "-S", copy_twice.__file__, str(file), str(copy)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            ) as child,
+        ):
+            try:
+                return _finish(child, source, show)
+            finally:
+                child.kill()
+    except (OSError, ValueError):  # the interpreter is part of another program, which is no Python
+        return False
+
+
+def _finish(
+    child: subprocess.Popen[str], source: sqlite3.Connection, show: Callable[[float], None]
+) -> bool:
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
+    for line in child.stdout:
+        if not line.strip():
+            break
+        show(float(line))
+    # Writers do not change the file from here on, unless they have set WAL mode meanwhile.
+    _hold_snapshot(source)
+    if _in_wal_mode(source):
+        return False
+    child.communicate("\n")
+    if child.returncode:
+        return False
+    source.execute("COMMIT")
+    return True
+
+
+def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
+    """Copy one database over another, as one transaction of the target.
+
+    Args:
+        source: A connection that is in no transaction, or in one that reads, and ends with this.
+        target: A connection that is in no transaction.
+        label: What to say of it on a terminal, when it takes longer than a second.
+
+    Raises:
+        sqlite3.OperationalError: A lock was not to be had in time, or SQLite failed otherwise.
+        _OvertakenError: Somebody who writes all the time made SQLite begin anew too often.
+    """
+    if not source.in_transaction and _in_wal_mode(source):
         _hold_snapshot(source)
     patience = lock_timeout()
     restarts = 0
@@ -60,7 +146,7 @@ def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: st
             if left is not None and remaining >= left:  # a step forward, and back to the start
                 restarts += 1
                 if restarts == _RESTARTS:
-                    _hold_snapshot(source)
+                    raise _OvertakenError
             left = remaining
             show(1 - remaining / max(total, 1))
 
@@ -72,3 +158,7 @@ def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: st
 def _hold_snapshot(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN")
     connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # BEGIN alone reads nothing yet
+
+
+def _in_wal_mode(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA journal_mode").fetchone() == ("wal",))

@@ -19,7 +19,7 @@ from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
 from shortsdb.migration.backup import fsync, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_read_only, copy_pages
+from shortsdb.migration.pages import connect_read_only, copy_to_new
 from shortsdb.transfer.binary import RowFormat
 from shortsdb.transfer.invalid import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
@@ -138,8 +138,8 @@ def upgraded_copy(file: Path) -> Iterator[Path]:
                 f"of {needed}; nothing was written. Make room, or name another folder by TMPDIR"
             )
         copy = Path(folder) / file.name
-        with closing(connect_read_only(file)) as source, closing(_connect_new(copy)) as target:
-            copy_pages(source, target, f"reading {file}")
+        with closing(connect_read_only(file)) as source:
+            copy_to_new(source, file, copy, f"reading {file}")
         refuse_damaged(copy, str(file))
         try:
             _upgrade(copy)
