@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from shortsdb.cli import main
 from shortsdb.config import alembic_config
-from shortsdb.migration import MigrationRefused, backup, pages
+from shortsdb.migration import MigrationRefused, backup, copy_twice, pages
 from shortsdb.migration.backup import KEPT, backups_of, make_backup
 from shortsdb.migration.restore import restore
 
@@ -291,6 +291,30 @@ def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
         rows = connection.execute("SELECT DISTINCT rank_position FROM clips").fetchall()
     assert rows == [(4711,)]
     assert by_hand == [False]
+
+
+@pytest.mark.parametrize("size", [0, 10, 5_000, 3 * 2**20 + 1])
+@pytest.mark.parametrize("new_size", [0, 9, 4 * 2**20])
+def test_the_second_copy_is_what_the_file_has_become(
+    tmp_path: Path, size: int, new_size: int
+) -> None:
+    file, copy = tmp_path / "file", tmp_path / "copy"
+    copy.touch()
+    for agreed in (False, True):
+        file.write_bytes(b"a" * size)
+        with subprocess.Popen(
+            [sys.executable, copy_twice.__file__, str(file), str(copy)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n"
+            assert copy.read_bytes() == file.read_bytes()
+            file.write_bytes(b"b" * new_size)
+            process.communicate(b"\n" if agreed else b"")
+        assert (process.returncode == 0) == agreed
+        assert (copy.read_bytes() == file.read_bytes()) == (agreed or size == new_size == 0)
 
 
 def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> None:

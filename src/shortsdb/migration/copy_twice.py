@@ -36,7 +36,8 @@ def make_equal(copy: BinaryIO, file: BinaryIO, *, talk: bool) -> None:
 
 def main(path: str, path_of_copy: str) -> None:
     """Copy twice."""
-    with open(path, "rb") as file, open(path_of_copy, "r+b") as copy:  # noqa: PTH123 - pathlib is slow to import
+    # Unbuffered: the second time it must be read again, not remembered.
+    with open(path, "rb", buffering=0) as file, open(path_of_copy, "r+b") as copy:  # noqa: PTH123 - pathlib is slow to import
         make_equal(copy, file, talk=True)
         # What is on disk already need not be written while somebody waits.
         os.fsync(copy.fileno())
