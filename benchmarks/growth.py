@@ -53,8 +53,8 @@ default. The figure is its longest transaction while the program ran, from conne
 errors are added where it saw any. shortsdb with a backup: with a rollback journal nobody can commit
 while somebody reads, so SQLite's copying is let go after every 8 MB, and begins anew when somebody
 has written meanwhile. The third time the file is copied while the writer goes on, and then what has
-changed while it waits. A copy that was quickly made is made again under the lock of the upgrade, so
-that nothing is missing from it; that is what the writer waits for at a million rows."""
+changed while it waits. A copy that took less than a second is made again under the lock of the
+upgrade, so that nothing is missing from it."""
 
 
 @dataclass(frozen=True)

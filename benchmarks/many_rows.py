@@ -49,11 +49,12 @@ SQLAlchemy's compiling of the list of videos, which it cannot keep from one call
 WHY = """\
 Why shortsdb takes longer than Django for many objects: SQLAlchemy keeps a second object beside
 each, its state, and Python's garbage collector goes over both again and again as they pile up; with
-the collector switched off the two take the same. Why it takes longer than others for a single row:
-SQLAlchemy builds each statement anew, looks it up among those compiled before, and makes and closes
-a session; and a read-only session of shortsdb has a transaction, and keeps itself from writing, by
-three statements more, where SQLAlchemy's default engine, Django and Peewee read outside any
-transaction."""
+the collector switched off the two take the same. Why rows take longer than SQLAlchemy's: a function
+of shortsdb's looks at each moment, and makes UTC of one that raw SQL stored with an offset. Why a
+single row takes longer than others: SQLAlchemy builds each statement anew, looks it up among those
+compiled before, and makes and closes a session; and a read-only session of shortsdb has a
+transaction, and keeps itself from writing, by three statements more, where SQLAlchemy's default
+engine, Django and Peewee read outside any transaction."""
 
 
 def run(scale: Scale, folder: Path) -> list[Table]:

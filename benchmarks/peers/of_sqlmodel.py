@@ -236,10 +236,11 @@ class Peer:
 
     def rows(self, first: int, last: int) -> int:
         """See `peers.Peer`."""
-        table: Any = Analytics
+        model: Any = Analytics
+        columns = model.__table__.c
         with Session(self.engine) as session:
-            statement: Any = select(*table.__table__.c)
-            return len(session.exec(statement.where(table.id.between(first, last))).all())
+            statement: Any = select(*columns).where(columns.id.between(first, last))
+            return len(session.exec(statement).all())
 
     def latest(self, video: str) -> int | None:
         """See `peers.Peer`."""
