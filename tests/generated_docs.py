@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that are made from the source: `make docs`."""
+"""Writes the pages that are made from the source, and README's figures: `make docs`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from api_page import api_page
+from readme_figures import README, readme_page
 from schema_page import schema_page, schema_picture
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -32,6 +33,7 @@ def decisions_page() -> str:
 
 
 FILES = {
+    README: readme_page,
     DOCS / "decisions" / "README.md": decisions_page,
     DOCS / "api.md": api_page,
     DOCS / "schema.md": schema_page,
