@@ -255,18 +255,59 @@ def test_a_writer_that_never_pauses_keeps_no_backup_from_being_made(
     assert by_hand == [] if in_wal else True in by_hand
 
 
-@pytest.mark.parametrize("interpreter", ["/bin/false", "/bin/echo", "/nowhere/python", ""])
-def test_an_interpreter_that_cannot_be_started_keeps_none_either(
-    written_to: Path, by_hand: list[bool], monkeypatch: pytest.MonkeyPatch, interpreter: str
+@pytest.fixture
+def overtaken(by_hand: list[bool], monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Let SQLite's first copy be one that a writer keeps from ending; return as `by_hand`."""
+    copy_pages = pages.copy_pages
+
+    def once(*_: object) -> None:
+        monkeypatch.setattr(pages, "copy_pages", copy_pages)
+        raise pages._OvertakenError  # noqa: SLF001 - what a writer would cause
+
+    monkeypatch.setattr(pages, "copy_pages", once)
+    return by_hand
+
+
+@pytest.mark.parametrize(
+    "interpreter", ["/bin/false", "/bin/true", "/bin/echo", "/bin/cat", "/nowhere/python", "", None]
+)
+def test_an_interpreter_that_is_none_keeps_no_backup_from_being_made(
+    deployed_file: Path,
+    overtaken: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    interpreter: str | None,
 ) -> None:
     monkeypatch.setattr(sys, "executable", interpreter)
-    backup = make_backup(written_to, "0001", written_to.parent / "backups")
-    assert len(numbers(backup)) == 1
-    assert True not in by_hand
+    backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    assert overtaken == [False]
+    assert row_hashes(backup) == row_hashes(deployed_file)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys; sys.stdout.write('copied\\n'); sys.stdout.flush(); sys.stdin.readline()",
+        "import sys; sys.stdout.write('copied\\n')",
+        "print(0.5)",
+        "import time; time.sleep(3600)",
+    ],
+    ids=["ends the second time", "ends after the first", "ends the first time", "hangs"],
+)
+def test_a_copy_that_did_not_say_that_it_is_one_is_none(
+    deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """Its exit code is 0, as every one is where SIGCHLD is ignored."""
+    script = deployed_file.with_name("program.py")
+    script.write_text(program)
+    monkeypatch.setattr(copy_twice, "__file__", str(script))
+    monkeypatch.setattr(pages, "_START_SECONDS", 1.0)
+    backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    assert overtaken == [False]
+    assert row_hashes(backup) == row_hashes(deployed_file)
 
 
 def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
-    deployed_file: Path, by_hand: list[bool], monkeypatch: pytest.MonkeyPatch
+    deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is committed last is then beside the file, where the copying process does not look."""
     hold_snapshot = pages._hold_snapshot  # noqa: SLF001 - something happens before
@@ -278,19 +319,13 @@ def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
             in_wal.execute("UPDATE clips SET rank_position = 4711")
         hold_snapshot(source)
 
-    def overtaken(*_: object) -> None:
-        monkeypatch.setattr(pages, "copy_pages", copy_pages)
-        raise pages._OvertakenError  # noqa: SLF001 - what a writer would cause
-
-    copy_pages = pages.copy_pages
     monkeypatch.setattr(pages, "_hold_snapshot", set_wal_mode)
-    monkeypatch.setattr(pages, "copy_pages", overtaken)
     with closing(in_wal):
         backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
     with closing(sqlite3.connect(backup)) as connection:
         rows = connection.execute("SELECT DISTINCT rank_position FROM clips").fetchall()
     assert rows == [(4711,)]
-    assert by_hand == [False]
+    assert overtaken == [False]
 
 
 @pytest.mark.parametrize("size", [0, 10, 5_000, 3 * 2**20 + 1])
@@ -309,11 +344,12 @@ def test_the_second_copy_is_what_the_file_has_become(
             stderr=subprocess.DEVNULL,
         ) as process:
             assert process.stdout is not None
-            assert process.stdout.readline() == b"\n"
+            assert process.stdout.readline() == b"0.0\n"
+            assert process.stdout.readline() == copy_twice.COPIED.encode()
             assert copy.read_bytes() == file.read_bytes()
             file.write_bytes(b"b" * new_size)
-            process.communicate(b"\n" if agreed else b"")
-        assert (process.returncode == 0) == agreed
+            said, _ = process.communicate(b"\n" if agreed else b"")
+        assert said == (copy_twice.EQUAL.encode() if agreed else b"")
         assert (copy.read_bytes() == file.read_bytes()) == (agreed or size == new_size == 0)
 
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from alembic import command
 from click.testing import CliRunner, Result
 from conftest import HEAD, PROGRAMS
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from rows import fill_new_tables
 
 from shortsdb.cli import COMMANDS, main
+from shortsdb.config import alembic_config
 
 if TYPE_CHECKING:
     from postgres import Server
@@ -336,6 +338,12 @@ def test_asking_for_the_wrong_direction_is_explained(
         caplog.clear()
         assert run("upgrade", "0003", "--url", url).exit_code == 0
         assert "is at 0006 already, which is past 0003: nothing to do" in caplog.text
+        run("upgrade", "--url", url)
+        caplog.clear()
+        command.upgrade(alembic_config(url), "heads")
+        command.stamp(alembic_config(url), "head")
+        assert caplog.text.count(f"is at {HEAD} already: nothing to do") == 2
+        run("downgrade", "0006", "--yes", "--url", url)
         for arguments, why in (
             (["downgrade", HEAD, "--yes"], f"is not past {HEAD}, and downgrade only goes back"),
             (["downgrade", HEAD], f"is not past {HEAD}, and downgrade only goes back"),

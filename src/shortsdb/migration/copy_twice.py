@@ -3,8 +3,9 @@
 A program of its own, because a process that closes a database file drops the locks which SQLite
 holds on it there (https://sqlite.org/howtocorrupt.html, section 2.2). Imports as little as it can.
 
-Prints shares from 0 to 1 while it copies for the first time, then a line without any, waits for a
-line on standard input, and copies again. It has succeeded if its exit code is 0.
+Prints shares from 0 to 1 while it copies for the first time, the first of them at once, and then
+COPIED; waits for a line on standard input, copies again, and prints EQUAL. Only that line says that
+the copy is one: an exit code gets lost where the signal SIGCHLD is ignored.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from __future__ import annotations
 import os
 import sys
 from typing import BinaryIO
+
+COPIED = "copied\n"
+EQUAL = "equal\n"
 
 _BLOCK = 2**20
 _BLOCKS_A_LINE = 64
@@ -29,22 +33,24 @@ def make_equal(copy: BinaryIO, file: BinaryIO, *, talk: bool) -> None:
             copy.write(block)
         at += len(block)
         if talk and at % (_BLOCK * _BLOCKS_A_LINE) == 0:
-            print(min(at / size, 1.0), flush=True)  # noqa: T201 - its output
+            print(min(at / max(size, 1), 1.0), flush=True)  # noqa: T201 - its output
     copy.truncate(at)
     copy.flush()
 
 
 def main(path: str, path_of_copy: str) -> None:
     """Copy twice."""
+    print(0.0, flush=True)  # noqa: T201 - its output
     # Unbuffered: the second time it must be read again, not remembered.
     with open(path, "rb", buffering=0) as file, open(path_of_copy, "r+b") as copy:  # noqa: PTH123 - pathlib is slow to import
         make_equal(copy, file, talk=True)
         # What is on disk already need not be written while somebody waits.
         os.fsync(copy.fileno())
-        print(flush=True)  # noqa: T201 - its output
-        if not sys.stdin.readline():
-            sys.exit("nobody wants it any more")
-        make_equal(copy, file, talk=False)
+        sys.stdout.write(COPIED)
+        sys.stdout.flush()
+        if sys.stdin.readline():  # else nobody wants it any more
+            make_equal(copy, file, talk=False)
+            sys.stdout.write(EQUAL)
 
 
 if __name__ == "__main__":

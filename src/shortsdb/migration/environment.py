@@ -163,11 +163,12 @@ def _report_step(
 
 def _report(name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
     there = ", ".join(after) or "base"
-    asked = context.get_revision_argument()
-    if before == after and asked and asked not in after:
+    argument = context.get_revision_argument()
+    asked = {script.revision for script in context.script.get_revisions(argument or ())}
+    if before == after and asked and asked.isdisjoint(after):
         log.info(
             "%s is at %s already, which is past %s: nothing to do; downgrade goes back",
-            *(name, there, asked),
+            *(name, there, ", ".join(asked)),
         )
     elif before == after:
         log.info("%s is at %s already: nothing to do", name, there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _PAGES_A_STEP = 2_000  # 8 MB: a writer need not wait long, a progress line comes often enough
 _RESTARTS = 3
+_START_SECONDS = 10.0  # that a Python without any import may take
 
 
 class _OvertakenError(Exception):
@@ -40,7 +42,7 @@ def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) 
     reader keeps writers from committing, so that the source is let go after every step, and SQLite
     begins anew when somebody has written meanwhile. Beside who writes all the time the file is
     copied as it is, while they go on, and then once more, while they have to wait, where it has
-    changed, which takes a fifth of the time that SQLite takes to copy.
+    changed; with both in memory that takes a fifth of the time that SQLite takes to copy.
 
     Args:
         source: A connection to the database that is in no transaction.
@@ -75,6 +77,8 @@ def _copy_by_hand(source: sqlite3.Connection, file: Path, copy: Path, label: str
 
     If it did not, the source may be in a transaction that reads, which is as good a snapshot.
     """
+    if not sys.executable or getattr(sys, "frozen", False):  # it would start the application
+        return False
     try:
         with (
             progress_line(label) as show,
@@ -90,24 +94,26 @@ def _copy_by_hand(source: sqlite3.Connection, file: Path, copy: Path, label: str
                 return _finish(child, source, show)
             finally:
                 child.kill()
-    except (OSError, ValueError):  # the interpreter is part of another program, which is no Python
+    except (OSError, ValueError):  # it died, or Python is part of another program
         return False
 
 
 def _finish(
     child: subprocess.Popen[str], source: sqlite3.Connection, show: Callable[[float], None]
 ) -> bool:
+    assert child.stdin is not None  # noqa: S101 - it is a pipe
     assert child.stdout is not None  # noqa: S101 - it is a pipe
-    for line in child.stdout:
-        if not line.strip():
-            break
-        show(float(line))
+    if not select.select([child.stdout], [], [], _START_SECONDS)[0]:
+        return False
+    while (line := child.stdout.readline()) != copy_twice.COPIED:
+        show(float(line))  # nothing, which is the end, is no number
     # Writers do not change the file from here on, unless they have set WAL mode meanwhile.
     _hold_snapshot(source)
     if _in_wal_mode(source):
         return False
-    child.communicate("\n")
-    if child.returncode:
+    child.stdin.write("\n")
+    child.stdin.flush()
+    if child.stdout.readline() != copy_twice.EQUAL:
         return False
     source.execute("COMMIT")
     return True

@@ -31,8 +31,8 @@ def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
         revision: Where to.
 
     Raises:
-        MigrationRefused: The database has no version or a strange one, or cannot be read.
-        alembic.util.CommandError: There is no such revision below.
+        MigrationRefused: The database has no version or a strange one, or cannot be read, or there
+            is no such revision below.
     """
     with looking(url) as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
