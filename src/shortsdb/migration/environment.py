@@ -163,12 +163,13 @@ def _report_step(
 
 def _report(name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
     there = ", ".join(after) or "base"
-    argument = context.get_revision_argument()
-    asked = {script.revision for script in context.script.get_revisions(argument or ())}
-    if before == after and asked and asked.isdisjoint(after):
+    # head, heads and relative revisions come as they were given, and are never past.
+    asked = context.get_revision_argument()
+    known = {revision.revision for revision in context.script.walk_revisions()}
+    if before == after and asked in known.difference(after):
         log.info(
             "%s is at %s already, which is past %s: nothing to do; downgrade goes back",
-            *(name, there, ", ".join(asked)),
+            *(name, there, asked),
         )
     elif before == after:
         log.info("%s is at %s already: nothing to do", name, there)
