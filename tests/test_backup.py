@@ -289,7 +289,7 @@ def test_an_interpreter_that_is_none_keeps_no_backup_from_being_made(
         "import sys; sys.stdout.write('copied\\n'); sys.stdout.flush(); sys.stdin.readline()",
         "import sys; sys.stdout.write('copied\\n')",
         "print(0.5)",
-        "import time; time.sleep(3600)",
+        "import sys; sys.stdin.read()",
     ],
     ids=["ends the second time", "ends after the first", "ends the first time", "hangs"],
 )

@@ -16,7 +16,7 @@ from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.plan import refuse_strange_version
+from shortsdb.migration.plan import known_revisions, refuse_strange_version
 from shortsdb.migration.postgresql import taking_turns
 from shortsdb.migration.refusals import explain, left_behind
 from shortsdb.migration.transaction import reading, sqlite_transactions
@@ -81,7 +81,7 @@ def run(
                 "goes back; nothing was changed. Look where it is, and run upgrade to go on"
             ) from error
         if isinstance(error.__cause__, ResolutionError):
-            known = [revision.revision for revision in context.script.walk_revisions()]
+            known = known_revisions(context.script)
             raise MigrationRefused(
                 f"{error}: this release knows {known[-1]} to {known[0]}; nothing was changed"
             ) from error
@@ -163,19 +163,19 @@ def _report_step(
 
 def _report(name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
     there = ", ".join(after) or "base"
+    if before != after:
+        came_from = ", ".join(before) or "no version"
+        log.info("%s is now at %s (it had %s), in one transaction", name, there, came_from)
+        return
     # head, heads and relative revisions come as they were given, and are never past.
     asked = context.get_revision_argument()
-    known = {revision.revision for revision in context.script.walk_revisions()}
-    if before == after and asked in known.difference(after):
+    if asked in set(known_revisions(context.script)).difference(after):
         log.info(
             "%s is at %s already, which is past %s: nothing to do; downgrade goes back",
             *(name, there, asked),
         )
-    elif before == after:
-        log.info("%s is at %s already: nothing to do", name, there)
     else:
-        came_from = ", ".join(before) or "no version"
-        log.info("%s is now at %s (it had %s), in one transaction", name, there, came_from)
+        log.info("%s is at %s already: nothing to do", name, there)
 
 
 def _print_script(url: URL) -> None:

@@ -35,6 +35,15 @@ def connect_read_only(file: Path, *, immutable: bool = False) -> sqlite3.Connect
     return sqlite3.connect(uri, uri=True, timeout=lock_timeout(), isolation_level=None)
 
 
+def connect_new(file: Path) -> sqlite3.Connection:
+    """Return a connection to a file that nobody else knows yet, and that is not made durable."""
+    connection = sqlite3.connect(file, isolation_level=None)
+    # No journal: a killed copy is no copy.
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
 def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) -> None:
     """Copy a database that is in use to a new file, which is not made durable.
 
@@ -56,7 +65,6 @@ def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) 
     try:
         _copy_by_sqlite(source, copy, label)
     except _OvertakenError:
-        os.truncate(copy, 0)
         if not _copy_by_hand(source, file, copy, label):
             os.truncate(copy, 0)
             if not source.in_transaction:
@@ -65,10 +73,7 @@ def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) 
 
 
 def _copy_by_sqlite(source: sqlite3.Connection, copy: Path, label: str) -> None:
-    with closing(sqlite3.connect(copy, isolation_level=None)) as target:
-        # No journal: a killed copy is no copy.
-        target.execute("PRAGMA journal_mode = OFF")
-        target.execute("PRAGMA synchronous = OFF")
+    with closing(connect_new(copy)) as target:
         copy_pages(source, target, label)
 
 

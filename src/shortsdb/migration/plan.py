@@ -94,6 +94,11 @@ def refuse_unversioned(heads: tuple[str, ...], name: str) -> None:
         )
 
 
+def known_revisions(script: ScriptDirectory) -> list[str]:
+    """Return the ids of all revisions, newest first."""
+    return [revision.revision for revision in script.walk_revisions()]
+
+
 def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
     """Refuse a database whose version is none of ours.
 
@@ -111,7 +116,7 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name
             "can be one; nothing was changed. Restore the last backup, or find out which one is "
             "true and run `alembic stamp --purge REVISION`"
         )
-    known = [revision.revision for revision in script.walk_revisions()]
+    known = known_revisions(script)
     for version in map(str, heads):  # other software may store a number
         if version in known:
             continue

@@ -17,6 +17,7 @@ from shortsdb.migration.adopt import recognise
 from shortsdb.migration.backup import backups_of, folder_for
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.plan import known_revisions
 from shortsdb.migration.refusals import explain
 from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import reading
@@ -105,7 +106,7 @@ def read_status(
                     shape = recognise(connection, shapes, migration.version_table, name)
                 except MigrationRefused as refusal:
                     misfit = str(refusal)
-    known = [revision.revision for revision in script.walk_revisions()]  # newest first
+    known = known_revisions(script)
     at = next(iter(versions), shape)
     folder = folder_for(file, backup) if file else None
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -19,12 +18,13 @@ from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
 from shortsdb.migration.backup import fsync, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_read_only, copy_to_new
+from shortsdb.migration.pages import connect_new, connect_read_only, copy_to_new
 from shortsdb.transfer.binary import RowFormat
 from shortsdb.transfer.invalid import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement, Table
@@ -170,7 +170,7 @@ def new_file(file: Path) -> Iterator[Sqlite]:
         partial = Path(folder) / file.name
         _upgrade(partial)
         partial.chmod(0o600)
-        with closing(_connect_new(partial)) as connection:
+        with closing(connect_new(partial)) as connection:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("BEGIN")
             yield Sqlite(connection)
@@ -200,14 +200,6 @@ def refuse_existing(file: Path) -> None:
             f"{there} exists already, and a copy is only written to a new file; nothing was "
             "written. Name another one, or move it out of the way"
         )
-
-
-def _connect_new(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, isolation_level=None)
-    # No journal: a killed copy is no copy.
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    return connection
 
 
 def _upgrade(file: Path) -> None:
