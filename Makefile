@@ -12,11 +12,14 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 QUICK := not (crash or pages or peers or postgresql or release)
 
+# Only for apt-get.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test test-all release-check torture bench lint golden docs shown clean
+.PHONY: help upgrade test test-all release-check system-packages torture bench lint golden docs shown clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 upgrade: $(VENV)/.installed ## Upgrade the database in SHORTSDB_URL (default: ./shortsdb.db) to head.
 	$(BIN)/alembic upgrade head
@@ -29,6 +32,14 @@ test-all: lint ## Run lint and every test.
 
 release-check: $(VENV)/.installed-dev ## Build the package, check it, and install and use it away from the checkout.
 	$(BIN)/python tools/release_check.py
+
+# The real sqlite3 program and PostgreSQL server, strace for the kills, curl for the pages' commands,
+# systemd for the documented units, setfacl for access lists, and a pooler before PostgreSQL.
+SYSTEM_PACKAGES := sqlite3 strace curl systemd acl pgbouncer postgresql
+
+system-packages: ## Install what the tests need from Debian or Ubuntu.
+	$(SUDO) apt-get update -qq
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES)
 
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
 	$(BIN)/python tests/torture/run.py
