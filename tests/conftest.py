@@ -29,6 +29,30 @@ NewUrl: TypeAlias = "Callable[[], str]"
 Program: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
 
 
+# The slow tests, by file or top folder of tests/: `make test` leaves them to `make test-all`.
+SLOW = {
+    "crash": {"torture", "crash", "test_copy_killed.py"},
+    "pages": {"test_docs_commands.py"},
+    "peers": {"test_benchmarks.py"},
+    "postgresql": {
+        "test_copy.py",
+        "test_postgresql.py",
+        "test_postgresql_outages.py",
+        "test_postgresql_standby.py",
+    },
+    "release": {"test_packaging.py"},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the files in `SLOW`."""
+    for item in items:
+        path = item.path.relative_to(ROOT / "tests")
+        for marker, names in SLOW.items():
+            if names & {path.parts[0], path.name}:
+                item.add_marker(marker)
+
+
 @pytest.fixture(autouse=True)
 def _no_database_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHORTSDB_URL", raising=False)

@@ -11,30 +11,45 @@ from schema_page import schema_page, schema_picture
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-_DECISIONS = """\
-# Decisions
+DESIGN = DOCS / "design"
+_DESIGN = """\
+# Design
 
-One page each: what was decided, why, and what it costs. 00x are about the schema, 01x about
-migrations, 02x about the application's side and the safety of the file, 03x about PostgreSQL, 04x
-about the command, logs, health and diagram, 05x about the docs, 06x about the
-benchmarks, 07x about speed. This list is made by `make docs`.
+Why shortsdb is built as it is: the decisions, their reasons, the measurements behind them and what
+they cost. Each page can be read from top to bottom. A number such as "decision 013" in a comment or
+a commit message leads to one section. `make docs` generates this index.
 
+| page | decisions |
+|---|---|
 """
+_NUMBERED = re.compile(r'^<a id="decision-(\d{3})"></a>$', re.MULTILINE)
 
 
-def decisions_page() -> str:
-    """Return the list of the decisions, by the title of each page."""
-    pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
-    titles = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
-    return _DECISIONS + "".join(
-        f"- {page.name[:3]}: [{re.sub('^# ([0-9]+: )?', '', title)}]({page.name})\n"
-        for page, title in zip(pages, titles, strict=True)
-    )
+def design_sections() -> list[tuple[str, str]]:
+    """Return every numbered decision with the name of its page."""
+    pages = sorted(page for page in DESIGN.glob("*.md") if page.stem != "README")
+    return [
+        (number, page.name)
+        for page in pages
+        for number in sorted(_NUMBERED.findall(page.read_text(encoding="utf-8")))
+    ]
+
+
+def design_index() -> str:
+    """Return the list of the design pages, each with its numbered decisions."""
+    numbers: dict[str, list[str]] = {}
+    for number, name in design_sections():
+        numbers.setdefault(name, []).append(f"[{number}]({name}#decision-{number})")
+    rows = []
+    for name, links in numbers.items():
+        title = (DESIGN / name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        rows.append(f"| [{title}]({name}) | {', '.join(links)} |\n")
+    return "".join([_DESIGN, *rows])
 
 
 FILES = {
     README: readme_page,
-    DOCS / "decisions" / "README.md": decisions_page,
+    DESIGN / "README.md": design_index,
     DOCS / "api.md": api_page,
     DOCS / "schema.md": schema_page,
     DOCS / "schema.svg": schema_picture,

@@ -40,7 +40,7 @@ VARYING = {
     r'"free_bytes": \d+': '"free_bytes": <size>',
     r"\b[0-9a-f]{32}\b": "<correlation id>",  # made up
     r"\b\d+ source files": "<number> source files",
-    r"\b\d+ passed in [\d.]+s": "<tests> passed",
+    r"\b\d+ passed in [\d.]+s(?: \(\d+:\d\d:\d\d\))?": "<tests> passed",
     r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00": "<time>",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -75,6 +76,25 @@ def test_nothing_to_do_is_seen_without_sqlalchemy_and_alembic(head_file: Path) -
     )
     assert quick.stderr == ordinary.stderr
     assert f"is at {HEAD} already: nothing to do" in quick.stderr
+
+
+def test_the_shortcut_logs_the_same_record_as_the_normal_path(head_file: Path) -> None:
+    def upgrade() -> dict[str, str]:
+        done = subprocess.run(
+            [PROGRAMS / "shortsdb", "upgrade", "--url", head_file],
+            env={**os.environ, "SHORTSDB_LOG": "json", "SHORTSDB_CORRELATION_ID": "restart"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        record: dict[str, str] = json.loads(done.stderr)
+        assert record.pop("time")
+        return record
+
+    assert at_head("head", str(head_file)) is not None
+    quick = upgrade()
+    os.utime(head_file)  # modified just now: the normal path
+    assert upgrade() == quick
 
 
 def test_a_url_and_the_number_of_head_are_understood(

@@ -43,3 +43,9 @@ def test_no_command_is_shown_that_is_not_run(file: Path) -> None:
             assert re.search(
                 rf"^\$ .*\b{re.escape(block.file.split('.')[0])}\b", after, re.MULTILINE
             )
+
+
+def test_the_time_that_pytest_took_is_not_compared() -> None:
+    shown = "88 passed in 30.02s\n"
+    assert shown_commands.same(shown, "91 passed in 103.21s (0:01:43)\n")
+    assert not shown_commands.same(shown, "90 passed, 1 failed in 103.21s (0:01:43)\n")

@@ -9,6 +9,7 @@ import api_page
 import generated_docs
 import pytest
 import schema_page
+from conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,3 +34,21 @@ def test_every_public_name_has_a_docstring() -> None:
 
 def test_every_column_has_a_meaning() -> None:
     assert not schema_page.columns_without_meaning()
+
+
+def test_a_decision_that_is_mentioned_by_number_has_one_section() -> None:
+    numbers = [number for number, _ in generated_docs.design_sections()]
+    assert len(numbers) == len(set(numbers))
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    sources = [
+        file
+        for folder in ("alembic", "benchmarks", "src", "tests")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    mentioned = {
+        number
+        for file in [*pages, *sources]
+        for number in re.findall(r"[Dd]ecision (\d{3})\b", file.read_text(encoding="utf-8"))
+    }
+    assert "013" in mentioned  # so that there is something to find
+    assert mentioned <= set(numbers)

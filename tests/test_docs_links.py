@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_ANCHOR = re.compile(r'^<a id="([a-z0-9-]+)"></a>$', re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what a heading may be linked by, as GitHub makes it."""
-    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
-    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+    """Return the anchors of a page: its own, and those that GitHub makes of headings."""
+    text = page.read_text(encoding="utf-8")
+    headings = _HEADING.findall(text)
+    made = {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+    return made.union(_ANCHOR.findall(text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

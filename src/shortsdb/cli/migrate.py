@@ -21,7 +21,8 @@ from shortsdb.log import get_logger
 if TYPE_CHECKING:
     from shortsdb.migration.status import Status
 
-log = get_logger(__name__)
+# The shortcut below logs under the same name as the normal path, so that a filter catches both.
+log = get_logger("shortsdb.migration.environment")
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
