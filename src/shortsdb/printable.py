@@ -33,9 +33,7 @@ def printable(value: object, length: int = _MESSAGE_LENGTH) -> str:
         value: What to print; `str` makes it text.
         length: How many characters to keep of it.
     """
-    text = _shortened(
-        str(value), 4 * length
-    )  # before the search, which a long text would slow down
+    text = _shortened(str(value), 4 * length)  # first, because the search takes time
     text = _shortened(_without_passwords(text), length)
     if text.isprintable():
         return text

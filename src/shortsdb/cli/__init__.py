@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,7 +12,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from shortsdb import streams
-from shortsdb.cli.output import settle_output
 from shortsdb.log import as_json, configure, get_logger, operation
 from shortsdb.printable import printable
 
@@ -96,7 +96,7 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except click.exceptions.Exit:  # a command's verdict, or the end of --help
-        settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
+        _settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
         raise
     except click.ClickException as error:
         # It may repeat an argument.
@@ -117,7 +117,26 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
             ctx.exit(1)
         raise click.ClickException(message) from error
     else:
-        settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
+        _settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
+
+
+def _settle_output(*, work_is_done: bool) -> None:
+    """Say if the result could not be printed, at the end of a command.
+
+    A reader that has left, such as `head`, is no failure: it has read what it wanted.
+
+    Args:
+        work_is_done: The command has changed or made something, which counts more than its report.
+
+    Raises:
+        click.ClickException: The report was all that the command is for.
+    """
+    failure = streams.output_failure()
+    if failure is None or failure.errno == errno.EPIPE:
+        return
+    if not work_is_done:
+        raise click.ClickException(f"standard output could not be written ({failure.strerror})")
+    log.warning("done, but standard output could not be written (%s)", failure.strerror)
 
 
 _EPILOG = """\b
