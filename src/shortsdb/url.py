@@ -58,6 +58,10 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
         # Not chained: the text of the cause may hold a password too.
         raise ArgumentError(MALFORMED) from None
     if url.get_backend_name() == "sqlite":
+        # What stands after a question mark may have been meant as part of a password.
+        after = given.partition("://")[2] if isinstance(given, str) else url.database or ""
+        if _HOLDS_A_PASSWORD.search(after.removeprefix("/").removeprefix("file:")):
+            raise ArgumentError(MALFORMED)
         return _parse_sqlite(url)
     # More than one @ is a password that is not encoded; it ends somewhere in the host or the path.
     if isinstance(given, str) and given.count("@") > 1:
@@ -70,12 +74,9 @@ def _parse_sqlite(url: URL) -> URL:
         raise ArgumentError(MALFORMED)  # sqlite://x.db: a slash is missing
     if any(map(_SECRET_PARAMETER.search, url.query)):
         raise ArgumentError(MALFORMED)
-    database = url.database or ""
-    if _HOLDS_A_PASSWORD.search(database.removeprefix("file:")):
-        raise ArgumentError(MALFORMED)
     if in_memory(url) or url.query.get("uri"):
         return url
-    return url.set(database=str(_absolute(database)))
+    return url.set(database=str(_absolute(url.database or "")))
 
 
 def _parse_server(url: URL) -> URL:

@@ -99,8 +99,7 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
         _settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
         raise
     except click.ClickException as error:
-        # It may repeat an argument.
-        error.message = printable(error.message)  # type: ignore[misc]
+        error.message = _without_arguments(error)  # type: ignore[misc]
         raise
     except BrokenPipeError:  # click ends it by itself
         raise
@@ -110,7 +109,9 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
         from shortsdb.migration import MigrationRefused
 
         if not isinstance(error, CommandError | OSError):
-            raise
+            # Not left to Python, which would print the traceback as it is, names and all.
+            log.critical("this should not happen; please report it", exc_info=True)
+            ctx.exit(1)
         message = str(error) if isinstance(error, MigrationRefused) else printable(error)
         if as_json():
             log.error(message)  # noqa: TRY400 - a refusal needs no traceback
@@ -118,6 +119,14 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
         raise click.ClickException(message) from error
     else:
         _settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
+
+
+def _without_arguments(error: click.ClickException) -> str:
+    """Return the message of an error, without an argument in it that may hold a password."""
+    of_click = isinstance(error, click.UsageError) and not isinstance(error, click.BadParameter)
+    if of_click and {"@", "="}.intersection(error.message):
+        return "an argument is not understood, and not repeated, as it may hold a password"
+    return printable(error.message)
 
 
 def _settle_output(*, work_is_done: bool) -> None:
