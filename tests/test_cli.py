@@ -84,14 +84,16 @@ def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -
     assert "/backups/deployed.0001." in status["last_backup"]
 
     absent = tmp_path / "absent.db"
-    assert "not there yet" in run("status", "--url", str(absent)).output
+    assert run("status", "--url", str(absent)).output == (
+        f"database:     {absent} does not exist\nhead:         {HEAD}\n"
+    )
     assert not absent.exists()
 
 
 def test_status_may_say_it_by_its_exit_code(deployed_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
-    for url, code in ((deployed_file, 3), (tmp_path / "absent.db", 3), (other, 1)):
+    for url, code in ((deployed_file, 3), (tmp_path / "absent.db", 4), (other, 1)):
         for form in ([], ["--json"]):
             found = run("status", "--exit-code", *form, "--url", str(url))
             assert found.exit_code == code
@@ -187,15 +189,18 @@ def test_check_says_why_it_does_not_compare(deployed_file: Path, tmp_path: Path)
     strange = tmp_path / "strange.db"
     run("upgrade", "--url", str(strange))
     execute(strange, "UPDATE alembic_version SET version_num = '0999'")
-    for path, phrase in (
-        (tmp_path / "absent.db", "absent.db does not exist: upgrade creates it"),
-        (deployed_file, "revision none, but the shape of 0001, pending 0002, 0003"),
-        (other, "does not fit the schema"),
-        (strange, "is at revision 0999, which this release does not know"),
+    for path, phrase, code in (
+        (tmp_path / "absent.db", "absent.db does not exist; check the path", 4),
+        (deployed_file, "revision none, but the shape of 0001, pending 0002, 0003", 1),
+        (other, "does not fit the schema", 1),
+        (strange, "is at revision 0999, which this release does not know", 1),
     ):
         found = run("check", "--url", str(path))
-        assert found.exit_code == 1
+        assert found.exit_code == code
         assert phrase in found.output
+        # Of a file of others one statement, without advice on what nobody did.
+        assert ("No foreign key is broken" in found.output) == (path == deployed_file)
+        assert "nothing was changed" not in found.output.lower()
         assert "The schema is what the models say" not in found.output
     assert not (tmp_path / "absent.db").exists()
 
@@ -243,7 +248,7 @@ def test_backup_in_json(deployed_file: Path) -> None:
 
 def test_seed_fills_an_empty_database_only(deployed_file: Path, tmp_path: Path) -> None:
     for path, phrase in (
-        (tmp_path / "absent.db", "absent.db does not exist: upgrade creates it"),
+        (tmp_path / "absent.db", "absent.db does not exist; check the path"),
         (deployed_file, "is behind the models"),
     ):
         refused = run("seed", "--url", str(path))
@@ -303,12 +308,12 @@ def test_restore_refuses_what_this_release_does_not_know(
     assert file_hash(deployed_file) == before
 
 
-def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
+def test_colours_are_for_terminals_only(deployed_file: Path) -> None:
     """Standard output is a terminal of ours; script(1) would do the same."""
     for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         terminal, program = pty.openpty()
         done = subprocess.run(
-            [PROGRAMS / "shortsdb", "status", "--url", tmp_path / "absent.db"],
+            [PROGRAMS / "shortsdb", "status", "--url", deployed_file],
             stdout=program,
             env={**os.environ, **environment},
             check=False,
@@ -321,7 +326,7 @@ def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
         assert done.returncode == 0
         assert b"pending:" in printed
         assert (b"\x1b[" in printed) == coloured
-    assert "\x1b[" not in run("status", "--url", str(tmp_path / "absent.db")).output
+    assert "\x1b[" not in run("status", "--url", str(deployed_file)).output
 
 
 def test_wrong_usage_is_exit_code_2() -> None:
@@ -428,7 +433,7 @@ def test_odd_paths_are_refused_in_one_message(tmp_path: Path) -> None:
     for given, phrase in (
         (str(tmp_path / ("x" * 300)), "File name too long"),
         ("sqlite:///file:x.db?uri=true", "a file: URI cannot be migrated"),
-        ("sqlite:x.db", "the database URL is malformed"),
+        ("sqlite:x.db", "neither a URL nor plausibly a path"),
         ("sqlite://x.db", "the database URL is malformed"),
     ):
         refused = run("upgrade", "--url", given)

@@ -107,7 +107,7 @@ def test_a_url_and_the_number_of_head_are_understood(
     assert at_head(HEAD, f"sqlite+aiosqlite:///{file}") == (file, HEAD)
     found = at_head("head", None)
     assert found is not None
-    assert str(found[0]) == "shortsdb.db"
+    assert found[0] == file
 
 
 def test_others_who_have_the_file_open_are_a_doubt(head_file: Path) -> None:

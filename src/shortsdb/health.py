@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shortsdb import url
 from shortsdb.config import revisions
 from shortsdb.engine import READ_ONLY_OPTIONS
+from shortsdb.printable import VALUE_LENGTH, one_line, printable
 from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def check_db_health(engine: Engine, *, backup: str | None = None, thorough: bool
             reachable=False,
             head=known[-1],
             problems=("it cannot be reached or read",),
-            error=str(getattr(error, "orig", None) or error),
+            error=one_line(getattr(error, "orig", None) or error),
         )
     at = revision or shape
     pending = known[known.index(at) + 1 if at else 0 :] if fits else []
@@ -130,7 +131,7 @@ def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     versions = connection.scalars(text("SELECT version_num FROM alembic_version"))
-    return ", ".join(sorted(map(str, versions))) or None
+    return printable(", ".join(sorted(map(str, versions))), VALUE_LENGTH) or None
 
 
 def _shape(connection: Connection) -> tuple[str | None, bool]:

@@ -34,6 +34,7 @@ from shortsdb.database import check_db_health_async
 from shortsdb.engine import async_session_factory, session_factory
 from shortsdb.health import Health, check_db_health
 from shortsdb.log import get_logger
+from shortsdb.printable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -119,7 +120,7 @@ class _Looks:
             return Health(reachable=False, head=revisions()[-1], problems=(problem,))
         health = self._running.result()
         if health.error:
-            log.warning("the database cannot be read: %s", _one_line(health.error))
+            log.warning("the database cannot be read: %s", one_line(health.error))
         return health
 
 
@@ -143,14 +144,10 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, _FAULTS):
         raise error
     cause = getattr(error, "orig", None) or error
-    log.error("%s %s: the database failed: %s", request.method, request.url.path, _one_line(cause))
+    log.error("%s %s: the database failed: %s", request.method, request.url.path, one_line(cause))
     return JSONResponse(
         {"detail": "the database is not available"}, status_code=503, headers={"Retry-After": "5"}
     )
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
 
 
 def lifespan(

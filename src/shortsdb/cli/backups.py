@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import backup_option, json_option, url_option, yes_option
+from shortsdb.cli.options import (
+    backup_option,
+    json_option,
+    plausible_path,
+    url_option,
+    yes_option,
+)
+from shortsdb.cli.output import ask, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
@@ -19,8 +29,8 @@ from shortsdb.cli.options import backup_option, json_option, url_option, yes_opt
 def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
     """Copy the SQLite database while it is in use, and check the copy.
 
-    Prints the path of the copy, with --json also its revision and its size in bytes. The newest
-    five are kept.
+    Prints the path of the copy, with --json also its revision and its size in bytes. Control
+    characters of a path are printed as escapes; JSON has it exactly. The newest five are kept.
 
     \b
     Examples:
@@ -45,11 +55,11 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
         size = copy.stat().st_size
         click.echo(json.dumps({"backup": str(copy), "revision": revision, "size_bytes": size}))
     else:
-        click.echo(copy)
+        say(copy)
 
 
 @click.command()
-@click.argument("backup_file", metavar="BACKUP", type=click.Path(path_type=Path))
+@click.argument("backup_file", metavar="BACKUP", callback=plausible_path)
 @url_option
 @backup_option
 @yes_option
@@ -86,9 +96,8 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
     except MigrationRefused:  # a damaged database is what one restores for
         at = None
     if not yes:
-        click.confirm(
+        ask(
             f"Replace {file} (revision {at or 'none'}) by {backup_file} "
-            f"(revision {new.revision or new.shape or 'none'})?",
-            abort=True,
+            f"(revision {new.revision or new.shape or 'none'})?"
         )
     restore_file(backup_file, file, folder, at)

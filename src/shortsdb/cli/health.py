@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shortsdb.cli.options import backup_option, json_option, url_option
+from shortsdb.cli.output import say_fields
 
 if TYPE_CHECKING:
     from shortsdb.health import Health
@@ -52,9 +53,9 @@ def health(
     if as_json:
         click.echo(json.dumps({"database": display_name(database), "ok": found.ok} | asdict(found)))
     else:
-        for name, value in _lines(display_name(database), found).items():
-            if value is not None:
-                click.echo(f"{name + ':':<14}{value}")
+        say_fields(
+            _lines(display_name(database), found), {"problems": "green" if found.ok else "red"}
+        )
     if not found.ok:
         ctx.exit(1)
 
@@ -71,9 +72,7 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "free space": None if free is None else f"{free / 2**20:.1f} MiB",
         "last backup": found.last_backup,
         "latency": None if latency is None else f"{latency * 1000:.1f} ms",
-        "problems": click.style(
-            "; ".join(found.problems) or "none", "green" if found.ok else "red"
-        ),
+        "problems": "; ".join(found.problems) or "none",
         "error": found.error,
     }
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import json_option, not_empty
+from shortsdb.cli.options import json_option, not_empty, plausible_path
+from shortsdb.cli.output import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
@@ -19,7 +23,7 @@ from shortsdb.cli.options import json_option, not_empty
 @click.option(
     "--skip-invalid",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    callback=plausible_path,
     help="Leave out what the target cannot hold, and write those rows to FILE as JSON lines.",
 )
 @json_option
@@ -50,4 +54,4 @@ def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) 
         click.echo(json.dumps([asdict(table) for table in verified]))
     else:
         for table in verified:
-            click.echo(f"{table.table:<18}{table.rows:>12,} rows  {table.sha256}")
+            say(f"{table.table:<18}{table.rows:>12,} rows  {table.sha256}")

@@ -62,8 +62,8 @@ def recognise(
             f"{name} has no version and does not fit the schema that its tables suggest "
             f"(revision {revision}): {'; '.join(faults)}. "
             + (f"It holds tables of other software: {', '.join(others)}. " if others else "")
-            + "Nothing was changed. Check that this is the right file; if it is, mend these "
-            "differences and run upgrade again"
+            + "Check that this is the right file; if it is, mend these differences before an "
+            "upgrade"
         )
     return revision
 

@@ -9,13 +9,17 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from shortsdb.log import get_logger, operation
+from shortsdb.migration.database import parse_path
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.pages import connect_read_only, copy_to_new
 from shortsdb.migration.refusals import explain, refuse_without_space
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 log = get_logger(__name__)
 
@@ -29,10 +33,13 @@ def folder_for(file: Path, setting: str | None) -> Path | None:
     Args:
         file: The database.
         setting: "off", a folder, or None for `backups` beside the file.
+
+    Raises:
+        MigrationRefused: The setting is no plausible path.
     """
     if setting and setting.lower() == "off":
         return None
-    return Path(setting) if setting else file.parent / "backups"
+    return parse_path(setting) if setting else file.parent / "backups"
 
 
 def _stem(file: Path, folder: Path) -> str:

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 from alembic.script.revision import RangeNotAncestorError
 from alembic.util import CommandError
+from sqlalchemy import exists, literal, select
+from sqlalchemy import table as sql_table
 
 from shortsdb.migration.adopt import recognise
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.shape import table_names
+from shortsdb.migration.shape import shape_of_script, table_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from alembic.runtime.migration import MigrationContext, RevisionStep
     from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ def make_plan(
     _refuse_leftovers(context, name)
     refuse_strange_version(heads, script, name)
     steps = _steps(context, heads, name)
+    assert context.connection is not None  # noqa: S101 - there is a transaction
+    _refuse_to_drop_rows(context.connection, steps, shapes)
     runs = any(not step.info.is_stamp for step in steps)
     if heads or not runs:
         return Plan(heads, stamp=None, runs=runs)
-    assert context.connection is not None  # noqa: S101 - there is a transaction
     stamp = recognise(context.connection, shapes, context.version_table, name)
     if stamp is not None:
         runs = bool(_steps(context, (stamp,), name))
@@ -75,6 +79,31 @@ def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list
     if not steps:
         refuse_unversioned(heads, name)
     return steps
+
+
+def _refuse_to_drop_rows(
+    connection: Connection, steps: list[RevisionStep], shapes: Mapping[str, str]
+) -> None:
+    """Refuse to downgrade below the first revision before anything is copied or changed.
+
+    Raises:
+        MigrationRefused: One of its tables holds rows.
+    """
+    for step in steps:
+        first = step.info.up_revision_id or ""
+        if step.info.is_stamp or step.info.is_upgrade or step.info.destination_revision_ids:
+            continue
+        tables = shape_of_script(shapes[first]) if first in shapes else {}
+        if held := [table for table in tables if not _is_empty(connection, table)]:
+            raise MigrationRefused(
+                f"downgrade below {first} would drop {', '.join(held)} with the rows in it; "
+                f"nothing was changed. To go back to the deployed schema, downgrade to {first}; "
+                "to start over, delete the database yourself"
+            )
+
+
+def _is_empty(connection: Connection, table: str) -> bool:
+    return not connection.scalar(select(exists(select(literal(1)).select_from(sql_table(table)))))
 
 
 def refuse_unversioned(heads: tuple[str, ...], name: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.timeouts import lock_timeout, statement_timeout
+from shortsdb.printable import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,7 +130,7 @@ def explain(error: BaseException, name: str) -> str:
         name: What to call the database.
     """
     cause, code = _cause(error)
-    text = " ".join(str(cause).split())  # PostgreSQL's take several lines
+    text = one_line(cause)
     statement = error.statement if isinstance(error, DBAPIError) else None
     at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
     for prefix, meaning in _MEANINGS.items():

@@ -21,6 +21,7 @@ from shortsdb.migration.plan import known_revisions
 from shortsdb.migration.refusals import explain
 from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import reading
+from shortsdb.printable import VALUE_LENGTH, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,7 +116,7 @@ def read_status(
         raise MigrationRefused(f"{name}: {folder} cannot be read ({error.strerror})") from error
     return Status(
         database=name,
-        revision=", ".join(sorted(map(str, versions))) or None,
+        revision=printable(", ".join(sorted(map(str, versions))), VALUE_LENGTH) or None,
         shape=shape,
         misfit=misfit,
         known=at in known,
@@ -141,7 +142,7 @@ def outdated(found: Status) -> str | None:
     if found.misfit:
         return found.misfit
     if found.exists is False:
-        return f"{name} does not exist: upgrade creates it"
+        return f"{name} does not exist; check the path (upgrade would create it)"
     if not found.known and found.revision:
         return (
             f"{name} is at revision {found.revision}, which this release does not know: upgrade "

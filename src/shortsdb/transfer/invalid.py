@@ -88,13 +88,12 @@ class Findings:
         if not count:
             return
         if self._file is None:
-            lines = "".join(f"\n  {line}" for line in self._named)
             more = count - len(self._named)
             raise MigrationRefused(
                 f"{name} holds {count} rows that cannot be copied; nothing was written. Mend "
-                "them, or leave them out with --skip-invalid FILE, which writes them to FILE:"
-                + lines
-                + (f"\n  and {more} more" if more else "")
+                "them, or leave them out with --skip-invalid FILE, which writes them to FILE:",
+                *self._named,
+                *([f"and {more} more"] if more else []),
             )
         self._file.flush()
         os.fsync(self._file.fileno())
