@@ -110,8 +110,8 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
 
     The file may be that of an earlier copy, which is replaced. Nobody else may read it.
 
-    Until it is complete it lies in a folder beside. A killed copy leaves that folder behind, and the
-    next copy with the same file removes it.
+    Until it is complete it lies in a folder beside. A killed copy leaves that folder behind, and
+    the next copy with the same file removes it.
 
     Args:
         destination: The file; None for none.

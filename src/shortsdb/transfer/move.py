@@ -180,8 +180,9 @@ def _copy(
             if tally.result != sent[table.name].result:
                 raise MigrationRefused(
                     f"{table.name} would not be what it is in the source: {tally.result} of "
-                    f"{sent[table.name].result} (rows, sha256); nothing was copied. A trigger of the "
-                    "target can change rows: disable it for the copy. If there is none, report it"
+                    f"{sent[table.name].result} (rows, sha256); nothing was copied. A "
+                    "trigger of the target can change rows: disable it for the copy. If there is "
+                    "none, report it"
                 )
             verified.append(Verified(table.name, *tally.result))
     return verified

@@ -256,7 +256,9 @@ def refuse_unusable_target(connection: Connection, metadata: MetaData, name: str
     _refuse_encoding(connection, name)
     _refuse_hidden_rows(connection, metadata, name)
     there = set(inspect(connection).get_table_names())
-    one = literal_column("1")  # not the columns of today, which an older revision does not have
+    one: ColumnElement[int] = literal_column(
+        "1"
+    )  # not the columns of today, which an older revision does not have
     filled = [
         table.name
         for table in metadata.sorted_tables
