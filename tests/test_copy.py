@@ -34,7 +34,7 @@ from shortsdb.transfer.binary import RowFormat
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postgres import Database
+    from postgres import Database, Server
 
 
 def rows_of(url: str) -> dict[str, list[dict[str, Any]]]:

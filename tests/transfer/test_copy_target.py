@@ -80,7 +80,7 @@ def test_a_deferred_trigger_that_changes_nothing_does_not_stand_in_the_way(
 
 @pytest.mark.parametrize("side", [Postgres, Sqlite], ids=["postgresql", "sqlite"])
 @pytest.mark.parametrize("damage", ["changed", "lost", "doubled", "swapped"])
-def test_a_row_that_is_not_written_as_it_was_read_refuses_the_copy(  # noqa: PLR0913 - fixtures
+def test_a_row_that_is_not_written_as_it_was_read_refuses_the_copy(  # noqa: PLR0913, PLR0917 - fixtures
     full_file: Path,
     target: Database,
     tmp_path: Path,

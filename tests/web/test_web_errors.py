@@ -46,9 +46,7 @@ def test_a_full_pool(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_full_pool_of_an_async_engine(tmp_path: Path) -> None:
     init_db(tmp_path / "x.db").dispose()
-    engine = create_async_engine(
-        tmp_path / "x.db", pool_size=1, max_overflow=0, pool_timeout=0.01
-    )
+    engine = create_async_engine(tmp_path / "x.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
     app = application(engine)
 
     async def hold() -> httpx.Response:
