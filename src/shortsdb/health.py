@@ -86,7 +86,8 @@ class Health:
         return not self.problems
 
 
-_calls: BoundedCalls[Health] = BoundedCalls()
+CALLS: BoundedCalls[Health] = BoundedCalls()
+"""The calls of `check_db_health`, of which some may hang."""
 
 
 def check_db_health(
@@ -117,7 +118,7 @@ def check_db_health(
     if timeout is None:
         return look()
     try:
-        return _calls.call((engine, backup, thorough), look, timeout)
+        return CALLS.call((engine, backup, thorough), look, timeout)
     except TimeoutError:
         return _unanswered(timeout)
 
@@ -134,7 +135,7 @@ async def check_db_health_async(
     look = partial(greenlet_spawn, _look, sync_engine, backup, thorough=thorough)
     timeout = _timeout(sync_engine, timeout_seconds)
     try:
-        return await _calls.call_async((sync_engine, backup, thorough), look, timeout)
+        return await CALLS.call_async((sync_engine, backup, thorough), look, timeout)
     except TimeoutError:
         return _unanswered(timeout or 0)
 
