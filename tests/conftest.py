@@ -13,6 +13,7 @@ import deployed
 import pytest
 from alembic import command
 from postgres import Database, Server
+from rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
 from shortsdb.config import alembic_config, revisions
@@ -79,6 +80,22 @@ def alembic(tmp_path: Path) -> Program:
 def deployed_file(tmp_path: Path) -> Path:
     """Return a deployed file with rows in its three tables."""
     return deployed.make(tmp_path / "deployed.db")
+
+
+@pytest.fixture
+def full_file(deployed_file: Path) -> Path:
+    """Return a file at head with rows in all ten tables."""
+    command.upgrade(alembic_config(str(deployed_file), backup="off"), "head")
+    fill_new_tables(deployed_file)
+    return deployed_file
+
+
+@pytest.fixture
+def target(postgres: Server) -> Iterator[Database]:
+    """Return a PostgreSQL database without a table."""
+    database = postgres.create_database()
+    yield database
+    postgres.drop_database(database)
 
 
 @pytest.fixture(scope="session")

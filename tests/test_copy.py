@@ -32,26 +32,9 @@ from shortsdb.transfer import copy
 from shortsdb.transfer.binary import RowFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from postgres import Database, Server
-
-
-@pytest.fixture
-def target(postgres: Server) -> Iterator[Database]:
-    """Return a PostgreSQL database without a table."""
-    database = postgres.create_database()
-    yield database
-    postgres.drop_database(database)
-
-
-@pytest.fixture
-def full_file(deployed_file: Path) -> Path:
-    """Return a file at head with rows in all ten tables."""
-    command.upgrade(alembic_config(str(deployed_file), backup="off"), "head")
-    fill_new_tables(deployed_file)
-    return deployed_file
 
 
 def rows_of(url: str) -> dict[str, list[dict[str, Any]]]:

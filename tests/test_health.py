@@ -54,6 +54,7 @@ def test_everything_is_answered_in_one_call(tmp_path: Path) -> None:
         head=HEAD,
         known=True,
         pending=(),
+        writable=True,
         foreign_keys=True,
         journal_mode="wal",
         free_bytes=health.free_bytes,

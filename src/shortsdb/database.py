@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 
 from shortsdb import queries
 from shortsdb.engine import async_session_factory, session_factory
-from shortsdb.health import Health, check_db_health
+from shortsdb.health import Health, check_db_health, check_db_health_async
 from shortsdb.lifecycle import drop_db, init_db, init_db_async
 from shortsdb.models import (
     Analytics,
@@ -318,4 +318,3 @@ record_snapshot_async = _with_session(record_snapshot)
 record_snapshots_async = _with_session(record_snapshots)
 seed_db_async = _with_session(seed_db)
 drop_db_async = _with_engine(drop_db)
-check_db_health_async = _with_engine(check_db_health)

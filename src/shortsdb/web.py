@@ -58,9 +58,11 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
 
     /health/live answers 200 as long as the process does, whatever the database does.
 
-    /health/ready answers 200 when the database can be read and is at head, else 503. The body says
-    why: `reason` is "unreachable", "pending" (and `pending` lists the revisions) or "unknown
-    revision" (and `revision` is that, null for a file whose tables are not ours).
+    /health/ready answers 200 if the database can be read and written and is at head, else 503. The
+    body says why: `reason` is "unreachable", "pending" (and `pending` lists the revisions),
+    "unknown revision" (and `revision` is that, null for a file whose tables are not ours) or
+    "read-only". An engine that is a read-only one itself, such as
+    `engine.execution_options(**READ_ONLY_OPTIONS)`, is ready on a standby too.
 
     /health/db answers what `Health` has, without paths, hosts and SQL: of the last backup it gives
     the name. The status is 200 when nothing is wrong, else 503.
@@ -85,6 +87,8 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
             why_not = {"reason": "unknown revision", "revision": health.revision}
         elif health.pending:
             why_not = {"reason": "pending", "pending": health.pending}
+        elif health.writable is False:
+            why_not = {"reason": "read-only"}
         else:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", **why_not}, status_code=503)
@@ -113,7 +117,7 @@ class _Looks:
 
     async def health(self) -> Health:
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(_look(self.engine))
+            self._running = asyncio.create_task(_look(self.engine, self.timeout_seconds))
         done, _ = await asyncio.wait({self._running}, timeout=self.timeout_seconds)
         if not done:
             problem = f"it has not answered within {self.timeout_seconds:g} s"
@@ -124,10 +128,12 @@ class _Looks:
         return health
 
 
-async def _look(engine: Engine | AsyncEngine) -> Health:
+async def _look(engine: Engine | AsyncEngine, timeout_seconds: float) -> Health:
     if isinstance(engine, Engine):
-        return await asyncio.to_thread(check_db_health, engine, thorough=False)
-    return await check_db_health_async(engine, thorough=False)
+        return await asyncio.to_thread(
+            check_db_health, engine, thorough=False, timeout_seconds=timeout_seconds
+        )
+    return await check_db_health_async(engine, thorough=False, timeout_seconds=timeout_seconds)
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from shortsdb.cli.output import say
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
@@ -49,9 +52,17 @@ def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) 
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.transfer import copy as copy_database
 
+    # Their default would end the process at once, and leave the temporary files behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _exit)
     verified = copy_database(source, target, skip_invalid)
     if as_json:
         click.echo(json.dumps([asdict(table) for table in verified]))
     else:
         for table in verified:
             say(f"{table.table:<18}{table.rows:>12,} rows  {table.sha256}")
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkstemp
 from typing import IO, TYPE_CHECKING, Any
 
 from shortsdb.log import get_logger
 from shortsdb.migration.backup import fsync
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,6 +109,9 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
 
     The file may be that of an earlier copy, which is replaced. Nobody else may read it.
 
+    Until it is complete it lies in a folder beside. A killed copy leaves that folder behind, and
+    the next copy with the same file removes it.
+
     Args:
         destination: The file; None for none.
 
@@ -117,21 +121,25 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
     if destination is None:
         yield Findings()
         return
-    try:
-        _refuse_other_file(destination)
-        descriptor, partial = mkstemp(prefix=f".{destination.name}.", dir=destination.parent)
-    except OSError as error:
-        raise MigrationRefused(f"{destination} cannot be made ({error.strerror})") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield Findings(file, Path(partial), destination)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    with ExitStack() as stack:
+        try:
+            _refuse_other_file(destination)
+            prefix = f".{destination.name[:40]}."
+            partial = stack.enter_context(scratch_folder(destination.parent, prefix)) / "rows"
+            file = stack.enter_context(partial.open("x", encoding="utf-8"))
+            partial.chmod(0o600)
+        except OSError as error:
+            raise MigrationRefused(f"{destination} cannot be made ({error.strerror})") from error
+        yield Findings(file, partial, destination)
 
 
 def _refuse_other_file(destination: Path) -> None:
-    if not destination.exists():
+    if not os.path.lexists(destination):
         return
+    if not stat.S_ISREG(destination.lstat().st_mode):
+        raise MigrationRefused(
+            f"{destination} is a link or a device, not a regular file; name another file"
+        )
     with destination.open("rb") as file:
         beginning = file.read(len(_BEGINNING))
     if beginning not in {b"", _BEGINNING}:

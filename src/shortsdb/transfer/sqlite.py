@@ -22,6 +22,7 @@ from shortsdb.migration.pages import connect_new, connect_read_only, copy_to_new
 from shortsdb.transfer.binary import RowFormat
 from shortsdb.transfer.invalid import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
+from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import sqlite3
@@ -107,6 +108,9 @@ class Sqlite:
         rows = map(RowFormat(table).decode, chain.from_iterable(parts))
         self.connection.executemany(_sql(insert(table)), rows)
 
+    def finish(self, tables: Iterable[Table]) -> None:
+        """Do nothing: a new file of ours has nothing that would change rows at the commit."""
+
     def _select(self, table: Table, *more: ColumnElement[Any]) -> Iterator[list[tuple[Any, ...]]]:
         ordered = select(*table.columns, *more).order_by(key_order(table, "BINARY"))
         cursor = self._execute(ordered)
@@ -130,14 +134,14 @@ def upgraded_copy(file: Path) -> Iterator[Path]:
     Raises:
         MigrationRefused: It is damaged, or cannot be upgraded, or the copy has no room.
     """
-    with tempfile.TemporaryDirectory(prefix="shortsdb-") as folder:
+    with scratch_folder(Path(tempfile.gettempdir()), "shortsdb-copy-") as folder:
         free, needed = shutil.disk_usage(folder).free, file.stat().st_size
         if free < needed:
             raise MigrationRefused(
                 f"{file} is first copied to {tempfile.gettempdir()}, which has {free} bytes free "
                 f"of {needed}; nothing was written. Make room, or name another folder by TMPDIR"
             )
-        copy = Path(folder) / file.name
+        copy = folder / file.name
         with closing(connect_read_only(file)) as source:
             copy_to_new(source, file, copy, f"reading {file}")
         refuse_damaged(copy, str(file))
@@ -159,15 +163,15 @@ def opened(file: Path) -> Iterator[Sqlite]:
 def new_file(file: Path) -> Iterator[Sqlite]:
     """Give a new database at head that gets the name `file` when the block has ended well.
 
-    Until then it lies in a folder beside that nobody else may look into; a killed copy leaves that
-    folder behind. Nobody else may read the file.
+    Until then it lies in a folder beside that only its owner may read. A killed copy leaves that
+    folder behind, and the next copy to the same file removes it. Only the owner may read the file.
 
     Raises:
         MigrationRefused: There is a file of that name.
     """
     refuse_existing(file)
-    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
-        partial = Path(folder) / file.name
+    with scratch_folder(file.parent, f".{file.name[:40]}.") as folder:
+        partial = folder / file.name
         _upgrade(partial)
         partial.chmod(0o600)
         with closing(connect_new(partial)) as connection:
