@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# A value of a database may be of any length, and is repeated to whoever asks for its health.
-
 _SERVER_TIMEOUT_SECONDS = 30.0
 
 # Of a program that runs as one user for another; not every system can be asked.
