@@ -66,7 +66,7 @@ def main(path: str, kind: str, threads: int, times: int) -> None:
         "sqlalchemy": default_engine,
         "deferred": deferred_engine,
     }
-    engine = make[kind.split()[0]](path)
+    engine = make[kind.split(maxsplit=1)[0]](path)
     factory = session_factory(engine)
     with factory() as session:
         session.get_one(ConfigOverride, "counter")  # connected, and all is imported

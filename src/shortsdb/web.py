@@ -233,8 +233,8 @@ def session_dependency(engine: Engine, *, read_only: bool = False) -> Any:  # no
 
     A session that may write is in an explicit transaction: it takes the write lock before its first
     statement, so that what a request decides on stays true until its commit, and no request meets a
-    conflict. Use `read_only` for requests that only read, and call no other service while such a
-    session is open.
+    conflict. Use `read_only` for requests that only read, and call no other service while a session
+    that may write is open.
 
     Args:
         engine: The application's.
