@@ -114,8 +114,7 @@ class Snapshot(Counts):
 def get_session(engine: Engine) -> Session:
     """Return a session that may write; see `shortsdb.engine.session_factory` for others.
 
-    From its first statement, a SELECT too, until commit, rollback or close it has the write lock:
-    end the transaction before long work.
+    It reads without a lock and takes the write lock at its first flush or writing statement.
     """
     return session_factory(engine)()
 
