@@ -1,4 +1,4 @@
-"""The helpers that application code calls; Base and the models beside them, from one import.
+"""The helpers that application code calls; Base, models and vocabularies from one import.
 
 Helpers that change rows commit the session, with whatever else is unsaved in it; where one fails it
 rolls back and raises. Every helper has an async counterpart, `NAME_async`, with the same arguments,
@@ -22,12 +22,17 @@ from shortsdb.models import (
     Base,
     Clip,
     ConfigOverride,
+    ContentIdRisk,
     DiscoveredVideo,
     ErrorLog,
     PipelineRun,
+    Processed,
+    ReviewAction,
     ReviewLog,
+    RunStatus,
     Script,
     Short,
+    ShortStatus,
     TTSAudio,
 )
 from shortsdb.models.types import utcnow
@@ -49,14 +54,19 @@ __all__ = [
     "Base",
     "Clip",
     "ConfigOverride",
+    "ContentIdRisk",
     "Counts",
     "DiscoveredVideo",
     "ErrorLog",
     "Health",
     "PipelineRun",
+    "Processed",
+    "ReviewAction",
     "ReviewLog",
+    "RunStatus",
     "Script",
     "Short",
+    "ShortStatus",
     "Snapshot",
     "TTSAudio",
     "check_db_health",

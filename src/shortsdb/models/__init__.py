@@ -1,4 +1,7 @@
-"""The ten tables as SQLAlchemy models; nothing in here reads or writes a database."""
+"""The ten tables as SQLAlchemy models, and enums that name the values of their state columns.
+
+Nothing in here reads or writes a database.
+"""
 
 from shortsdb.models.analytics import Analytics
 from shortsdb.models.base import Base
@@ -11,18 +14,30 @@ from shortsdb.models.review_log import ReviewLog
 from shortsdb.models.script import Script
 from shortsdb.models.short import Short
 from shortsdb.models.tts_audio import TTSAudio
+from shortsdb.models.vocabularies import (
+    ContentIdRisk,
+    Processed,
+    ReviewAction,
+    RunStatus,
+    ShortStatus,
+)
 
 __all__ = [
     "Analytics",
     "Base",
     "Clip",
     "ConfigOverride",
+    "ContentIdRisk",
     "DiscoveredVideo",
     "ErrorLog",
     "PipelineRun",
+    "Processed",
+    "ReviewAction",
     "ReviewLog",
+    "RunStatus",
     "Script",
     "Short",
+    "ShortStatus",
     "TTSAudio",
     "metadata",
 ]
