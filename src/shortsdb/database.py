@@ -1,8 +1,10 @@
 """The helpers that application code calls; Base, models and vocabularies from one import.
 
-Helpers that change rows commit the session, with whatever else is unsaved in it; where one fails it
-rolls back and raises. Every helper has an async counterpart, `NAME_async`, with the same arguments,
-an async engine or session in place of the sync one; it runs the same code.
+Helpers that change rows commit the session, with whatever else is unsaved in it; one that fails
+rolls back and raises. They log what they did, and at level ERROR why they failed, without the value
+of an override or the message of an error, which may be secret. Every helper has an async
+counterpart, `NAME_async`, with the same arguments, an async engine or session in place of the sync
+one; it runs the same code.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from shortsdb import queries
 from shortsdb.engine import async_session_factory, session_factory
 from shortsdb.health import Health, check_db_health
 from shortsdb.lifecycle import drop_db, init_db, init_db_async
+from shortsdb.log import get_logger, logged
 from shortsdb.models import (
+    OWN_TABLES,
     Analytics,
     Base,
     Clip,
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
+
+log = get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,17 +130,19 @@ class Snapshot(Counts):
 def get_session(engine: Engine) -> Session:
     """Return a session that may write; see `shortsdb.engine.session_factory` for others.
 
-    From its first statement, a SELECT too, until commit, rollback or close it has the write lock:
-    end the transaction before long work.
+    It does not autoflush, so that an incomplete object in it fails the commit and not the next
+    query; in return queries do not see what is not flushed. The other factories make sessions that
+    do.
     """
-    return session_factory(engine)()
+    return session_factory(engine)(autoflush=False)
 
 
 def get_session_async(engine: AsyncEngine) -> AsyncSession:
     """Return an async session, see `get_session`; not a coroutine."""
-    return async_session_factory(engine)()
+    return async_session_factory(engine)(autoflush=False)
 
 
+@logged
 def get_pending_videos(session: Session, niche: str) -> list[DiscoveredVideo]:
     """Return the videos of a niche that nothing was decided on, best viral score first.
 
@@ -142,16 +150,19 @@ def get_pending_videos(session: Session, niche: str) -> list[DiscoveredVideo]:
         ValueError: The niche is empty.
     """
     _require(niche=niche)
-    return list(session.scalars(queries.pending_videos(niche)))
+    videos = list(session.scalars(queries.pending_videos(niche)))
+    log.info("%d videos of %r are pending", len(videos), niche)
+    return videos
 
 
+@logged
 def mark_video_processed(session: Session, video_id: str, status: int) -> None:
     """Write down what became of a video.
 
     Args:
         session: Is committed.
         video_id: YouTube's.
-        status: 0 pending, 1 used, 2 skipped, 3 rejected.
+        status: One of `Processed`: 0 pending, 1 used, 2 skipped, 3 rejected.
 
     Raises:
         ValueError: An argument is empty, or there is no such video.
@@ -163,8 +174,10 @@ def mark_video_processed(session: Session, video_id: str, status: int) -> None:
         if video is None:
             raise ValueError(f"there is no video {video_id!r}")
         video.processed = status
+    log.info("marked video %r as %s", video_id, status)
 
 
+@logged
 def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code gives
     session: Session,
     module: str,
@@ -195,8 +208,10 @@ def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code give
                 stack_trace=stack_trace,
             )
         )
+    log.info("wrote down an error of %r: %s", module, error_type)
 
 
+@logged
 def get_override(session: Session, key: str) -> str | None:
     """Return the value of a setting that was changed at run time, None if it was not.
 
@@ -204,10 +219,13 @@ def get_override(session: Session, key: str) -> str | None:
         ValueError: The key is empty.
     """
     _require(key=key)
-    override = session.get(ConfigOverride, key)
-    return None if override is None else override.value
+    # Of the column, because an object that the session has already may be out of date.
+    value = session.scalar(select(ConfigOverride.value).where(ConfigOverride.key == key))
+    log.debug("setting %r %s", key, "is as deployed" if value is None else "has an override")
+    return value
 
 
+@logged
 def set_override(session: Session, key: str, value: str, updated_by: str = "system") -> None:
     """Change a setting; the value may be an empty text.
 
@@ -219,8 +237,10 @@ def set_override(session: Session, key: str, value: str, updated_by: str = "syst
         session.merge(
             ConfigOverride(key=key, value=value, updated_by=updated_by, updated_at=utcnow())
         )
+    log.info("setting %r was changed by %r", key, updated_by)
 
 
+@logged
 def delete_override(session: Session, key: str) -> bool:
     """Put a setting back to the deployed one, and return whether it had been changed.
 
@@ -232,6 +252,7 @@ def delete_override(session: Session, key: str) -> bool:
         override = session.get(ConfigOverride, key)
         if override is not None:
             session.delete(override)
+    log.info("setting %r %s", key, "is as deployed" if override is None else "was put back")
     return override is not None
 
 
@@ -244,6 +265,7 @@ def record_snapshot(session: Session, youtube_video_id: str, **counts: Unpack[Co
     record_snapshots(session, [{"youtube_video_id": youtube_video_id, **counts}])
 
 
+@logged
 def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
     """Write down many snapshots in one statement, all or none, and return how many.
 
@@ -262,9 +284,11 @@ def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
         with _committed(session):
             # By the table: rows of the ORM would be made only to be thrown away.
             session.execute(insert(Base.metadata.tables["analytics"]), rows)
+    log.info("wrote down %d snapshots", len(rows))
     return len(rows)
 
 
+@logged
 def seed_db(session: Session) -> None:
     """Fill an empty database with a small channel, the same every time: for trying things out.
 
@@ -272,10 +296,11 @@ def seed_db(session: Session) -> None:
         ValueError: There are rows already, in any table of shortsdb.
     """
     with _committed(session):
-        for table in Base.metadata.sorted_tables:
+        for table in (Base.metadata.tables[name] for name in sorted(OWN_TABLES)):
             if session.execute(select(table).limit(1)).first() is not None:
                 raise ValueError(f"{table.name} has rows: only an empty database is seeded")
         session.add_all(channel())
+    log.info("filled the database with a small channel")
 
 
 def _require(**arguments: object) -> None:

@@ -23,6 +23,7 @@ from shortsdb.models.vocabularies import (
 )
 
 __all__ = [
+    "OWN_TABLES",
     "Analytics",
     "Base",
     "Clip",
@@ -44,3 +45,6 @@ __all__ = [
 
 metadata = Base.metadata
 """The schema as the models see it, for Alembic and for create_all."""
+
+OWN_TABLES = frozenset(metadata.tables)
+"""The names of the ten tables; an application may declare others on `Base`."""
