@@ -153,9 +153,9 @@ def test_a_plain_begin_raises_database_is_locked(path: Path, ours: Engine) -> No
 )
 def test_async_tasks_lose_no_update(path: Path, place: str, *, one_session: bool) -> None:
     async def increment(session: AsyncSession) -> None:
-        row = await session.get_one(ConfigOverride, "counter")
-        row.value = str(int(row.value) + 1)
-        await session.commit()
+        async with session.begin():
+            row = await session.get_one(ConfigOverride, "counter")
+            row.value = str(int(row.value) + 1)
 
     async def main() -> int:
         engine = await init_db_async(path if place == "file" else ":memory:")
@@ -424,11 +424,11 @@ def test_a_reader_sees_what_was_committed_when_it_began(ours: Engine) -> None:
 
 def test_a_second_writer_waits_and_is_told_after_the_timeout(path: Path, ours: Engine) -> None:
     impatient = create_engine(path, pragmas={"busy_timeout": 1})
-    with session_factory(ours)() as writer:
+    with session_factory(ours).begin() as writer:
         writer.get_one(ConfigOverride, "counter")  # reading is enough
         with (
-            session_factory(impatient)() as session,
             pytest.raises(OperationalError, match="database is locked"),
+            session_factory(impatient).begin() as session,
         ):
             session.get(ConfigOverride, "counter")
     impatient.dispose()

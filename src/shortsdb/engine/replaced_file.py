@@ -1,4 +1,4 @@
-"""Lets no pooled connection outlive its SQLite file."""
+"""The guard against an SQLite file that is replaced under its connections."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 
-def follow(engine: Engine, file: Path) -> None:
-    """Let no connection outlive its file, and none make a new file where one was taken away.
+def guard_replaced_file(engine: Engine, file: Path) -> None:
+    """Close a pooled connection whose file was moved or replaced, and create no new file for it.
 
-    Else a pooled connection would go on writing to a file that was moved away or replaced, and all
-    of that would be lost.
+    Without this a pooled connection would go on writing to the old file, and all of that would be
+    lost.
     """
     seen = False
 
@@ -46,7 +46,7 @@ def follow(engine: Engine, file: Path) -> None:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name; None if it is not there."""
+    """Return the device and inode of a file, None if it does not exist."""
     try:
         found = file.stat()
     except OSError:

@@ -1,0 +1,244 @@
+"""The comparison before a flush: what it changes is still in the database as it was read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column, Text, bindparam, cast, event, inspect, literal, select, tuple_
+from sqlalchemy.orm import (
+    ColumnProperty,
+    Mapper,
+    RelationshipDirection,
+    RelationshipProperty,
+    Session,
+    SessionTransaction,
+    SessionTransactionOrigin,
+)
+
+from shortsdb.engine.errors import StaleRow, StaleRowError
+from shortsdb.engine.transactions import TrackedConnection, take_write_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy.orm import InstanceState, UOWTransaction
+
+# By row: the attributes whose values a flush overwrites or deletes.
+Overwritten: TypeAlias = "dict[InstanceState[Any], set[str]]"
+PrimaryKey: TypeAlias = "tuple[Any, ...]"
+
+# Rows per SELECT. Before 3.32 SQLite took up to 999 parameters (https://sqlite.org/limits.html).
+_ROWS_PER_SELECT = 400
+
+# In the attributes of a flush: its connections.
+_FLUSHING = "shortsdb_connections"
+
+# What the session already held when an explicit transaction began, and what was attached to it
+# since. Everything else in the session was read under the write lock.
+_read_earlier: WeakKeyDictionary[SessionTransaction, set[InstanceState[Any]]] = WeakKeyDictionary()
+
+
+# The listeners are on `Session` itself, so that the guarantee does not depend on who made the
+# session. They leave connections of other engines alone.
+
+
+@event.listens_for(Session, "after_begin")
+def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    if not isinstance(connection, TrackedConnection) or transaction.nested:
+        return
+    explicit = transaction.origin is SessionTransactionOrigin.BEGIN
+    # A connection that was handed to the session may be in an explicit transaction of its own.
+    connection.lock_first = explicit or (connection.lock_first and session.bind is connection)
+    if explicit:
+        _read_earlier.setdefault(transaction, set()).update(session.identity_map.all_states())
+
+
+@event.listens_for(Session, "detached_to_persistent")
+def _detached_to_persistent(session: Session, instance: object) -> None:
+    transaction = session.get_transaction()
+    if transaction is not None and transaction in _read_earlier:
+        _read_earlier[transaction].add(_state(instance))
+
+
+@event.listens_for(Session, "before_flush")
+def _before_flush(session: Session, context: UOWTransaction, _: object) -> None:
+    deleted = {_state(row) for row in session.deleted}
+    overwritten = _overwritten(session, deleted)
+    mappers = {_state(row).mapper for row in (*session.new, *session.dirty)}
+    mappers.update(state.mapper for state in overwritten)
+    connections = {}
+    for mapper in mappers:
+        connection = session.connection(bind_arguments={"mapper": mapper})
+        if isinstance(connection, TrackedConnection):
+            connections[mapper] = connection
+            connection.flushing = True
+    context.attributes[_FLUSHING] = set(connections.values())
+    transaction = session.get_transaction()
+    read_earlier = None if transaction is None else _read_earlier.get(transaction)
+    for mapper, connection in connections.items():
+        rows = {state: keys for state, keys in overwritten.items() if state.mapper is mapper}
+        # On PostgreSQL others may write that know nothing of the advisory lock.
+        if read_earlier is not None and connection.dialect.name == "sqlite":
+            rows = {state: keys for state, keys in rows.items() if state in read_earlier}
+        stale = list(_stale_rows(connection, mapper, rows, deleted))
+        if stale:
+            connection.refusal = StaleRowError(stale)
+
+
+@event.listens_for(Session, "after_flush")
+def _after_flush(_: Session, context: UOWTransaction) -> None:
+    for connection in context.attributes.pop(_FLUSHING, ()):
+        connection.flushing = False
+
+
+def _state(row: object) -> InstanceState[Any]:
+    state: InstanceState[Any] = inspect(row, raiseerr=True)
+    return state
+
+
+def _overwritten(session: Session, deleted: set[InstanceState[Any]]) -> Overwritten:
+    found: Overwritten = defaultdict(set)
+    for row in session.dirty:
+        state = _state(row)
+        for key in tuple(state.committed_state):
+            _add_changed(found, state, key)
+    for state in deleted:
+        found[state].update(state.mapper.column_attrs.keys())
+        for relationship in state.mapper.relationships:
+            # The foreign keys of the children become NULL.
+            if relationship.passive_deletes != "all":
+                _add_changed(found, state, relationship.key, every_child=True)
+    return found
+
+
+def _add_changed(
+    found: Overwritten, state: InstanceState[Any], key: str, *, every_child: bool = False
+) -> None:
+    """Add the columns that a changed attribute stands for: its own, or those of a foreign key."""
+    attribute = state.mapper.attrs.get(key)
+    history = state.attrs[key].history
+    if isinstance(attribute, ColumnProperty):
+        if history.added or history.deleted:
+            found[state].add(key)
+    elif isinstance(attribute, RelationshipProperty) and not attribute.viewonly:
+        changed = (*history.added, *history.deleted)
+        if attribute.direction is RelationshipDirection.MANYTOONE:
+            if changed:
+                found[state].update(_keys(state.mapper, attribute.local_columns))
+        elif attribute.direction is RelationshipDirection.ONETOMANY:
+            for child in filter(None, history.sum() if every_child else changed):
+                child_state = _state(child)
+                if child_state.persistent:
+                    found[child_state].update(_keys(child_state.mapper, attribute.remote_side))
+
+
+def _keys(mapper: Mapper[Any], columns: Iterable[ColumnElement[Any]]) -> Iterator[str]:
+    for column in columns:
+        if isinstance(column, Column) and mapper.c.contains_column(column):
+            yield mapper.get_property_by_column(column).key
+
+
+def _stale_rows(
+    connection: TrackedConnection,
+    mapper: Mapper[Any],
+    rows: Overwritten,
+    deleted: set[InstanceState[Any]],
+) -> Iterator[StaleRow]:
+    """Take the write lock and compare what was read of the rows with what the database holds."""
+    read = {state: _values_read(state, keys) for state, keys in rows.items()}
+    read = {state: values for state, values in read.items() if values}
+    if not read:
+        return
+    take_write_lock(connection)
+    columns = sorted({column for values in read.values() for column in values}, key=str)
+    states = list(read)
+    for start in range(0, len(states), _ROWS_PER_SELECT):
+        portion = states[start : start + _ROWS_PER_SELECT]
+        held = _select(connection, mapper, columns, [_primary_key(state) for state in portion])
+        for state in portion:
+            key = _primary_key(state)
+            # The key may be given in another type, the text "1" for the number.
+            row = held.get(key) or next(
+                iter(_select(connection, mapper, columns, [key]).values()), None
+            )
+            names = tuple(
+                column.name
+                for column, value in read[state].items()
+                if row is None or not _is_same(connection, mapper, key, column, value, row[column])
+            )
+            # Nothing is lost if a row is deleted twice.
+            if names and not (row is None and state in deleted):
+                yield StaleRow(mapper.local_table.description, key, names, gone=row is None)
+
+
+def _values_read(state: InstanceState[Any], keys: Iterable[str]) -> dict[Column[Any], Any]:
+    """Return what attributes held when they were read, except those that never were."""
+    values = {}
+    for key in keys:
+        column = state.mapper.column_attrs[key].columns[0]
+        history = state.attrs[key].history
+        # What was read is in `deleted` after a change, else in `unchanged`.
+        before: Sequence[Any] = history.deleted or history.unchanged or ()
+        if before and isinstance(column, Column):
+            values[column] = before[0]
+    return values
+
+
+def _primary_key(state: InstanceState[Any]) -> PrimaryKey:
+    assert state.identity is not None  # noqa: S101 - the row is persistent
+    return tuple(state.identity)
+
+
+def _select(
+    connection: Connection,
+    mapper: Mapper[Any],
+    columns: Sequence[Column[Any]],
+    keys: Sequence[PrimaryKey],
+) -> dict[PrimaryKey, dict[Column[Any], Any]]:
+    """Return the columns of rows by primary key, and lock the rows where there are row locks."""
+    primary_key = mapper.primary_key
+    statement = (
+        select(*primary_key, *columns)
+        .select_from(mapper.persist_selectable)
+        # FOR NO KEY UPDATE: rows that refer to these may be inserted meanwhile.
+        .with_for_update(key_share=True)
+    )
+    if len(primary_key) == 1:
+        statement = statement.where(primary_key[0].in_([key[0] for key in keys]))
+    else:
+        statement = statement.where(tuple_(*primary_key).in_(keys))
+    count = len(primary_key)
+    return {
+        tuple(row[:count]): dict(zip(columns, row[count:], strict=True))
+        for row in connection.execute(statement)
+    }
+
+
+def _is_same(  # noqa: PLR0913, PLR0917 - two values, and where the second is
+    connection: Connection,
+    mapper: Mapper[Any],
+    key: PrimaryKey,
+    column: Column[Any],
+    read: object,
+    held: object,
+) -> bool:
+    """Return whether a column still holds what was read."""
+    if column.type.compare_values(read, held) is True:
+        return True
+    if read is None or held is None:
+        return False
+    # A value that this session assigned itself need not equal what the database makes of it, an
+    # aware datetime or the text "1" in a column of numbers. The database knows.
+    value: ColumnElement[Any] = bindparam(None, read, type_=column.type, unique=True)
+    stored: ColumnElement[Any] = column
+    if connection.dialect.name != "sqlite":
+        # As text, because not every type (JSON) can be compared.
+        value, stored = cast(cast(value, column.type), Text), cast(column, Text)
+    same = select(literal(1)).where(
+        stored.is_not_distinct_from(value),
+        *(part == value for part, value in zip(mapper.primary_key, key, strict=True)),
+    )
+    return connection.scalar(same.select_from(mapper.persist_selectable)) is not None

@@ -1,0 +1,198 @@
+"""Creating engines, sync and async, and what their connections are set to."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine as _create_engine
+from sqlalchemy import event
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+
+from shortsdb import url as urls
+from shortsdb.config import DEFAULT_URL
+from shortsdb.engine.replaced_file import guard_replaced_file
+from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import URL, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+PRAGMAS: Mapping[str, str | int] = {
+    # Milliseconds to wait for the write lock before "database is locked"; sqlite3's own 5 s are
+    # less than a bulk insert of another process may take. First, so that those below wait too.
+    "busy_timeout": 30_000,
+    # Readers and the writer do not wait for each other. Stays with the file.
+    "journal_mode": "WAL",
+    # In WAL mode NORMAL may forget the last commits on a power cut: an upload that was
+    # acknowledged would be done twice. FULL syncs the log at every commit.
+    "synchronous": "FULL",
+    # SQLite enforces foreign keys only where it is told to, connection by connection.
+    "foreign_keys": "ON",
+}
+"""What every SQLite connection is set to; facts from https://sqlite.org/pragma.html."""
+
+# How often to try for WAL mode while others try too: one of them succeeds every time.
+_JOURNAL_MODE_ATTEMPTS = 100
+
+# The same database by the other kind of driver: one SHORTSDB_URL serves both kinds of engine.
+_ASYNC_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+pysqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+psycopg",
+}
+
+
+def create_engine(
+    url: str | os.PathLike[str] | URL | None = None,
+    *,
+    pragmas: Mapping[str, str | int | None] | None = None,
+    **options: Any,  # noqa: ANN401 - SQLAlchemy's own
+) -> Engine:
+    """Return an engine on the pipeline's database, whose sessions are as `shortsdb.engine` says.
+
+    A connection with the isolation level AUTOCOMMIT takes no lock and begins no transaction. A
+    database in memory has one connection, which transactions take turns on. On PostgreSQL a
+    transaction is READ COMMITTED, or what `isolation_level` says, and a read-only one REPEATABLE
+    READ.
+
+    Args:
+        url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
+            counts, then `shortsdb.config.DEFAULT_URL`.
+        pragmas: Settings that win over `PRAGMAS` or come on top; None leaves one as the file or
+            SQLite has it. On PostgreSQL only `busy_timeout` counts: the longest wait for the write
+            lock, in milliseconds; None leaves that to the server's `lock_timeout`.
+        options: For `sqlalchemy.create_engine`.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: The URL is malformed.
+        ModuleNotFoundError: Its driver is not installed.
+    """
+    resolved = _resolve(url, urls.SYNC_DRIVERS)
+    engine = _create_engine(resolved, **_engine_options(resolved, QueuePool, options))
+    _prepare(engine, pragmas)
+    return engine
+
+
+def create_async_engine(
+    url: str | os.PathLike[str] | URL | None = None,
+    *,
+    pragmas: Mapping[str, str | int | None] | None = None,
+    **options: Any,  # noqa: ANN401 - SQLAlchemy's own
+) -> AsyncEngine:
+    """Return an engine for asyncio (extra: async); see `create_engine`, all of which holds.
+
+    Await its `dispose()` before the event loop ends: every connection to SQLite has a thread.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: The URL is malformed.
+        ModuleNotFoundError: Its driver is not installed.
+    """
+    from sqlalchemy.ext import asyncio  # noqa: PLC0415 - needs the extra `async`
+
+    resolved = _resolve(url, _ASYNC_DRIVERS)
+    options = _engine_options(resolved, AsyncAdaptedQueuePool, options)
+    engine = asyncio.create_async_engine(resolved, **options)
+    _prepare(engine.sync_engine, pragmas)
+    return engine
+
+
+def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, str]) -> URL:
+    """Return the URL of what the caller gave or the environment says, on the kind of driver."""
+    given = given or os.environ.get("SHORTSDB_URL")
+    if not given:
+        given = DEFAULT_URL
+    url = urls.parse(given)
+    if urls.file(url) is not None:
+        # The same file whatever folder the process goes to later.
+        url = url.set(database=os.path.abspath(str(url.database)))  # noqa: PTH100 - resolves no link
+    return url.set(drivername=drivers.get(url.drivername, url.drivername))
+
+
+def _engine_options(url: URL, pool: type[QueuePool], options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with which the pool recovers, and a database in memory has one connection.
+
+    A server that was restarted has closed all connections: a ping finds out, before a request
+    fails for it. Under READ COMMITTED a transaction that has waited for the write lock sees what
+    was committed meanwhile. For a database in memory SQLAlchemy's pools would give every thread a
+    database of its own, or put the transactions of several sessions into one.
+    """
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True, "isolation_level": "READ COMMITTED", **options}
+    if not urls.in_memory(url) or "poolclass" in options:
+        return options
+    return {
+        "poolclass": pool,
+        "pool_size": 1,
+        "max_overflow": 0,
+        **options,
+        "connect_args": {"check_same_thread": False, **options.get("connect_args", {})},
+    }
+
+
+def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
+    """Set the connections of an engine, and let its transactions be what `shortsdb.engine` says."""
+    settings = {**PRAGMAS, **(pragmas or {})}
+    if engine.dialect.name == "sqlite":
+        _set_connections(engine, settings)
+        if urls.file(engine.url) is not None:
+            # Not resolved: a link, too, may come to mean another file.
+            guard_replaced_file(engine, Path(str(engine.url.database)))
+    timeout = settings["busy_timeout"]
+    # In PostgreSQL 0 means forever.
+    track_transactions(engine, None if timeout is None else max(1, int(timeout)))
+
+
+def _set_connections(engine: Engine, settings: Mapping[str, str | int | None]) -> None:
+    def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        if connection.isolation_level is not None:  # None: the engine is AUTOCOMMIT
+            # Transactions are begun by `shortsdb.engine.transactions`. This is for statements that
+            # it does not see, on a raw connection: a rollback must undo them.
+            connection.isolation_level = "IMMEDIATE"
+        _apply(settings, connection)
+
+    def checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # A setting is for as long as the caller has the connection.
+        if record.info.pop(SETTINGS_CHANGED, False):
+            _apply(settings, connection)
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "checkout", checkout)
+
+
+def _apply(settings: Mapping[str, str | int | None], connection: DBAPIConnection) -> None:
+    cursor = connection.cursor()
+    for name, value in settings.items():
+        if value is None:
+            continue
+        if name == "journal_mode":
+            _set_journal_mode(cursor, str(value))
+        else:
+            cursor.execute(f"PRAGMA {name} = {value}")
+    cursor.close()
+
+
+def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:
+    """Set the journal mode, after whoever uses the file in another one.
+
+    SQLite does not wait by itself: on a new file, connections of several processes would fail
+    with "database is locked".
+    """
+    for _ in range(_JOURNAL_MODE_ATTEMPTS):
+        try:
+            cursor.execute(f"PRAGMA journal_mode = {mode}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            # This one waits, for busy_timeout.
+            cursor.execute("BEGIN EXCLUSIVE")
+            cursor.execute("ROLLBACK")
+        else:
+            return
+    cursor.execute(f"PRAGMA journal_mode = {mode}")

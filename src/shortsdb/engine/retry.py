@@ -1,0 +1,96 @@
+"""Transactions that are repeated after a conflict or a lost connection."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
+
+from shortsdb.engine.transactions import CONFLICT_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    from sqlalchemy.orm import Session, sessionmaker
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+def run_transaction(
+    factory: sessionmaker[Session], work: Callable[[Session], T], *, attempts: int = 5
+) -> T:
+    """Run `work(session)` in an explicit transaction, commit it and return what `work` returned.
+
+    `work` runs again, with a new session, after a conflict (`StaleRowError`), a serialization
+    failure, a deadlock, or a connection that was lost before the COMMIT. It must therefore do
+    nothing outside the database that must not happen twice. Between attempts there is a pause of
+    random length, up to 2 s. Rows that `work` returns are detached: return values instead.
+
+    Args:
+        factory: Of `session_factory`.
+        work: What to do. It neither commits nor rolls back.
+        attempts: How often to run it at most.
+
+    Raises:
+        OutcomeUnknownError: The connection was lost during COMMIT. This is never repeated.
+        ValueError: There are no attempts.
+        Exception: What `work` or the last attempt raised.
+    """
+    _require_attempts(attempts)
+    for attempt in range(1, attempts):
+        try:
+            with factory.begin() as session:
+                return work(session)
+        except (StaleDataError, DBAPIError) as error:
+            if not _may_be_repeated(error):
+                raise
+        time.sleep(_pause_seconds(attempt))
+    with factory.begin() as session:
+        return work(session)
+
+
+async def run_transaction_async(
+    factory: async_sessionmaker[AsyncSession],
+    work: Callable[[AsyncSession], Awaitable[T]],
+    *,
+    attempts: int = 5,
+) -> T:
+    """Await `work(session)` in an explicit transaction; see `run_transaction`."""
+    _require_attempts(attempts)
+    for attempt in range(1, attempts):
+        try:
+            async with factory.begin() as session:
+                return await work(session)
+        except (StaleDataError, DBAPIError) as error:
+            if not _may_be_repeated(error):
+                raise
+        await asyncio.sleep(_pause_seconds(attempt))
+    async with factory.begin() as session:
+        return await work(session)
+
+
+def _require_attempts(attempts: int) -> None:
+    if attempts < 1:
+        raise ValueError(f"attempts is {attempts}: it must be at least 1")
+
+
+def _may_be_repeated(error: StaleDataError | DBAPIError) -> bool:
+    if isinstance(error, StaleDataError):
+        return True
+    if getattr(error.orig, "sqlstate", None) in CONFLICT_STATES:
+        return True
+    # Without a statement it was a COMMIT, of an engine that does not raise OutcomeUnknownError.
+    return error.connection_invalidated and error.statement is not None
+
+
+def _pause_seconds(attempt: int) -> float:
+    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
+    return random.uniform(0, longest)  # noqa: S311 - so that rivals do not meet again
