@@ -6,7 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -30,7 +30,7 @@ from shortsdb.engine import create_async_engine, create_engine
 from shortsdb.migration import MigrationRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -60,12 +60,12 @@ FAILED: list[tuple[Callable[[Session], object], type[Exception], str]] = [
     ),
     (lambda s: get_override(s, ""), ValueError, "get_override failed: ValueError: key is empty"),
     (lambda s: set_override(s, "", SECRET), ValueError, "set_override failed: ValueError"),
-    (lambda s: seed_db(s), ValueError, "seed_db failed: ValueError: "),
+    (seed_db, ValueError, "seed_db failed: ValueError: "),
 ]
 
 
 @pytest.fixture
-def session(url: str) -> Any:
+def session(url: str) -> Iterator[Session]:
     """Return a session on the small channel."""
     engine = create_engine(url)
     with get_session(engine) as session:

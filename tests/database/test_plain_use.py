@@ -28,6 +28,7 @@ from shortsdb.database import (
     init_db_async,
     set_override,
 )
+from shortsdb.engine import session_factory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,3 +177,27 @@ def test_foreign_keys_can_be_off_on_a_connection(engine: Engine) -> None:
         assert session.query(Short).filter_by(pipeline_run_id=1000000).count() == 1
         with pytest.raises(IntegrityError):
             session.execute(orphan)
+
+
+def test_a_session_that_only_reads_ends_nothing_that_another_has_begun(engine: Engine) -> None:
+    with get_session(engine) as writer:
+        writer.add(ErrorLog(module="m", error_type="E", error_message="x"))
+        writer.flush()
+        for read_only in (True, False):
+            with session_factory(engine, read_only=read_only)() as reader:
+                assert reader.query(Clip).first() is not None
+                reader.commit()
+                assert reader.query(Clip).first() is not None
+                reader.rollback()
+            with session_factory(engine, read_only=read_only)() as reader:
+                assert reader.query(Clip).first() is not None
+        writer.add(ErrorLog(module="m", error_type="E", error_message="y"))
+        writer.flush()
+        writer.rollback()
+        assert writer.query(ErrorLog).filter_by(module="m").count() == 0
+        writer.add(ErrorLog(module="m", error_type="E", error_message="z"))
+        with get_session(engine) as reader:
+            assert reader.query(Clip).first() is not None
+        writer.commit()
+    with get_session(engine) as reader:
+        assert [row.error_message for row in reader.query(ErrorLog).filter_by(module="m")] == ["z"]
