@@ -17,6 +17,7 @@ from sqlalchemy import insert, select
 
 from shortsdb import queries
 from shortsdb.engine import async_session_factory, session_factory
+from shortsdb.engine.transactions import TrackedConnection, take_write_lock
 from shortsdb.health import Health, check_db_health
 from shortsdb.lifecycle import drop_db, init_db, init_db_async
 from shortsdb.log import get_logger, logged
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 log = get_logger(__name__)
+
+# Reads a row again that the session has already.
+_AS_STORED = {"populate_existing": True}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -170,7 +174,7 @@ def mark_video_processed(session: Session, video_id: str, status: int) -> None:
     _require(video_id=video_id, status=status)
     with _committed(session):
         statement = select(DiscoveredVideo).where(DiscoveredVideo.video_id == video_id)
-        video = session.scalars(statement).one_or_none()
+        video = session.scalars(statement, execution_options=_AS_STORED).one_or_none()
         if video is None:
             raise ValueError(f"there is no video {video_id!r}")
         video.processed = status
@@ -234,9 +238,11 @@ def set_override(session: Session, key: str, value: str, updated_by: str = "syst
     """
     _require(key=key, updated_by=updated_by)
     with _committed(session):
-        session.merge(
-            ConfigOverride(key=key, value=value, updated_by=updated_by, updated_at=utcnow())
-        )
+        override = session.get(ConfigOverride, key, populate_existing=True)
+        if override is None:
+            override = ConfigOverride(key=key)
+            session.add(override)
+        override.value, override.updated_by, override.updated_at = value, updated_by, utcnow()
     log.info("setting %r was changed by %r", key, updated_by)
 
 
@@ -249,7 +255,7 @@ def delete_override(session: Session, key: str) -> bool:
     """
     _require(key=key)
     with _committed(session):
-        override = session.get(ConfigOverride, key)
+        override = session.get(ConfigOverride, key, populate_existing=True)
         if override is not None:
             session.delete(override)
     log.info("setting %r %s", key, "is as deployed" if override is None else "was put back")
@@ -311,7 +317,16 @@ def _require(**arguments: object) -> None:
 
 @contextmanager
 def _committed(session: Session) -> Iterator[None]:
+    """Run what changes rows with the write lock, so that what it reads is true until the commit.
+
+    A session that is merely used takes the lock only when it writes, and may have read before.
+    """
     try:
+        connection = session.connection()
+        if isinstance(connection, TrackedConnection):  # else of an engine that is not ours
+            take_write_lock(connection)
+        # What is unsaved is committed too. Afterwards rows can be read again without losing it.
+        session.flush()
         yield
         session.commit()
     except BaseException:
