@@ -1,8 +1,9 @@
 """Counts in a config override by read, add one and commit, as processes of threads under test do.
 
-`python tests/counting.py FILE PROCESS THREADS TIMES`, where PROCESS is shortsdb, sqlalchemy (its
-default engine) or deferred (a plain BEGIN), waits for a line on standard input, counts, and prints
-how many increments it committed and how many raised "database is locked".
+`python tests/counting.py DATABASE KIND THREADS TIMES` waits for a line on standard input, counts,
+and prints how many increments it committed and how many were refused: "database is locked", or a
+conflict. KIND is shortsdb, "shortsdb explicit" (the same), "shortsdb plain" (sessions that are
+merely used), sqlalchemy (its default engine) or deferred (a plain BEGIN).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sqlalchemy
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
-from shortsdb.engine import create_engine, session_factory
+from shortsdb.engine import StaleRowError, create_engine, session_factory
 from shortsdb.models import ConfigOverride
 
 if TYPE_CHECKING:
@@ -37,21 +38,25 @@ def deferred_engine(path: str) -> Engine:
     return engine
 
 
-def count(factory: sessionmaker[Session], times: int) -> tuple[int, int]:
-    """Add one to the counter so many times; return how many were committed, and how many locked."""
-    committed = locked = 0
+def count(factory: sessionmaker[Session], times: int, *, plain: bool) -> tuple[int, int]:
+    """Add one to the counter so many times; return how many were committed, how many refused."""
+    committed = refused = 0
     for _ in range(times):
         try:
-            with factory.begin() as session:
+            with factory() if plain else factory.begin() as session:
                 counter = session.get_one(ConfigOverride, "counter")
                 counter.value = str(int(counter.value) + 1)
+                if plain:
+                    session.commit()
+        except StaleRowError:
+            refused += 1
         except OperationalError as error:
             if "database is locked" not in str(error):
                 raise
-            locked += 1
+            refused += 1
         else:
             committed += 1
-    return committed, locked
+    return committed, refused
 
 
 def main(path: str, kind: str, threads: int, times: int) -> None:
@@ -61,14 +66,15 @@ def main(path: str, kind: str, threads: int, times: int) -> None:
         "sqlalchemy": default_engine,
         "deferred": deferred_engine,
     }
-    engine = make[kind](path)
+    engine = make[kind.split(maxsplit=1)[0]](path)
     factory = session_factory(engine)
     with factory() as session:
         session.get_one(ConfigOverride, "counter")  # connected, and all is imported
     print("ready", flush=True)  # noqa: T201 - how the test hears of it
     sys.stdin.readline()
     with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(lambda _: count(factory, times), range(threads)))
+        plain = kind.endswith("plain")
+        results = list(pool.map(lambda _: count(factory, times, plain=plain), range(threads)))
     engine.dispose()
     print(*(sum(column) for column in zip(*results, strict=True)))  # noqa: T201 - as above
 

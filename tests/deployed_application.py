@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# ruff: noqa: ANN001, ANN201, DTZ001, T201, UP017
 """An application as it was deployed: plain SQLAlchemy, three tables, a bot thread and a pipeline.
 
 Usage: deployed_application.py PATH, or with one import changed to shortsdb.database.
@@ -30,6 +32,7 @@ RUNS = 15
 
 
 def utcnow():
+    """Return naive UTC."""
     return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
 
 
@@ -82,6 +85,7 @@ def watch(engine, done, seen):
 
 
 def main(path):
+    """Run the pipeline and the bot, and print what was seen."""
     engine = init_db(path)
     seen = set()
     done = threading.Event()

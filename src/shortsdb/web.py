@@ -26,10 +26,11 @@ from sqlalchemy.exc import (
     ProgrammingError,
     TimeoutError,  # noqa: A004 - the pool's; the built-in one is not used here
 )
+from sqlalchemy.orm.exc import StaleDataError
 
 from shortsdb.config import revisions
 from shortsdb.database import check_db_health_async
-from shortsdb.engine import async_session_factory, session_factory
+from shortsdb.engine import OutcomeUnknownError, async_session_factory, session_factory
 from shortsdb.extras import extra
 from shortsdb.health import Health, check_db_health
 from shortsdb.log import get_logger
@@ -133,13 +134,24 @@ async def _look(engine: Engine | AsyncEngine) -> Health:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer 503 to a request whose database fails: unreachable, locked, full, damaged.
+    """Answer requests whose database fails, or refuses a change.
 
-    The body does not say more than that; the log has the driver's words. What the application did
-    wrong stays an error of its own, 500: a broken constraint, a value that does not fit, bad SQL.
+    503 with Retry-After: the database is unreachable, locked, full or damaged. The body does not
+    say more than that; the log has the driver's words.
+
+    503 without Retry-After: the connection was lost during COMMIT (`OutcomeUnknownError`). The body
+    says that the outcome is unknown, because a client that simply repeats the request may write
+    everything twice.
+
+    409: the change is based on data that another transaction has changed since (`StaleRowError`).
+
+    What the application did wrong stays an error of its own, 500: a broken constraint, a value that
+    does not fit, bad SQL.
     """
     app.add_exception_handler(DBAPIError, _unavailable)
     app.add_exception_handler(TimeoutError, _unavailable)
+    app.add_exception_handler(StaleDataError, _conflict)
+    app.add_exception_handler(OutcomeUnknownError, _outcome_unknown)
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:
@@ -149,6 +161,24 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s: the database failed: %s", request.method, request.url.path, _one_line(cause))
     return JSONResponse(
         {"detail": "the database is not available"}, status_code=503, headers={"Retry-After": "5"}
+    )
+
+
+async def _conflict(request: Request, error: Exception) -> JSONResponse:
+    log.warning("%s %s: %s", request.method, request.url.path, _one_line(error))
+    return JSONResponse(
+        {"detail": "the data has changed since it was read: read it again"}, status_code=409
+    )
+
+
+async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s: %s", request.method, request.url.path, _one_line(error))
+    return JSONResponse(
+        {
+            "detail": "the connection to the database was lost during the commit: it is unknown "
+            "whether the change was made. Look before you repeat it"
+        },
+        status_code=503,
     )
 
 
@@ -202,8 +232,12 @@ def session_dependency(engine: Engine, *, read_only: bool = False) -> Any:  # no
 
     It commits when the path operation has returned, before the response is sent, so that a client
     is never told of what was not committed. Any exception rolls back, HTTPException too. What is
-    streamed after that has no session any more. On SQLite a session that may write holds the write
-    lock from its first statement on, see `shortsdb.engine`.
+    streamed after that has no session any more.
+
+    A session that may write is in an explicit transaction: it takes the write lock before its first
+    statement, so that what a request decides on stays true until its commit, and no request meets a
+    conflict. Use `read_only` for requests that only read, and call no other service while such a
+    session is open.
 
     Args:
         engine: The application's.

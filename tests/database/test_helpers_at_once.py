@@ -67,7 +67,7 @@ def test_many_set_one_new_setting(engine: Engine) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(put, range(AT_ONCE)))
     with get_session(engine) as session:
-        assert get_override(session, "k") in map(str, range(AT_ONCE))
+        assert get_override(session, "k") in {str(number) for number in range(AT_ONCE)}
 
 
 def test_a_helper_changes_a_row_that_was_read_earlier_and_changed_since(engine: Engine) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 import deployed_application
 import deployed_models
 import pytest
-from inspect_sqlite import row_hashes, schema, version
 from conftest import HEAD
+from inspect_sqlite import row_hashes, schema, version
 
 from shortsdb.database import check_db_health, init_db
-
 
 APPLICATION = Path(deployed_application.__file__)
 

@@ -14,6 +14,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import OperationalError
 
 from shortsdb.engine.errors import OutcomeUnknownError, ReadOnlyError, StaleRowError
 from shortsdb.engine.memory import SharedConnectionPool
@@ -227,6 +228,16 @@ def _handle_error(context: ExceptionContext) -> None:
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
         if connection.get_execution_options().get(READ_ONLY):
             raise ReadOnlyError(f"a read-only session cannot write: {context.statement}")
+    elif getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY_SNAPSHOT:
+        refused = context.sqlalchemy_exception
+        raise OperationalError(
+            refused.statement,
+            refused.params,
+            sqlite3.OperationalError(
+                "database is locked: another transaction has written since this connection began "
+                "to read. Before a write read a result to its end, by .all(), or begin explicitly"
+            ),
+        )
     elif context.is_disconnect and connection.committing and connection.locked:
         raise OutcomeUnknownError(
             "the connection was lost during COMMIT: the transaction may or may not be committed. "

@@ -1,0 +1,162 @@
+"""Connections below the sessions: Core, raw ones, autocommit, settings, closed by the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scenario import IMPATIENT, KINDS, Sessions, play
+from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import OperationalError
+
+from shortsdb.engine import create_engine
+from shortsdb.models import ConfigOverride
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+INSERT = "INSERT INTO config_overrides (key, value) VALUES ('k', 'v')"
+ON_SQLITE = pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("new_url", ["postgresql"], indirect=True)
+
+
+def keys(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.scalars(select(ConfigOverride.key)))
+
+
+@KINDS
+def test_a_rollback_of_a_raw_connection_undoes_what_it_wrote(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        raw = sessions.engine.raw_connection()
+        raw.cursor().execute(INSERT)
+        raw.rollback()
+        assert keys(sessions.engine) == []
+        raw.cursor().execute(INSERT)
+        raw.close()  # so does giving it back
+        assert keys(sessions.engine) == []
+        raw = sessions.engine.raw_connection()
+        raw.cursor().execute(INSERT)
+        raw.commit()
+        raw.close()
+        assert keys(sessions.engine) == ["k"]
+
+    play(kind, url, scenario)
+
+
+@ON_SQLITE
+@KINDS
+def test_vacuum_and_attach_on_a_plain_connection(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        with sessions.engine.connect() as connection:
+            connection.execute(text("VACUUM"))
+            connection.execute(text("ATTACH ':memory:' AS other"))
+            connection.execute(text("DETACH other"))
+
+    play(kind, url, scenario)
+
+
+@ON_SQLITE
+@KINDS
+def test_a_setting_is_for_as_long_as_the_caller_has_the_connection(url: str, kind: str) -> None:
+    def setting(connection: Connection) -> object:
+        return connection.scalar(text("PRAGMA foreign_keys"))
+
+    def scenario(sessions: Sessions) -> None:
+        with sessions.engine.connect() as connection:
+            connection.execute(text("PRAGMA foreign_keys = OFF"))
+            connection.commit()
+            assert setting(connection) == 0
+            connection.execute(text("INSERT INTO shorts (pipeline_run_id) VALUES (77)"))
+            connection.commit()
+        with sessions.engine.connect() as connection:
+            assert setting(connection) == 1
+
+    play(kind, url, scenario, pool_size=1, max_overflow=0)
+
+
+@KINDS
+def test_ddl_is_part_of_the_transaction(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        with sessions.engine.connect() as connection:
+            connection.execute(text("CREATE TABLE made (x INTEGER)"))
+            connection.execute(text(INSERT))
+            connection.rollback()
+        assert not inspect(sessions.engine).has_table("made")
+        assert keys(sessions.engine) == []
+
+    play(kind, url, scenario)
+
+
+@KINDS
+def test_autocommit_takes_no_lock(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        with sessions.engine.connect().execution_options(
+            isolation_level="AUTOCOMMIT"
+        ) as connection:
+            connection.execute(text(INSERT))
+            with sessions.engine.begin() as other:
+                other.execute(text("DELETE FROM config_overrides"))
+        assert keys(sessions.engine) == []
+
+    play(kind, url, scenario, pragmas=IMPATIENT)
+
+
+@KINDS
+def test_an_engine_in_autocommit(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        with sessions.engine.connect() as connection:
+            connection.execute(text(INSERT))
+        assert keys(sessions.engine) == ["k"]
+
+    play(kind, url, scenario, isolation_level="AUTOCOMMIT")
+
+
+@ON_SQLITE
+def test_a_half_read_result_of_an_old_snapshot_refuses_the_write_at_once(url: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(INSERT))
+        connection.execute(text(INSERT.replace("'k'", "'another'")))
+    with engine.connect() as connection:
+        result = connection.execute(select(ConfigOverride.key))
+        result.fetchone()
+        with engine.begin() as other:
+            other.execute(text("UPDATE config_overrides SET value = 'theirs'"))
+        with pytest.raises(
+            OperationalError, match="database is locked: .* read a result to its end"
+        ):
+            connection.execute(text("DELETE FROM config_overrides"))
+        result.close()
+        connection.execute(text("DELETE FROM config_overrides"))
+    engine.dispose()
+
+
+@pytest.fixture
+def watcher(url: str) -> Iterator[Engine]:
+    """Return another engine on the same database."""
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
+
+
+@ON_POSTGRESQL
+@KINDS
+def test_connections_that_the_server_has_closed_are_replaced(
+    url: str, kind: str, watcher: Engine
+) -> None:
+    def scenario(sessions: Sessions) -> None:
+        keys(sessions.engine)
+        with watcher.connect() as connection:
+            ended = connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            ).all()
+        assert len(ended) == 1
+        assert keys(sessions.engine) == []
+
+    play(kind, url, scenario)
