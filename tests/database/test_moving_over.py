@@ -63,7 +63,7 @@ def test_a_new_file_is_used_alike(tmp_path: Path, moved_over: Path) -> None:
     assert before["runs"] == deployed_application.RUNS
 
 
-def test_a_file_of_the_application_is_taken_over_in_place(tmp_path: Path, moved_over: Path) -> None:
+def test_a_file_of_the_application_is_taken_over_in_place(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     run(APPLICATION, path)
     before = row_hashes(path)
