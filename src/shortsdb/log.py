@@ -8,14 +8,21 @@ import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from shortsdb import streams
 from shortsdb.printable import VALUE_LENGTH, printable, printable_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Loggers of the libraries that an operation uses, and all below them.
+_LIBRARIES = {"alembic", "sqlalchemy", "aiosqlite", "psycopg"}
 
 _correlation_id: ContextVar[str | None] = ContextVar("shortsdb_correlation_id", default=None)
 
@@ -41,6 +48,25 @@ def _prepare(record: logging.LogRecord) -> bool:
     return True
 
 
+@cache
+def _correlate_libraries() -> None:
+    """Give the records of libraries the attribute too, once in a process.
+
+    By the factory of records: the filter of a logger misses the loggers below it, and Alembic logs
+    while it is imported, before it has loggers. Records of other loggers stay as they are: an
+    application may give its own the attribute by `extra`, which refuses one that is there already.
+    """
+    make = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **options: Any) -> logging.LogRecord:  # noqa: ANN401 - LogRecord's own
+        record = make(*args, **options)
+        if record.name.partition(".")[0] in _LIBRARIES:
+            record.correlation_id = _correlation_id.get()
+        return record
+
+    logging.setLogRecordFactory(factory)
+
+
 @contextmanager
 def operation() -> Iterator[None]:
     """Give everything that is logged inside one correlation id; also a decorator.
@@ -50,11 +76,37 @@ def operation() -> Iterator[None]:
     if _correlation_id.get() is not None:
         yield
         return
+    _correlate_libraries()
     token = _correlation_id.set(_new_id())
     try:
         yield
     finally:
         _correlation_id.reset(token)
+
+
+def logged(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function be one operation, and log what it fails with before that is raised."""
+    log = get_logger(function.__module__)
+
+    @wraps(function)
+    def wrapper(*args: P.args, **options: P.kwargs) -> T:
+        with operation():
+            try:
+                return function(*args, **options)
+            except Exception as error:
+                log.error("%s failed: %s", function.__name__, _reason(error))  # noqa: TRY400 - see _reason
+                raise
+
+    return wrapper
+
+
+def _reason(error: Exception) -> str:
+    """Return an error in one line without the values of a statement, which may be secrets.
+
+    SQLAlchemy's own text and a traceback have them, and so have the driver's further lines.
+    """
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
 
 
 def _new_id() -> str:

@@ -17,8 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
 from sqlalchemy import Engine
 from sqlalchemy.exc import (
     DataError,
@@ -33,9 +31,14 @@ from sqlalchemy.orm.exc import StaleDataError
 from shortsdb.config import revisions
 from shortsdb.database import check_db_health_async
 from shortsdb.engine import OutcomeUnknownError, async_session_factory, session_factory
+from shortsdb.extras import extra
 from shortsdb.health import Health, check_db_health
 from shortsdb.log import get_logger
 from shortsdb.printable import one_line
+
+with extra("web", "fastapi"):
+    from fastapi import APIRouter, Depends, FastAPI, Request
+    from fastapi.responses import JSONResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
