@@ -17,6 +17,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 from shortsdb import url as urls
 from shortsdb.config import DEFAULT_URL
 from shortsdb.follow import follow
+from shortsdb.fork import guard_forks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,6 +221,7 @@ def _engine_options(url: URL, pool: type[QueuePool], options: dict[str, Any]) ->
 
 def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
     """Let SQLite's connections and transactions be what this module says."""
+    guard_forks(engine)
     if engine.dialect.name != "sqlite":
         return
     settings = {**PRAGMAS, **(pragmas or {})}
