@@ -32,7 +32,9 @@ import sqlite3
 import threading
 from contextlib import suppress
 from functools import cache, partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qs, unquote, urlsplit
 from weakref import WeakSet, ref
 
 from sqlalchemy import event
@@ -58,8 +60,8 @@ _engines: WeakSet[Engine] = WeakSet()
 _open: WeakSet[_Connection] = WeakSet()
 _sockets: WeakSet[Any] = WeakSet()
 _threaded: WeakSet[Any] = WeakSet()
-# By device and inode, the path of each file that this process must not use.
-_unsafe: dict[tuple[int, int], str] = {}
+# Device and inode of each SQLite file that this process must not use.
+_unsafe: set[tuple[int, int] | None] = set()
 # A child never closes what it inherited.
 _inherited: list[Any] = []
 
@@ -111,14 +113,14 @@ class _Connection(sqlite3.Connection):
     aiosqlite: Callable[[], Any] = staticmethod(lambda: None)
     """Return aiosqlite's connection around this one, if there is one."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
+    def __init__(self, database: str | os.PathLike[str], *args: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
+        self.path = _path(os.fspath(database), uri=options.get("uri", False))
         with _lock:
-            super().__init__(*args, **options)
-            self.path = _path(self)
-            self.file = _identity(self.path)
-            if self.file in _unsafe:
-                super().close()
+            # Before SQLite is called: another thread may have held one of its mutexes at the fork.
+            if _unsafe and _identity(self.path) in _unsafe:
                 _refuse(self.path)
+            super().__init__(database, *args, **options)
+            self.file = _identity(self.path)
             if self.file is not None:
                 _open.add(self)
 
@@ -141,12 +143,16 @@ def _counted(factory: type[sqlite3.Connection]) -> type[_Connection]:
     return type(factory.__name__, (_Connection, factory), {})
 
 
-def _path(connection: sqlite3.Connection) -> str:
-    """Return the absolute path of a connection's file; "" if it has none."""
-    connection.text_factory = os.fsdecode  # a path need not be UTF-8
-    _, _, path = sqlite3.Connection.execute(connection, "PRAGMA database_list").fetchone()
-    connection.text_factory = str
-    return str(path or "")
+def _path(database: str, *, uri: bool) -> str:
+    """Return the absolute path of a database as sqlite3 is given it; "" if it has no file.
+
+    For URI names see https://sqlite.org/uri.html.
+    """
+    if uri and database.startswith("file:"):
+        parts = urlsplit(database)
+        database = ":memory:" if "memory" in parse_qs(parts.query).get("mode", []) else parts.path
+        database = unquote(database)
+    return "" if database in {"", ":memory:"} else os.path.abspath(database)  # noqa: PTH100 - resolves no link
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -231,7 +237,7 @@ def _abandon(connection: _Connection) -> None:
 
     To roll it back or to close it would roll back the parent's transaction, in the file.
     """
-    _unsafe[connection.file] = connection.path  # type: ignore[index]  # _open has only files
+    _unsafe.add(connection.file)
     # Never closed: even what a list holds is, when the interpreter ends.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     refused = ("cursor", "execute", "executemany", "executescript", "commit", "blobopen", "backup")
@@ -249,6 +255,10 @@ def _refuse(path: str, *_: object, **__: object) -> NoReturn:
 
 
 def _nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+async def _nothing_async(*_: object) -> None:
     """Do nothing."""
 
 
@@ -275,15 +285,19 @@ def _cut_off(connections: WeakSet[Any]) -> None:
 
     Neither a query nor the message that ends it, whoever sends it. To them the server is gone.
     """
-    # A driver warns when an open connection is deleted.
+    # Kept: a driver warns when an open connection is deleted.
     _inherited.extend(connections)
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours:
-        for connection in _inherited:
-            # Closed already.
+        for connection in connections:
+            # It has none if it is closed already.
             with suppress(Exception):
                 os.dup2(ours.fileno(), connection.fileno(), inheritable=False)
+            # The end of a session that the child inherited is no error.
+            nothing = _nothing_async if iscoroutinefunction(connection.close) else _nothing
+            vars(connection).update(rollback=nothing, close=nothing)
+    connections.clear()
 
 
 os.register_at_fork(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
+import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,8 +49,9 @@ def fork(work: Callable[[], object]) -> Child:
     if pid:
         os.close(writing)
         return Child(pid, reading)
-    # A hang ends the child, and the parent hears of it.
+    # A hang ends the child, says where on standard error, and the parent hears of it.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
     signal.alarm(HANG_GUARD_SECONDS)
     try:
         answer = json.dumps(("value", work()))
