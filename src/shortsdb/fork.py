@@ -24,7 +24,6 @@ that Python does not see, and SQLite connections that no engine of shortsdb made
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import socket
@@ -44,6 +43,7 @@ from shortsdb import url as urls
 from shortsdb.log import get_logger
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from sqlalchemy import Engine

@@ -1,8 +1,8 @@
 """Commits from a process and its fork, and counts which of the acknowledged ones are in the file.
 
-As a program, `python fork_traffic.py FILE KIND`, it is the server of such a trial: it uses an engine,
-forks, and the parent ends, as a process that becomes a daemon does. The child commits one row for
-each line on standard input and answers with its number. KIND is shortsdb, sqlalchemy (a plain
+As a program, `python fork_traffic.py FILE KIND`, it is the server of such a trial: it uses an
+engine, forks, and the parent ends, as a process that becomes a daemon does. The child commits one
+row for each line on standard input and answers with its key. KIND is shortsdb, sqlalchemy (a plain
 engine) or new_pool (a plain engine whose pool the child replaces, as SQLAlchemy recommends).
 """
 

@@ -6,7 +6,6 @@ import faulthandler
 import json
 import os
 import signal
-import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ def fork(work: Callable[[], object]) -> Child:
         return Child(pid, reading)
     # A hang ends the child, says where on standard error, and the parent hears of it.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
+    faulthandler.register(signal.SIGALRM, file=2, chain=True)
     signal.alarm(HANG_GUARD_SECONDS)
     try:
         answer = json.dumps(("value", work()))

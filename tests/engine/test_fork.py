@@ -1,4 +1,4 @@
-"""Engines that were used before a fork, in both processes: quiet, busy, async, in memory, served."""
+"""Engines that were used before a fork, in both processes: idle, in use, async, in memory."""
 
 from __future__ import annotations
 
