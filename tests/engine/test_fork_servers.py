@@ -31,7 +31,11 @@ SERVERS = {
         *GUNICORN,
         *("--worker-class", "uvicorn_worker.UvicornWorker", "preloaded:asgi"),
     ],
-    "uvicorn": ["uvicorn", "--workers", "2", "--port", "PORT", "preloaded:asgi"],
+    "uvicorn": [
+        # It kills a worker that has not started within so many seconds.
+        *("uvicorn", "--workers", "2", "--port", "PORT", "--timeout-worker-healthcheck", "60"),
+        "preloaded:asgi",
+    ],
 }
 # What a server says when it answers requests; the master of gunicorn listens before it forks.
 READY = {"gunicorn": "Listening at: ", "uvicorn": "Application startup complete"}
