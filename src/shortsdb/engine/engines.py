@@ -13,6 +13,7 @@ from sqlalchemy import event
 
 from shortsdb import url as urls
 from shortsdb.config import DEFAULT_URL
+from shortsdb.engine.fork import guard_forks
 from shortsdb.engine.memory import AsyncSharedConnectionPool, SharedConnectionPool
 from shortsdb.engine.replaced_file import guard_replaced_file
 from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
@@ -148,6 +149,7 @@ def _engine_options(
 
 def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
     """Set the connections of an engine, and let its transactions be what `shortsdb.engine` says."""
+    guard_forks(engine)  # first: its listeners replace what the others work on
     settings = {**PRAGMAS, **(pragmas or {})}
     if engine.dialect.name == "sqlite":
         _set_connections(engine, settings)
