@@ -23,7 +23,7 @@ from shortsdb.database import (
     init_db_async,
     seed_db,
 )
-from shortsdb.migration.backup import make_backup
+from shortsdb.sqlite.backup import make_backup
 from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from conftest import HEAD, PROGRAMS, ROOT, Program
 
 from shortsdb.database import init_db
 from shortsdb.log import operation
-from shortsdb.migration.backup import make_backup
+from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
     from pathlib import Path

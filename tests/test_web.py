@@ -22,7 +22,7 @@ from web_application import application
 from shortsdb.config import revisions
 from shortsdb.database import init_db
 from shortsdb.engine import create_async_engine, create_engine
-from shortsdb.migration.backup import make_backup
+from shortsdb.sqlite.backup import make_backup
 from shortsdb.models import ErrorLog
 
 if TYPE_CHECKING:

@@ -158,7 +158,7 @@ def _free_bytes(file: Path) -> int | None:
 
 def _last_backup(file: Path, backup: str | None) -> str | None:
     # Half a second that an application which asks for no health need not wait for.
-    from shortsdb.migration.backup import backups_of, folder_for  # noqa: PLC0415
+    from shortsdb.sqlite.backup import backups_of, folder_for  # noqa: PLC0415
 
     folder = folder_for(file, backup or os.environ.get("SHORTSDB_BACKUP"))
     try:

@@ -29,7 +29,7 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
     from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.backup import keep_newest, make_backup
+    from shortsdb.sqlite.backup import keep_newest, make_backup
 
     database = parse_url(url)
     file, folder = file_and_folder(database, backup)
@@ -66,9 +66,9 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
     from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.backup import backups_of
-    from shortsdb.migration.restore import immutable_url, refuse_unfinished
-    from shortsdb.migration.restore import restore as restore_file
+    from shortsdb.sqlite.backup import backups_of
+    from shortsdb.sqlite.restore import immutable_url, refuse_unfinished
+    from shortsdb.sqlite.restore import restore as restore_file
 
     database = parse_url(url)
     file, folder = file_and_folder(database, backup)

@@ -26,7 +26,7 @@ def seed(url: str | None) -> None:
     from shortsdb.database import get_session, seed_db
     from shortsdb.engine import create_engine
     from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.refusals import explain
+    from shortsdb.driver_errors import explain
     from shortsdb.migration.status import outdated
     from shortsdb.models import metadata
 

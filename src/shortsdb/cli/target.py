@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 
 from shortsdb import url as urls
 from shortsdb.config import DEFAULT_URL, alembic_config
-from shortsdb.migration.backup import folder_for
+from shortsdb.sqlite.backup import folder_for
 from shortsdb.migration.database import parse
 from shortsdb.migration.status import Status, read_status
 from shortsdb.shapes import KNOWN_SHAPES

@@ -10,7 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from shortsdb import url as urls
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.refusals import refuse_unusable_file
+from shortsdb.driver_errors import refuse_unusable_file
 
 
 def parse(given: str | URL) -> URL:

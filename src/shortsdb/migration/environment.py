@@ -18,7 +18,7 @@ from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import known_revisions, refuse_strange_version
 from shortsdb.migration.postgresql import taking_turns
-from shortsdb.migration.refusals import explain, left_behind
+from shortsdb.driver_errors import explain, left_behind
 from shortsdb.migration.transaction import reading, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 

@@ -1,9 +1,11 @@
-"""The one error of a migration that stops for a reason which the operator can act on."""
+"""The refusal of a migration, in the form that the alembic program prints."""
 
 from alembic.util import CommandError
 
+from shortsdb.errors import OperationRefused
 
-class MigrationRefused(CommandError):  # noqa: N818 - a refusal is no error of the program's
+
+class MigrationRefused(OperationRefused, CommandError):
     """The database was left as it was; the message says what is wrong, where and what to do.
 
     A CommandError, so that the alembic program prints the message alone and exits non-zero.

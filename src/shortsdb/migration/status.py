@@ -14,11 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb import url as urls
 from shortsdb.log import get_logger
 from shortsdb.migration.adopt import recognise
-from shortsdb.migration.backup import backups_of, folder_for
+from shortsdb.sqlite.backup import backups_of, folder_for
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import known_revisions
-from shortsdb.migration.refusals import explain
+from shortsdb.driver_errors import explain
 from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import reading
 

@@ -13,7 +13,7 @@ from tempfile import mkstemp
 from typing import IO, TYPE_CHECKING, Any
 
 from shortsdb.log import get_logger
-from shortsdb.migration.backup import fsync
+from shortsdb.sqlite.backup import fsync
 from shortsdb.migration.errors import MigrationRefused
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from shortsdb import url as urls
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.progress import progress_line
-from shortsdb.migration.refusals import explain, left_behind, refuse_unusable_file
+from shortsdb.sqlite.progress import progress_line
+from shortsdb.driver_errors import explain, left_behind, refuse_unusable_file
 from shortsdb.models import metadata
 from shortsdb.transfer.invalid import Findings, collecting
 from shortsdb.transfer.postgres import (

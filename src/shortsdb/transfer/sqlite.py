@@ -16,9 +16,9 @@ from sqlalchemy.dialects import sqlite
 
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
-from shortsdb.migration.backup import fsync, refuse_damaged
+from shortsdb.sqlite.backup import fsync, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_new, connect_read_only, copy_to_new
+from shortsdb.sqlite.online_copy import connect_new, connect_read_only, copy_to_new
 from shortsdb.transfer.binary import RowFormat
 from shortsdb.transfer.invalid import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key

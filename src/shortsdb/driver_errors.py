@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.timeouts import lock_timeout, statement_timeout
+from shortsdb.settings import lock_timeout, statement_timeout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from zlib import crc32
 
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_read_only, copy_to_new
-from shortsdb.migration.refusals import explain, refuse_without_space
+from shortsdb.sqlite.online_copy import connect_read_only, copy_to_new
+from shortsdb.driver_errors import explain, refuse_without_space
 
 log = get_logger(__name__)
 

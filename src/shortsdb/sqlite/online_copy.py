@@ -12,9 +12,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from shortsdb.migration import copy_twice
-from shortsdb.migration.progress import progress_line
-from shortsdb.migration.timeouts import lock_timeout
+from shortsdb.sqlite import _raw_copy
+from shortsdb.sqlite.progress import progress_line
+from shortsdb.settings import lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ def _copy_by_hand(source: sqlite3.Connection, file: Path, copy: Path, label: str
         with (
             progress_line(label) as show,
             subprocess.Popen(  # noqa: S603 - a program of ours
-                [sys.executable, "-I", "-S", copy_twice.__file__, str(file), str(copy)],
+                [sys.executable, "-I", "-S", _raw_copy.__file__, str(file), str(copy)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -110,7 +110,7 @@ def _finish(
     assert child.stdout is not None  # noqa: S101 - it is a pipe
     if not select.select([child.stdout], [], [], _START_SECONDS)[0]:
         return False
-    while (line := child.stdout.readline()) != copy_twice.COPIED:
+    while (line := child.stdout.readline()) != _raw_copy.COPIED:
         show(float(line))  # nothing, which is the end, is no number
     # Writers do not change the file from here on, unless they have set WAL mode meanwhile.
     _hold_snapshot(source)
@@ -118,7 +118,7 @@ def _finish(
         return False
     child.stdin.write("\n")
     child.stdin.flush()
-    if child.stdout.readline() != copy_twice.EQUAL:
+    if child.stdout.readline() != _raw_copy.EQUAL:
         return False
     source.execute("COMMIT")
     return True

@@ -11,16 +11,16 @@ from urllib.parse import quote
 from sqlalchemy import URL
 
 from shortsdb.log import get_logger, operation
-from shortsdb.migration.backup import make_backup, refuse_damaged
+from shortsdb.sqlite.backup import make_backup, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_read_only, copy_pages
-from shortsdb.migration.refusals import (
+from shortsdb.sqlite.online_copy import connect_read_only, copy_pages
+from shortsdb.driver_errors import (
     explain,
     left_behind,
     refuse_unusable_file,
     refuse_without_space,
 )
-from shortsdb.migration.timeouts import lock_timeout
+from shortsdb.settings import lock_timeout
 
 if TYPE_CHECKING:
     from pathlib import Path
