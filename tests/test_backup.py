@@ -25,6 +25,7 @@ from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
 from shortsdb.sqlite import _raw_copy, backup, online_copy
 from shortsdb.sqlite.backup import KEPT, backups_of, make_backup
+from shortsdb.sqlite.files import identity
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
@@ -338,12 +339,19 @@ def test_the_second_copy_is_what_the_file_has_become(
     copy.touch()
     for agreed in (False, True):
         file.write_bytes(b"a" * size)
-        with subprocess.Popen(
-            [sys.executable, _raw_copy.__file__, str(file), str(copy)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as process:
+        with (
+            copy.open("r+b") as inherited,
+            subprocess.Popen(
+                [
+                    *(sys.executable, _raw_copy.__file__, str(file)),
+                    *(str(identity(file.stat())), str(inherited.fileno())),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[inherited.fileno()],
+            ) as process,
+        ):
             assert process.stdout is not None
             assert process.stdout.readline() == b"0.0\n"
             assert process.stdout.readline() == _raw_copy.COPIED.encode()
@@ -479,15 +487,16 @@ def test_backups_of_a_link_are_those_of_the_file_behind_it(deployed_file: Path) 
     assert json.loads(status.output)["last_backup"] == str(backup)
 
 
-class Clock:
+class Clock(datetime):
     """A clock that tells the same instant three times over, then the next."""
 
     asked = 0
 
-    def now(self, zone: tzinfo) -> datetime:
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Clock:
         """Return the instant that it is."""
-        self.asked += 1
-        return datetime(2026, 1, 1, microsecond=self.asked // 4, tzinfo=zone)
+        cls.asked += 1
+        return cls(2026, 1, 1, microsecond=cls.asked // 4, tzinfo=tz)
 
 
 @pytest.mark.parametrize("suffix", [".partial", ""], ids=["being made", "made"])
@@ -498,7 +507,8 @@ def test_two_backups_of_one_microsecond_are_two(
     folder.mkdir()
     of_another = folder / f"deployed.0001.20260101T000000000000Z.db{suffix}"
     of_another.write_bytes(b"of another process")
-    monkeypatch.setattr(backup, "datetime", Clock())
+    monkeypatch.setattr(Clock, "asked", 0)
+    monkeypatch.setattr(backup, "datetime", Clock)
     made = make_backup(deployed_file, "0001", folder)
     assert made.name == "deployed.0001.20260101T000000000001Z.db"
     assert row_hashes(made) == row_hashes(deployed_file)

@@ -8,6 +8,8 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from shortsdb.sqlite.files import behind_link
+
 SYNC_DRIVERS = {
     "sqlite+aiosqlite": "sqlite",
     "postgresql+psycopg_async": "postgresql+psycopg",
@@ -60,4 +62,4 @@ def file(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or in_memory(url) or url.query.get("uri"):
         return None
     path = Path(url.database or "")
-    return path.resolve() if os.path.islink(path) else path  # noqa: PTH114 - raises nothing
+    return behind_link(path)

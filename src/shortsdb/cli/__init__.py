@@ -63,7 +63,9 @@ class _Commands(click.Group):
             except Exception as error:
                 from alembic.util import CommandError
 
-                if not isinstance(error, CommandError | OSError):
+                from shortsdb.errors import OperationRefused
+
+                if not isinstance(error, OperationRefused | CommandError | OSError):
                     raise
                 if as_json():
                     log.error(str(error))  # noqa: TRY400 - a refusal needs no traceback

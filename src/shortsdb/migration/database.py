@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -10,7 +12,10 @@ from sqlalchemy.pool import NullPool
 
 from shortsdb import url as urls
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.driver_errors import refuse_unusable_file
+from shortsdb.sqlite.file_checks import refuse_unusable_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def parse(given: str | URL) -> URL:
@@ -36,6 +41,13 @@ def display_name(url: URL) -> str:
     if url.get_backend_name() == "sqlite" and (url.database or "").startswith("file://"):
         return unquote(str(url.database).removeprefix("file://"))
     return str(urls.file(url) or url.render_as_string(hide_password=True))
+
+
+def immutable_url(backup: Path) -> URL:
+    """Return a URL by which to read a backup so that nothing is made or changed beside it."""
+    path = quote(os.fsencode(backup.absolute()))
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=f"file://{path}", query=query)
 
 
 def connectable(url: URL, *, changes: bool) -> Engine:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import sqlite3
 import time
 from contextlib import closing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
+from shortsdb.driver_errors import explain
+from shortsdb.errors import OperationRefused
 from shortsdb.log import get_logger, operation
-from shortsdb.migration.errors import MigrationRefused
+from shortsdb.sqlite.file_checks import (
+    refuse_unexpanded,
+    refuse_unusable_file,
+    refuse_without_space,
+)
+from shortsdb.sqlite.files import NewFile, behind_link, make_folder, open_folder, share
 from shortsdb.sqlite.online_copy import connect_read_only, copy_to_new
-from shortsdb.driver_errors import explain, refuse_without_space
 
 log = get_logger(__name__)
 
 KEPT = 5
 _ABANDONED_SECONDS = 3600
+_TICK = timedelta(microseconds=1)
+_STAMP = "%Y%m%dT%H%M%S%fZ"
+_LABEL_CHARACTERS = 40  # of a revision in a name, which may have 255 bytes
 
 
 def folder_for(file: Path, setting: str | None) -> Path | None:
@@ -29,10 +38,15 @@ def folder_for(file: Path, setting: str | None) -> Path | None:
     Args:
         file: The database.
         setting: "off", a folder, or None for `backups` beside the file.
+
+    Raises:
+        OperationRefused: The folder begins with a tilde.
     """
     if setting and setting.lower() == "off":
         return None
-    return Path(setting) if setting else file.parent / "backups"
+    folder = Path(setting) if setting else file.parent / "backups"
+    refuse_unexpanded(folder)
+    return folder
 
 
 def _stem(file: Path, folder: Path) -> str:
@@ -40,9 +54,10 @@ def _stem(file: Path, folder: Path) -> str:
 
     In a folder that is not beside it there may be backups of another database of the same name.
     """
-    if folder.resolve() == file.parent.resolve() / "backups":
+    real = Path(os.path.realpath(file))
+    if Path(os.path.realpath(folder)) == real.parent / "backups":
         return file.stem
-    return f"{file.stem}-{crc32(os.fsencode(file.resolve())):08x}"
+    return f"{file.stem}-{crc32(os.fsencode(real)):08x}"
 
 
 @operation()
@@ -67,144 +82,156 @@ def make_backup(
     Raises:
         MigrationRefused: The copy could not be made, or shows that the database is damaged.
     """
+    file = behind_link(file)
     try:
         if replaced_through is not None:
-            return _make_backup(file, revision, folder, replaced_through, check=False)
-        with closing(connect_read_only(file)) as source:
-            return _make_backup(file, revision, folder, source, check=True)
+            return _make_backup(file, file.stat(), revision, folder, replaced_through, check=False)
+        refuse_unusable_file(file, changes=False)
+        found = file.stat()
+        with closing(connect_read_only(file, found)) as source:
+            return _make_backup(file, found, revision, folder, source, check=True)
     except OSError as error:
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{file}: the backup in {folder} failed ({error.strerror}); nothing was changed"
         ) from error
     except sqlite3.Error as error:
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{explain(error, str(file))}; the backup in {folder} failed, nothing was changed"
         ) from error
 
 
-def _make_backup(
-    file: Path, revision: str | None, folder: Path, source: sqlite3.Connection, *, check: bool
+def _make_backup(  # noqa: PLR0913 - private, and all of it is needed
+    file: Path,
+    found: os.stat_result,
+    revision: str | None,
+    folder: Path,
+    source: sqlite3.Connection,
+    *,
+    check: bool,
 ) -> Path:
-    _make_durable_folder(folder, file.parent.stat().st_mode & 0o777)
-    partial, backup = _reserve_name(file, revision, folder)
-    try:
+    make_folder(folder, found)
+    with open_folder(folder) as descriptor, _reserve(file, revision, folder, descriptor) as copy:
+        backup = copy.path.with_suffix("")
         (pages,) = source.execute("PRAGMA page_count").fetchone()
         (page_size,) = source.execute("PRAGMA page_size").fetchone()
         refuse_without_space(file, folder, pages * page_size)
         # Made durable below, all at once.
-        copy_to_new(source, file, partial, f"backup of {file}")
+        copy_to_new(source, file, found, copy, f"backup of {file}")
         if check:
-            refuse_damaged(partial, str(file))
-        _take_mode(file, partial)
-        fsync(partial)
-        partial.rename(backup)
-        fsync(folder)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+            refuse_damaged(copy.path, str(file), os.fstat(copy.descriptor))
+        share(copy.descriptor, file, found, folder)
+        os.fsync(copy.descriptor)
+        copy.rename(backup.name)
     log.info("backup of %s: %s", file, backup)
     return backup
 
 
-def _reserve_name(file: Path, revision: str | None, folder: Path) -> tuple[Path, Path]:
-    """Create an empty `.partial`, and return it with the name that nobody else can give a backup.
+def _reserve(file: Path, revision: str | None, folder: Path, descriptor: int) -> NewFile:
+    """Create an empty `.partial`, whose name without that nobody else can give a backup.
 
     Whoever created the `.partial` owns the name. Processes that start together do meet in one
-    microsecond; the later one waits for the next.
+    microsecond; the later one takes the next. Names sort in the order in which they are given, also
+    where the clock was set back: a new one comes after all that are there.
     """
     # The revision is what the database says of itself: any text.
-    label = re.sub(r"\W", "_", revision or "unversioned")
+    label = re.sub(r"\W", "_", revision or "unversioned", flags=re.ASCII)[:_LABEL_CHARACTERS]
+    moment = datetime.now(UTC)
+    if there := _named(file, folder):
+        moment = max(moment, there[-1].moment + _TICK)
     while True:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        backup = folder / f"{_stem(file, folder)}.{label}.{stamp}{file.suffix}"
-        partial = backup.with_name(f"{backup.name}.partial")
-        try:
-            os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            continue
-        if not backup.exists():  # else its owner has finished already
-            return partial, backup
-        partial.unlink()
+        name = f"{_stem(file, folder)}.{label}.{moment.strftime(_STAMP)}{file.suffix}"
+        with suppress(FileExistsError):
+            copy = NewFile.create(folder / f"{name}.partial", descriptor)
+            if not (folder / name).exists():
+                return copy
+            with copy:  # its owner has finished already
+                pass
+        moment = max(moment + _TICK, datetime.now(UTC))
 
 
-def _make_durable_folder(folder: Path, mode: int) -> None:
-    if not folder.exists():
-        _make_durable_folder(folder.parent, mode)
-        folder.mkdir(mode=mode, exist_ok=True)
-        there = folder.parent.stat()
-        with suppress(PermissionError):  # what root makes, the service must be able to use
-            os.chown(folder, there.st_uid, there.st_gid)
-        fsync(folder.parent)  # else a power cut takes the folder, with what is in it
-
-
-def refuse_damaged(copy: Path, name: str) -> None:
-    """Look a copy over for damage.
+def refuse_damaged(copy: Path, name: str, expected: os.stat_result | None = None) -> None:
+    """Look for damage in a copy.
 
     Args:
         copy: A database that nobody writes to.
         name: The database that it is a copy of.
+        expected: What is known of the copy's file, if that was looked at before.
 
     Raises:
-        MigrationRefused: It is damaged.
-        sqlite3.DatabaseError: It is damaged so badly that it cannot be looked over.
+        OperationRefused: It is damaged.
+        sqlite3.DatabaseError: It is too damaged to read.
     """
-    with closing(connect_read_only(copy, immutable=True)) as connection:
+    with closing(connect_read_only(copy, expected, immutable=True)) as connection:
         problems = [row[0] for row in connection.execute("PRAGMA quick_check(100)")]
     if problems != ["ok"]:
         # Each problem may itself be several lines.
         lines = [line for problem in problems for line in problem.splitlines() if line[:3] != "***"]
         more = f" and {len(lines) - 1} more problems" if len(lines) > 1 else ""
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{name} is damaged: {lines[0]}{more}; nothing was changed. Restore the last backup, "
             "or salvage what is left with the sqlite3 program's .recover"
         )
 
 
-def _take_mode(file: Path, copy: Path) -> None:
-    there = file.stat()
-    mode = there.st_mode & 0o777
-    try:
-        os.chown(copy, there.st_uid, there.st_gid)
-    except PermissionError:
-        # Then the copy's group is another one, which the file's group bits did not mean.
-        mode &= 0o707 if copy.stat().st_gid != there.st_gid else 0o777
-    copy.chmod(mode)
+class _Named(NamedTuple):
+    """A backup, with what its name says."""
 
-
-def fsync(path: Path) -> None:
-    """Make a file or a folder's list of files durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    moment: datetime
+    label: str
+    path: Path
 
 
 def backups_of(file: Path, folder: Path) -> list[Path]:
-    """Return the backups of `file` in `folder`, oldest first."""
+    """Return the backups of `file` in `folder`, in the order in which they were made."""
+    return [backup.path for backup in _named(file, folder)]
+
+
+def _named(file: Path, folder: Path) -> list[_Named]:
     name = re.compile(
-        rf"{re.escape(_stem(file, folder))}\.[^.]+\.(\d{{8}}T\d{{12}}Z){re.escape(file.suffix)}"
+        rf"{re.escape(_stem(file, folder))}\.([^.]+)\.(\d{{8}}T\d{{12}}Z){re.escape(file.suffix)}"
     )
     if not folder.is_dir():
         return []
-    found = [(match[1], path) for path in folder.iterdir() if (match := name.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    found = []
+    for path in folder.iterdir():
+        if match := name.fullmatch(path.name):
+            with suppress(ValueError):  # no date, so the name is not one of ours
+                moment = datetime.strptime(match[2], _STAMP).replace(tzinfo=UTC)
+                found.append(_Named(moment, match[1], path))
+    return sorted(found)
 
 
 def keep_newest(file: Path, backup: Path) -> None:
-    """Delete the backups of `file` beside `backup`, but for the newest ones and `backup` itself.
+    """Delete old backups of `file` beside `backup`, and what killed processes left unfinished.
 
-    Also what killed processes left unfinished; a copy that is being made was written to just now.
+    Kept are the newest ones, `backup` itself, and the newest of another revision than the newest
+    of all: the way back from the last upgrade, however often a backup was made since. A copy that
+    is being made was written to just now.
     """
-    old = [path for path in backups_of(file, backup.parent)[:-KEPT] if path != backup]
-    stem = glob.escape(_stem(file, backup.parent))
-    for partial in backup.parent.glob(f"{stem}.*{glob.escape(file.suffix)}.partial"):
-        with suppress(FileNotFoundError):
-            if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
-                old.append(partial)
-    for path in old:
-        try:
-            path.unlink(missing_ok=True)  # two at once delete the same ones
-            log.info("deleted the old backup %s", path)
-        except OSError as error:
-            log.warning("the old backup %s could not be deleted: %s", path, error.strerror)
+    there = _named(file, backup.parent)
+    of_another = [found.path for found in there if found.label != there[-1].label]
+    kept = {backup, *of_another[-1:], *(found.path for found in there[-KEPT:])}
+    old = [found.path.name for found in there if found.path not in kept]
+    with open_folder(backup.parent) as folder:
+        for name in old + _abandoned(file, backup.parent, folder):
+            path = backup.parent / name
+            try:
+                os.unlink(name, dir_fd=folder)
+                log.info("deleted the old backup %s", path)
+            except FileNotFoundError:  # two at once delete the same ones
+                pass
+            except OSError as error:
+                log.warning("the old backup %s could not be deleted: %s", path, error.strerror)
+
+
+def _abandoned(file: Path, path: Path, folder: int) -> list[str]:
+    """Return the names in a folder, by path and descriptor, of unfinished backups of `file`."""
+    stem, end = f"{_stem(file, path)}.", f"{file.suffix}.partial"
+    found = []
+    for name in os.listdir(folder):
+        if name.startswith(stem) and name.endswith(end):
+            with suppress(FileNotFoundError):
+                state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if time.time() - state.st_mtime > _ABANDONED_SECONDS:
+                    found.append(name)
+    return found

@@ -16,8 +16,9 @@ from sqlalchemy.dialects import sqlite
 
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
-from shortsdb.sqlite.backup import fsync, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.sqlite.backup import refuse_damaged
+from shortsdb.sqlite.files import NewFile, fsync, open_folder
 from shortsdb.sqlite.online_copy import connect_new, connect_read_only, copy_to_new
 from shortsdb.transfer.binary import RowFormat
 from shortsdb.transfer.invalid import InvalidRow, plain
@@ -138,8 +139,14 @@ def upgraded_copy(file: Path) -> Iterator[Path]:
                 f"of {needed}; nothing was written. Make room, or name another folder by TMPDIR"
             )
         copy = Path(folder) / file.name
-        with closing(connect_read_only(file)) as source:
-            copy_to_new(source, file, copy, f"reading {file}")
+        found = file.stat()
+        with (
+            closing(connect_read_only(file, found)) as source,
+            open_folder(copy.parent) as private,
+            NewFile.create(copy.with_name("copy.partial"), private) as partial,
+        ):
+            copy_to_new(source, file, found, partial, f"reading {file}")
+            partial.rename(copy.name)
         refuse_damaged(copy, str(file))
         try:
             _upgrade(copy)
