@@ -20,7 +20,7 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
     """Copy the SQLite database while it is in use, and check the copy.
 
     Prints the path of the copy, with --json also its revision and its size in bytes. The newest
-    five are kept.
+    five are kept, and the newest of an earlier revision.
 
     \b
     Examples:

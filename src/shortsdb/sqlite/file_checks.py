@@ -26,19 +26,20 @@ CHANGE_BYTES = 2**20
 _IN_WAL_MODE = "import sys; sys.exit(open(sys.argv[1], 'rb').read(19)[18:] == b'\\2')"
 
 
-def refuse_unusable_file(file: Path, *, changes: bool) -> None:
+def refuse_unusable_file(file: Path, *, changes: bool, in_use: bool = True) -> None:
     """Look whether a command could work on a database file, which need not be there.
 
     Args:
         file: The database.
         changes: Whether the command changes it, and creates it where it is not there.
+        in_use: Whether others may use it; a backup is opened as `immutable`, without side files.
 
     Raises:
         OperationRefused: It could not.
     """
     refuse_unexpanded(file)
     try:
-        _refuse_unusable_file(file, _stat(file), changes=changes)
+        _refuse_unusable_file(file, changes=changes, in_use=in_use)
     except OSError as error:  # a name too long, links in a circle
         raise OperationRefused(f"{file}: {error.strerror}") from error
     except ValueError as error:
@@ -67,18 +68,74 @@ def refuse_unexpanded(path: Path) -> None:
         )
 
 
-def _refuse_unusable_file(file: Path, found: os.stat_result | None, *, changes: bool) -> None:
+def _refuse_unusable_file(file: Path, *, changes: bool, in_use: bool) -> None:
     folder = file.parent
     if not folder.is_dir():
         raise OperationRefused(f"{file}: the folder {folder} does not exist; create it first")
     if not os.access(folder, os.X_OK):
         raise OperationRefused(f"{file}: no permission to look into the folder {folder}")
+    found = _stat(file)
+    if found is not None:
+        _refuse_unreadable(file, found, in_use=in_use)
+    if not changes:
+        return
+    if found is None:
+        refuse_orphans(file)
+    elif not os.access(file, os.W_OK):
+        raise OperationRefused(
+            f"{file} cannot be written: the file or its file system is read-only for this user"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OperationRefused(
+            f"{file}: the folder {folder} cannot be written, and SQLite needs its journal there"
+        )
+
+
+def _refuse_unreadable(file: Path, found: os.stat_result, *, in_use: bool) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OperationRefused(f"{file} is {kind(found.st_mode)}, not a database file")
+    if not os.access(file, os.R_OK):
+        raise OperationRefused(f"{file}: no permission to read it")
+    if in_use:
+        _refuse_to_lock_owner_out(file, found)
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except FileNotFoundError:
+        return None
+
+
+def refuse_unexpanded(path: Path) -> None:
+    """Refuse a path that a shell should have expanded.
+
+    Else a folder of that name would be made.
+
+    Raises:
+        OperationRefused: It begins with a tilde.
+    """
+    if str(path).startswith("~"):
+        raise OperationRefused(
+            f"{path} begins with ~, which only a shell expands, and only at the beginning of a "
+            "word; write the whole path, or ./~ if that is its name"
+        )
+
+
+def _refuse_unusable_file(file: Path, *, changes: bool, in_use: bool) -> None:
+    folder = file.parent
+    if not folder.is_dir():
+        raise OperationRefused(f"{file}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.X_OK):
+        raise OperationRefused(f"{file}: no permission to look into the folder {folder}")
+    found = _stat(file)
     if found is not None:
         if not stat.S_ISREG(found.st_mode):
             raise OperationRefused(f"{file} is {kind(found.st_mode)}, not a database file")
         if not os.access(file, os.R_OK):
             raise OperationRefused(f"{file}: no permission to read it")
-        _refuse_to_lock_owner_out(file, found)
+        if in_use:
+            _refuse_to_lock_owner_out(file, found)
     if not changes:
         return
     if found is None:
@@ -125,6 +182,21 @@ def refuse_orphans(file: Path) -> None:
             f"{file} is not there, but {beside.name} is, which may hold rows of it and would be "
             "deleted by SQLite; nothing was changed. Put the database back beside it, or move it "
             "away"
+        )
+
+
+def refuse_shared_folder(folder: Path) -> None:
+    """Refuse to let root open files by their paths where another user can replace them.
+
+    Raises:
+        OperationRefused: The user is root, and another one can rename what is in the folder.
+    """
+    found = folder.stat()
+    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+    if os.geteuid() == 0 and (found.st_uid or shared):
+        raise OperationRefused(
+            f"{folder} can be changed by other users, who could make root write elsewhere; nothing "
+            "was written. Run this as the owner of that folder, or name another one"
         )
 
 

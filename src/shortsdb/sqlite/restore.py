@@ -65,7 +65,7 @@ def refuse_unfinished(backup: Path, file: Path) -> None:
         OperationRefused: The one cannot be put back over the other.
     """
     backup, file = behind_link(backup), behind_link(file)
-    refuse_unusable_file(backup, changes=False)
+    refuse_unusable_file(backup, changes=False, in_use=False)
     refuse_unusable_file(file, changes=True)
     if not backup.exists():
         raise OperationRefused(f"{backup} does not exist")

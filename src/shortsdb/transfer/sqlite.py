@@ -18,6 +18,7 @@ from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.sqlite.backup import refuse_damaged
+from shortsdb.sqlite.file_checks import refuse_orphans, refuse_shared_folder
 from shortsdb.sqlite.files import NewFile, fsync, open_folder
 from shortsdb.sqlite.online_copy import connect_new, connect_read_only, copy_to_new
 from shortsdb.transfer.binary import RowFormat
@@ -170,9 +171,11 @@ def new_file(file: Path) -> Iterator[Sqlite]:
     folder behind. Nobody else may read the file.
 
     Raises:
-        MigrationRefused: There is a file of that name.
+        OperationRefused: There is a file of that name, or root was asked to write where another
+            user can replace what root writes.
     """
     refuse_existing(file)
+    refuse_shared_folder(file.parent)
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
         partial = Path(folder) / file.name
         _upgrade(partial)
@@ -195,16 +198,15 @@ def new_file(file: Path) -> Iterator[Sqlite]:
 def refuse_existing(file: Path) -> None:
     """Look whether the name of a new database is free.
 
-    So must be those of its journals: SQLite would replay what another database has left there.
+    So must be those of its journals, see `refuse_orphans`.
 
     Raises:
-        MigrationRefused: It is not.
+        OperationRefused: It is not.
     """
-    names = (file.name + end for end in ("", "-wal", "-journal"))
-    there = next((path for path in map(file.with_name, names) if path.exists()), None)
-    if there:
+    refuse_orphans(file)
+    if os.path.lexists(file):
         raise MigrationRefused(
-            f"{there} exists already, and a copy is only written to a new file; nothing was "
+            f"{file} exists already, and a copy is only written to a new file; nothing was "
             "written. Name another one, or move it out of the way"
         )
 
