@@ -11,7 +11,7 @@ import deployed
 import pytest
 from other_user import MEMBER, OWNER, STRANGER, TEAM, needs_root, run_as
 
-from shortsdb.sqlite import backup as backup_module
+from shortsdb.sqlite import online_copy
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.files import NewFile, open_folder
 from shortsdb.sqlite.restore import restore
@@ -165,7 +165,7 @@ def test_nobody_reads_a_backup_while_it_is_made(
 ) -> None:
     file = database(home, 0o666)
     seen: list[tuple[int, int]] = []
-    copy_to_new = backup_module.copy_to_new
+    copy_to_new = online_copy.copy_to_new
 
     def look(
         source: sqlite3.Connection, file: Path, found: os.stat_result, copy: NewFile, label: str
@@ -173,7 +173,7 @@ def test_nobody_reads_a_backup_while_it_is_made(
         copy_to_new(source, file, found, copy, label)
         seen.append((mode_of(copy.path), copy.path.stat().st_size))
 
-    monkeypatch.setattr(backup_module, "copy_to_new", look)
+    monkeypatch.setattr("shortsdb.sqlite.backup.copy_to_new", look)
     make_backup(file, "0001", home / "backups")
     assert seen == [(0o600, file.stat().st_size)]
 

@@ -77,8 +77,12 @@ def _refuse_unusable_file(file: Path, *, changes: bool, in_use: bool) -> None:
     found = _stat(file)
     if found is not None:
         _refuse_unreadable(file, found, in_use=in_use)
-    if not changes:
-        return
+    if changes:
+        _refuse_unwritable(file, found)
+
+
+def _refuse_unwritable(file: Path, found: os.stat_result | None) -> None:
+    folder = file.parent
     if found is None:
         refuse_orphans(file)
     elif not os.access(file, os.W_OK):
@@ -98,56 +102,6 @@ def _refuse_unreadable(file: Path, found: os.stat_result, *, in_use: bool) -> No
         raise OperationRefused(f"{file}: no permission to read it")
     if in_use:
         _refuse_to_lock_owner_out(file, found)
-
-
-def _stat(file: Path) -> os.stat_result | None:
-    try:
-        return file.stat()
-    except FileNotFoundError:
-        return None
-
-
-def refuse_unexpanded(path: Path) -> None:
-    """Refuse a path that a shell should have expanded.
-
-    Else a folder of that name would be made.
-
-    Raises:
-        OperationRefused: It begins with a tilde.
-    """
-    if str(path).startswith("~"):
-        raise OperationRefused(
-            f"{path} begins with ~, which only a shell expands, and only at the beginning of a "
-            "word; write the whole path, or ./~ if that is its name"
-        )
-
-
-def _refuse_unusable_file(file: Path, *, changes: bool, in_use: bool) -> None:
-    folder = file.parent
-    if not folder.is_dir():
-        raise OperationRefused(f"{file}: the folder {folder} does not exist; create it first")
-    if not os.access(folder, os.X_OK):
-        raise OperationRefused(f"{file}: no permission to look into the folder {folder}")
-    found = _stat(file)
-    if found is not None:
-        if not stat.S_ISREG(found.st_mode):
-            raise OperationRefused(f"{file} is {kind(found.st_mode)}, not a database file")
-        if not os.access(file, os.R_OK):
-            raise OperationRefused(f"{file}: no permission to read it")
-        if in_use:
-            _refuse_to_lock_owner_out(file, found)
-    if not changes:
-        return
-    if found is None:
-        refuse_orphans(file)
-    elif not os.access(file, os.W_OK):
-        raise OperationRefused(
-            f"{file} cannot be written: the file or its file system is read-only for this user"
-        )
-    if not os.access(folder, os.W_OK):
-        raise OperationRefused(
-            f"{file}: the folder {folder} cannot be written, and SQLite needs its journal there"
-        )
 
 
 def kind(mode: int) -> str:
