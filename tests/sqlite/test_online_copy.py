@@ -106,12 +106,10 @@ def test_a_name_that_leads_to_another_file_is_noticed(deployed_file: Path, tmp_p
             connect(deployed_file, expected)
     assert open_files() == before  # and it is closed again
     # Also where this process has the file open that was meant.
-    with (
-        closing(sqlite3.connect(tmp_path / "aside.db")) as connection,
-        pytest.raises(OperationRefused, match="was replaced by another file meanwhile"),
-    ):
+    with closing(sqlite3.connect(tmp_path / "aside.db")) as connection:
         connection.execute("SELECT * FROM clips").fetchone()
-        connect_read_only(deployed_file, expected)
+        with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+            connect_read_only(deployed_file, expected)
     (tmp_path / "gone.db").unlink(missing_ok=True)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         connect_new(tmp_path / "gone.db", expected)
@@ -136,13 +134,11 @@ def test_a_descriptor_that_is_reused_counts(tmp_path: Path) -> None:
 
 def test_a_new_file_that_was_replaced_is_not_taken_for_it(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
-        with (
-            NewFile.create(tmp_path / "new", folder) as new,
-            pytest.raises(OperationRefused, match="was replaced by another file"),
-        ):
+        with NewFile.create(tmp_path / "new", folder) as new:
             new.path.unlink()
             new.path.write_text("of another user")
-            new.rename("final")
+            with pytest.raises(OperationRefused, match="was replaced by another file"):
+                new.rename("final")
         with pytest.raises(FileExistsError):
             NewFile.create(tmp_path / "final", folder)
 
