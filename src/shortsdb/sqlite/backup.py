@@ -69,7 +69,7 @@ def make_backup(
 ) -> Path:
     """Copy a database as it was committed last, while others go on writing.
 
-    The copy is written as `.partial`, looked over for damage, made durable and only then given its
+    The copy is written as `.partial`, checked for damage, made durable and only then given its
     name: what has the name of a backup is one. It is no more open than the database.
 
     Args:
@@ -80,7 +80,7 @@ def make_backup(
             replaced by another: it is then copied as it is, damaged or not.
 
     Raises:
-        MigrationRefused: The copy could not be made, or shows that the database is damaged.
+        OperationRefused: The copy could not be made, or shows that the database is damaged.
     """
     file = behind_link(file)
     try:

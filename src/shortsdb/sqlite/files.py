@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +188,8 @@ def _give(descriptor: int, uid: int, gid: int, mode: int) -> int:
 
 
 def _has_acl(path: Path) -> bool:
+    if sys.platform != "linux":
+        return False
     try:
         return _ACCESS_ACL in os.listxattr(path)
     except OSError:  # the file system knows none
@@ -194,6 +197,8 @@ def _has_acl(path: Path) -> bool:
 
 
 def _remove_acls(descriptor: int) -> None:
+    if sys.platform != "linux":
+        return
     for acl in _ACLS:
         with suppress(OSError):  # there is none
             os.removexattr(descriptor, acl)
