@@ -24,6 +24,10 @@ INTERNAL = {
     "shortsdb.cli.*": "`shortsdb --help`",
     "shortsdb.shapes": "decision 010",
     "shortsdb.migration.*": "`shortsdb.migration` has the two public names",
+    "shortsdb.sqlite": "`shortsdb backup --help` and docs/operations.md",
+    "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/operations.md",
+    "shortsdb.driver_errors": "docs/operations.md has the messages",
+    "shortsdb.settings": "`shortsdb --help` has the environment variables",
     "shortsdb.transfer.*": "`shortsdb.transfer` has the public names",
     "shortsdb.models.*": "`shortsdb.models` has the models; of the rest only `types` is public",
 }

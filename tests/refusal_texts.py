@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from api_page import SOURCE
 
-from shortsdb.migration import adopt, refusals, shape
+from shortsdb import driver_errors
+from shortsdb.migration import adopt, shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ _ERRORS = {
     "CommandError",
     "InUseAtForkError",
     "MigrationRefused",
+    "OperationRefused",
     "UnknownSchemaError",
     "UsageError",
 }
@@ -35,8 +37,8 @@ def texts() -> dict[str, str]:
     """Return every text, and the file that it is in."""
     files = [*SOURCE.glob("shortsdb/**/*.py"), *SOURCE.parent.glob("alembic/versions/*.py")]
     found = {text: file.name for file in sorted(files) for text in _texts_of(file)}
-    for meaning in refusals._MEANINGS.values():  # noqa: SLF001 - the texts are the subject
-        found["… " + re.sub(r"{[^}]*}", "…", meaning)] = "refusals.py"
+    for meaning in driver_errors._MEANINGS.values():  # noqa: SLF001 - the texts are the subject
+        found["… " + re.sub(r"{[^}]*}", "…", meaning)] = "driver_errors.py"
     return found
 
 

@@ -16,15 +16,17 @@ import deployed
 import pytest
 from alembic import command
 from click.testing import CliRunner
-from conftest import HEAD, PROGRAMS
+from conftest import HEAD
 from inspect_sqlite import execute, file_hash, row_hashes, schema, version
 from sqlalchemy.exc import OperationalError
 
 from shortsdb.cli import main
 from shortsdb.config import alembic_config
-from shortsdb.migration import MigrationRefused, backup, copy_twice, pages
-from shortsdb.migration.backup import KEPT, backups_of, make_backup
-from shortsdb.migration.restore import restore
+from shortsdb.migration import MigrationRefused
+from shortsdb.sqlite import _raw_copy, backup, online_copy
+from shortsdb.sqlite.backup import KEPT, backups_of, make_backup
+from shortsdb.sqlite.files import identity
+from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,13 +232,13 @@ def numbers(path: Path) -> list[int]:
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return whether each copy that SQLite could not end was made otherwise."""
     made: list[bool] = []
-    copy_by_hand = pages._copy_by_hand  # noqa: SLF001 - it is watched
+    copy_by_hand = online_copy._copy_by_hand  # noqa: SLF001 - it is watched
 
     def watched(*arguments: Any) -> bool:  # noqa: ANN401 - as they are
         made.append(copy_by_hand(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(pages, "_copy_by_hand", watched)
+    monkeypatch.setattr(online_copy, "_copy_by_hand", watched)
     return made
 
 
@@ -258,13 +260,13 @@ def test_a_writer_that_never_pauses_keeps_no_backup_from_being_made(
 @pytest.fixture
 def overtaken(by_hand: list[bool], monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Let SQLite's first copy be one that a writer keeps from ending; return as `by_hand`."""
-    copy_pages = pages.copy_pages
+    copy_pages = online_copy.copy_pages
 
     def once(*_: object) -> None:
-        monkeypatch.setattr(pages, "copy_pages", copy_pages)
-        raise pages._OvertakenError  # noqa: SLF001 - what a writer would cause
+        monkeypatch.setattr(online_copy, "copy_pages", copy_pages)
+        raise online_copy._OvertakenError  # noqa: SLF001 - what a writer would cause
 
-    monkeypatch.setattr(pages, "copy_pages", once)
+    monkeypatch.setattr(online_copy, "copy_pages", once)
     return by_hand
 
 
@@ -299,8 +301,8 @@ def test_a_copy_that_did_not_say_that_it_is_one_is_none(
     """Its exit code is 0, as every one is where SIGCHLD is ignored."""
     script = deployed_file.with_name("program.py")
     script.write_text(program)
-    monkeypatch.setattr(copy_twice, "__file__", str(script))
-    monkeypatch.setattr(pages, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(_raw_copy, "__file__", str(script))
+    monkeypatch.setattr(online_copy, "_START_SECONDS", 1.0)
     backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
     assert overtaken == [False]
     assert row_hashes(backup) == row_hashes(deployed_file)
@@ -310,7 +312,7 @@ def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
     deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is committed last is then beside the file, where the copying process does not look."""
-    hold_snapshot = pages._hold_snapshot  # noqa: SLF001 - something happens before
+    hold_snapshot = online_copy._hold_snapshot  # noqa: SLF001 - something happens before
     in_wal = sqlite3.connect(deployed_file)
 
     def set_wal_mode(source: sqlite3.Connection) -> None:
@@ -319,7 +321,7 @@ def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
             in_wal.execute("UPDATE clips SET rank_position = 4711")
         hold_snapshot(source)
 
-    monkeypatch.setattr(pages, "_hold_snapshot", set_wal_mode)
+    monkeypatch.setattr(online_copy, "_hold_snapshot", set_wal_mode)
     with closing(in_wal):
         backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
     with closing(sqlite3.connect(backup)) as connection:
@@ -337,19 +339,26 @@ def test_the_second_copy_is_what_the_file_has_become(
     copy.touch()
     for agreed in (False, True):
         file.write_bytes(b"a" * size)
-        with subprocess.Popen(
-            [sys.executable, copy_twice.__file__, str(file), str(copy)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as process:
+        with (
+            copy.open("r+b") as inherited,
+            subprocess.Popen(
+                [
+                    *(sys.executable, _raw_copy.__file__, str(file)),
+                    *(str(identity(file.stat())), str(inherited.fileno())),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[inherited.fileno()],
+            ) as process,
+        ):
             assert process.stdout is not None
             assert process.stdout.readline() == b"0.0\n"
-            assert process.stdout.readline() == copy_twice.COPIED.encode()
+            assert process.stdout.readline() == _raw_copy.COPIED.encode()
             assert copy.read_bytes() == file.read_bytes()
             file.write_bytes(b"b" * new_size)
             said, _ = process.communicate(b"\n" if agreed else b"")
-        assert said == (copy_twice.EQUAL.encode() if agreed else b"")
+        assert said == (_raw_copy.EQUAL.encode() if agreed else b"")
         assert (copy.read_bytes() == file.read_bytes()) == (agreed or size == new_size == 0)
 
 
@@ -383,17 +392,9 @@ def test_restore_of_a_backup_with_pages_of_another_size(file: Path) -> None:
         assert connection.execute("PRAGMA page_size").fetchone() == (1024,)
 
 
-def test_restore_where_there_is_no_file_ignores_a_stale_wal(file: Path) -> None:
+def test_restore_where_there_is_no_file_makes_one(file: Path) -> None:
     rows_before, folder = row_hashes(file), file.parent / "backups"
     backup = make_backup(file, "0001", folder)
-    # A writer dies with its changes in the -wal only; somebody then deletes the database alone.
-    script = (
-        "import os, sqlite3, sys;"
-        "c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA journal_mode = wal');"
-        "c.execute('DELETE FROM clips'); c.commit(); os._exit(9)"
-    )
-    subprocess.run([PROGRAMS / "python", "-c", script, file], check=False)
-    assert file.with_name("deployed.db-wal").stat().st_size
     file.unlink()
     assert restore(backup, file, folder, None) is None
     assert row_hashes(file) == rows_before
@@ -478,15 +479,16 @@ def test_backups_of_a_link_are_those_of_the_file_behind_it(deployed_file: Path) 
     assert json.loads(status.output)["last_backup"] == str(backup)
 
 
-class Clock:
+class Clock(datetime):
     """A clock that tells the same instant three times over, then the next."""
 
     asked = 0
 
-    def now(self, zone: tzinfo) -> datetime:
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Clock:
         """Return the instant that it is."""
-        self.asked += 1
-        return datetime(2026, 1, 1, microsecond=self.asked // 4, tzinfo=zone)
+        cls.asked += 1
+        return cls(2026, 1, 1, microsecond=cls.asked // 4, tzinfo=tz)
 
 
 @pytest.mark.parametrize("suffix", [".partial", ""], ids=["being made", "made"])
@@ -497,7 +499,8 @@ def test_two_backups_of_one_microsecond_are_two(
     folder.mkdir()
     of_another = folder / f"deployed.0001.20260101T000000000000Z.db{suffix}"
     of_another.write_bytes(b"of another process")
-    monkeypatch.setattr(backup, "datetime", Clock())
+    monkeypatch.setattr(Clock, "asked", 0)
+    monkeypatch.setattr(backup, "datetime", Clock)
     made = make_backup(deployed_file, "0001", folder)
     assert made.name == "deployed.0001.20260101T000000000001Z.db"
     assert row_hashes(made) == row_hashes(deployed_file)

@@ -23,8 +23,8 @@ from shortsdb.database import (
     init_db_async,
     seed_db,
 )
-from shortsdb.migration.backup import make_backup
 from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
     from pathlib import Path

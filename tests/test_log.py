@@ -15,7 +15,7 @@ from conftest import HEAD, PROGRAMS, ROOT, Program
 
 from shortsdb.database import init_db
 from shortsdb.log import operation
-from shortsdb.migration.backup import make_backup
+from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def test_every_record_of_a_command_is_json_and_has_one_correlation_id(deployed_f
         for record in found:
             assert record.keys() == {"time", "level", "logger", "message", "correlation_id"}
             assert record["level"] == "INFO"
-            assert record["logger"].startswith("shortsdb.migration.")
+            assert record["logger"].startswith(("shortsdb.migration.", "shortsdb.sqlite."))
             assert record["time"].endswith("+00:00")
     assert len(ids) == 4
 

@@ -88,6 +88,20 @@ def interrupted_rebuild(path: Path) -> None:
     execute(path, "CREATE TABLE _alembic_tmp_clips (id INTEGER PRIMARY KEY)")
 
 
+def empty_version(path: Path) -> None:
+    head(path)
+    execute(path, "UPDATE alembic_version SET version_num = ''")
+
+
+def name_of_bytes(path: Path) -> None:
+    deployed.make(path)
+    execute(
+        path,
+        "PRAGMA writable_schema = ON; CREATE TABLE other (x);"
+        "UPDATE sqlite_master SET name = x'6f7468ff', tbl_name = x'6f7468ff' WHERE name = 'other'",
+    )
+
+
 def a_folder(path: Path) -> None:
     path.mkdir()
 
@@ -103,6 +117,8 @@ def a_folder(path: Path) -> None:
         (of_other_software, "at revision 'ae1027a6acf', which is none of ours"),
         (two_versions, f"has 2 versions (0003, {HEAD}) where there can be one"),
         (interrupted_rebuild, "_alembic_tmp_clips: the rebuild of a table by another tool"),
+        (empty_version, "at revision '', which is none of ours"),
+        (name_of_bytes, "holds an object whose name is b'oth\\xff', not text"),
         (a_folder, "is a folder, not a database file"),
     ],
 )

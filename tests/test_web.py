@@ -22,8 +22,8 @@ from web_application import application
 from shortsdb.config import revisions
 from shortsdb.database import init_db
 from shortsdb.engine import create_async_engine, create_engine
-from shortsdb.migration.backup import make_backup
 from shortsdb.models import ErrorLog
+from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,6 +17,7 @@ from shortsdb import url
 from shortsdb.bounded_calls import BoundedCalls
 from shortsdb.config import revisions
 from shortsdb.engine import READ_ONLY_OPTIONS
+from shortsdb.errors import OperationRefused
 from shortsdb.printable import VALUE_LENGTH, one_line, printable
 from shortsdb.shapes import KNOWN_SHAPES
 
@@ -213,7 +214,8 @@ def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     versions = connection.scalars(text("SELECT version_num FROM alembic_version"))
-    return ", ".join(sorted(map(str, versions))) or None
+    # An empty one is a version too, of other software.
+    return ", ".join(sorted(str(version) or "''" for version in versions)) or None
 
 
 def _shape(connection: Connection) -> tuple[str | None, bool]:
@@ -298,12 +300,12 @@ def _free_bytes(file: Path) -> int | None:
 
 def _last_backup(file: Path, backup: str | None) -> str | None:
     # Half a second that an application which asks for no health need not wait for.
-    from shortsdb.migration.backup import backups_of, folder_for  # noqa: PLC0415
+    from shortsdb.sqlite.backup import backups_of, folder_for  # noqa: PLC0415
 
-    folder = folder_for(file, backup or os.environ.get("SHORTSDB_BACKUP"))
     try:
+        folder = folder_for(file, backup or os.environ.get("SHORTSDB_BACKUP"))
         backups = backups_of(file, folder) if folder else []
-    except OSError:  # a folder that this user cannot look into
+    except (OSError, OperationRefused):  # a folder that this user cannot look into
         return None
     return str(backups[-1]) if backups else None
 

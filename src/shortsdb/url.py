@@ -10,6 +10,10 @@ from urllib.parse import unquote
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from shortsdb.errors import OperationRefused
+from shortsdb.paths import absolute, may_hold_password, plausible_path
+from shortsdb.sqlite.files import behind_link
+
 SYNC_DRIVERS = {
     "sqlite+aiosqlite": "sqlite",
     "postgresql+psycopg_async": "postgresql+psycopg",
@@ -24,15 +28,6 @@ MALFORMED = (
     "percent-encoded"
 )
 
-# What may hold a password. A path that really looks like that is written with ./ before it, or in
-# full; the last two of these are refused anywhere.
-_BEGINS_LIKE_NO_PATH = re.compile(
-    r"\s*\w+\s*="  # host=... of libpq
-    r"|(//)?[^/]+:"  # postgresql:/u:pw@h/db, u:pw@h
-)
-_HOLDS_A_PASSWORD = re.compile(
-    r":.*@|(pass(word|wd|phrase)|\bpwd)\w*\s*=", re.IGNORECASE | re.DOTALL
-)
 _HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")
 _SECRET_PARAMETER = re.compile(r"pass(word|wd|phrase)|pwd|secret|token|scram_", re.IGNORECASE)
 _SHOWN_PARAMETERS = ("host", "hostaddr", "port", "dbname", "service")
@@ -45,13 +40,14 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     (`?password=`) becomes the URL's own, which SQLAlchemy does not print.
 
     Raises:
-        ArgumentError: It is malformed, or neither a URL nor a plausible path, see `path`. The
+        ArgumentError: It is malformed, or neither a URL nor a plausible path, see
+            `shortsdb.paths`. The
             message does not repeat it: it may hold a password.
     """
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
         if given in {"", ":memory:"}:
             return URL.create("sqlite", database=str(given))
-        return URL.create("sqlite", database=str(path(given)))
+        return URL.create("sqlite", database=str(_path(given)))
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
@@ -60,13 +56,27 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     if url.get_backend_name() == "sqlite":
         # What stands after a question mark may have been meant as part of a password.
         after = given.partition("://")[2] if isinstance(given, str) else url.database or ""
-        if _HOLDS_A_PASSWORD.search(after.removeprefix("/").removeprefix("file:")):
+        if may_hold_password(after.removeprefix("/").removeprefix("file:")):
             raise ArgumentError(MALFORMED)
         return _parse_sqlite(url)
     # More than one @ is a password that is not encoded; it ends somewhere in the host or the path.
     if isinstance(given, str) and given.count("@") > 1:
         raise ArgumentError(MALFORMED)
     return _parse_server(url)
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    try:
+        return plausible_path(given)
+    except OperationRefused as refusal:
+        raise ArgumentError(str(refusal)) from None
+
+
+def _absolute(given: str) -> Path:
+    try:
+        return absolute(given)
+    except OperationRefused as refusal:
+        raise ArgumentError(str(refusal)) from None
 
 
 def _parse_sqlite(url: URL) -> URL:
@@ -102,37 +112,6 @@ def _parse_server(url: URL) -> URL:
     return url
 
 
-def path(given: str | os.PathLike[str]) -> Path:
-    """Return the absolute path that a caller gives, ~ expanded.
-
-    A text is a plausible path unless there may be a password in it: it begins with `WORD=` or
-    `WORD:`, holds a colon before an @, or `password=`. What begins with ./ or / may have the first
-    two.
-
-    Raises:
-        ArgumentError: It is no plausible path, or names the home folder of nobody.
-    """
-    if isinstance(given, str) and (
-        "://" in given or _BEGINS_LIKE_NO_PATH.match(given) or _HOLDS_A_PASSWORD.search(given)
-    ):
-        raise ArgumentError(
-            "this is neither a URL nor plausibly a path; a URL has the form sqlite:///PATH or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, and a path that has : or = in its "
-            "name is written with ./ before it"
-        )
-    return _absolute(os.fspath(given))
-
-
-def _absolute(given: str) -> Path:
-    expanded = os.path.expanduser(given)  # noqa: PTH111 - raises nothing
-    if expanded.startswith("~"):
-        raise ArgumentError(
-            "the path begins with ~, and there is no such user; write it out, or ./~ for a file of "
-            "that name"
-        )
-    return Path(os.path.abspath(expanded))  # noqa: PTH100 - resolves no link
-
-
 def display(url: URL) -> str:
     """Return what to call a database in messages: its file, or its URL without secrets.
 
@@ -158,5 +137,5 @@ def file(url: URL) -> Path | None:
     """
     if url.get_backend_name() != "sqlite" or in_memory(url) or url.query.get("uri"):
         return None
-    named = Path(url.database or "")
-    return named.resolve() if os.path.islink(named) else named  # noqa: PTH114 - raises nothing
+    path = Path(url.database or "")
+    return behind_link(path)

@@ -31,6 +31,8 @@ class Prepared:
     """The states of the backups that the start has beside it."""
     backs_up: bool
     """Whether the run leaves a backup of the old state."""
+    leaves: list[State]
+    """The states of all backups that are there after the run."""
     statements: int
     calls: list[Call]
 
@@ -102,6 +104,7 @@ class Bench:
             new=new,
             backed_up=[read_state(backup) for backup in complete_backups(template)],
             backs_up=old != new and old in map(read_state, complete_backups(folder)),
+            leaves=[read_state(backup) for backup in complete_backups(folder)],
             statements=statements,
             calls=calls,
         )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from torture_bench import complete_backups
 from torture_cases import DATABASE
-from torture_figures import POWER, UNTRUE
+from torture_figures import BACKUPS, POWER, UNTRUE
 from torture_power import Disk
 from torture_state import examine
+
+# Durability of folders and names: never passed over, however few points are taken.
+_OF_FOLDERS = {"mkdir", "mkdirat", "rename", "renameat", "renameat2"}
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +38,10 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
     for number, call in enumerate(prepared.calls, start=1):
         disk.do(call)
         last = number == len(prepared.calls)
-        if number % every and not last:
+        of_folder = call.name in _OF_FOLDERS or (
+            call.name in {"fsync", "fdatasync"} and disk.is_folder(call.paths[0])
+        )
+        if number % every and not last and not of_folder:
             continue
         for loss in losses:
             files = disk.lose_power(loss, rng)
@@ -50,6 +57,10 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
                 if state == prepared.old != prepared.new:
                     detail = f"{prepared.case}: power lost after success, {loss}: the old state"
                     bench.figures.find(POWER, UNTRUE, detail)
+                kept = [examine(path, prepared.leaves)[0] for path in complete_backups(folder)]
+                if any(kept.count(copy) < prepared.leaves.count(copy) for copy in prepared.leaves):
+                    detail = f"{prepared.case}: power lost after success, {loss}: no backup"
+                    bench.figures.find(POWER, BACKUPS, detail)
                 if loss == "all kept" and state != prepared.new:
                     raise RuntimeError(f"{prepared.case}: the recording lacks calls")
             bench.judge(POWER, prepared, folder, f"power lost after call {number}, {loss}")

@@ -76,6 +76,10 @@ class Disk:
         self._names = dict(self._durable)
         self._namings: list[_Naming] = []
 
+    def is_folder(self, path: Path) -> bool:
+        """Return whether there is a folder of that path."""
+        return path == ROOT or path in self._folders
+
     def do(self, call: Call) -> None:
         """Do what a call did.
 

@@ -106,13 +106,13 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
     except Exception as error:
         from alembic.util import CommandError
 
-        from shortsdb.migration import MigrationRefused
+        from shortsdb.errors import OperationRefused
 
-        if not isinstance(error, CommandError | OSError):
+        if not isinstance(error, OperationRefused | CommandError | OSError):
             # Not left to Python, which would print the traceback as it is, names and all.
             log.critical("this should not happen; please report it", exc_info=True)
             ctx.exit(1)
-        message = str(error) if isinstance(error, MigrationRefused) else printable(error)
+        message = str(error) if isinstance(error, OperationRefused) else printable(error)
         if as_json():
             log.error(message)  # noqa: TRY400 - a refusal needs no traceback
             ctx.exit(1)

@@ -30,15 +30,14 @@ def plausible_path(
     _ctx: click.Context, _parameter: click.Parameter, value: str | None
 ) -> Path | None:
     """Return the absolute path that was given, and refuse what may hold a password."""
-    from sqlalchemy.exc import ArgumentError
-
-    from shortsdb.url import path
+    from shortsdb.errors import OperationRefused
+    from shortsdb.paths import plausible_path as parse
 
     if value is None:
         return None
     try:
-        return path(value)
-    except ArgumentError as error:
+        return parse(value)
+    except OperationRefused as error:
         raise click.BadParameter(str(error)) from None
 
 

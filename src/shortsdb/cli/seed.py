@@ -25,9 +25,9 @@ def seed(url: str | None) -> None:
 
     from shortsdb.cli.target import parse_url, status_of
     from shortsdb.database import get_session, seed_db
+    from shortsdb.driver_errors import explain
     from shortsdb.engine import create_engine
     from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.refusals import explain
     from shortsdb.migration.status import outdated
     from shortsdb.models import metadata
 

@@ -9,10 +9,10 @@ from alembic.script import ScriptDirectory
 
 from shortsdb import url as urls
 from shortsdb.config import DEFAULT_URL, alembic_config
-from shortsdb.migration.backup import folder_for
 from shortsdb.migration.database import parse, refuse_in_memory
 from shortsdb.migration.status import Status, read_status
 from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.sqlite.backup import folder_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -10,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from shortsdb import url as urls
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.refusals import refuse_unusable_file
+from shortsdb.sqlite.file_checks import refuse_unusable_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,19 +49,14 @@ def refuse_in_memory(url: URL) -> None:
         )
 
 
-def parse_path(given: str) -> Path:
-    """Return the absolute path that the user named, ~ expanded.
-
-    Raises:
-        MigrationRefused: It is no plausible path, see `shortsdb.url.path`.
-    """
-    try:
-        return urls.path(given)
-    except ArgumentError as error:
-        raise MigrationRefused(str(error)) from None
-
-
 display_name = urls.display
+
+
+def immutable_url(backup: Path) -> URL:
+    """Return a URL by which to read a backup so that nothing is made or changed beside it."""
+    path = quote(os.fsencode(backup.absolute()))
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=f"file://{path}", query=query)
 
 
 def connectable(url: URL, *, changes: bool) -> Engine:

@@ -13,13 +13,13 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse, refuse_in_memory
 from shortsdb.migration.drift import comparison_options
-from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.errors import MigrationRefused, as_migration_refused
 from shortsdb.migration.plan import known_revisions, refuse_strange_version
 from shortsdb.migration.postgresql import taking_turns
-from shortsdb.migration.refusals import explain, left_behind
 from shortsdb.migration.transaction import reading, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 
@@ -36,6 +36,7 @@ X_ARGUMENTS = ("url", "backup")
 
 
 @operation()
+@as_migration_refused()
 def run(
     *,
     url: str | URL,

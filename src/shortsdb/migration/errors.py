@@ -1,17 +1,31 @@
-"""The one error of a migration that stops for a reason which the operator can act on."""
+"""The refusal of a migration, in the form that the alembic program prints."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from alembic.util import CommandError
 
-from shortsdb.printable import printable
+from shortsdb.errors import OperationRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-class MigrationRefused(CommandError):  # noqa: N818 - a refusal is no error of the program's
+class MigrationRefused(OperationRefused, CommandError):  # noqa: N818 - as OperationRefused
     """The database was left as it was; the message says what is wrong, where and what to do.
 
-    A CommandError, so that the alembic program prints the message alone and exits non-zero. The
-    message is made safe to print, whatever names and errors it was put together from.
+    A CommandError, so that the alembic program prints the message alone and exits non-zero.
     """
 
-    def __init__(self, message: str, *details: str) -> None:
-        """Refuse with a message, which becomes one line, and a line for each of `details`."""
-        super().__init__("\n  ".join(map(printable, (message, *details))))
+
+@contextmanager
+def as_migration_refused() -> Iterator[None]:
+    """Raise every refusal of the block as a MigrationRefused."""
+    try:
+        yield
+    except MigrationRefused:
+        raise
+    except OperationRefused as refusal:
+        raise MigrationRefused(refusal.message, *refusal.details) from refusal

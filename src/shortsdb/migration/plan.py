@@ -164,6 +164,15 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name
 
 def _refuse_leftovers(context: MigrationContext, name: str) -> None:
     assert context.connection is not None  # noqa: S101 - there is a transaction
+    strange = context.connection.exec_driver_sql(
+        "SELECT name FROM sqlite_master WHERE typeof(name) <> 'text'"
+    ).scalar()
+    if strange is not None:
+        raise MigrationRefused(
+            f"{name} holds an object whose name is {strange!r}, not text: somebody has edited "
+            "sqlite_master. Nothing was changed. Restore the last backup, or salvage what is left "
+            "with the sqlite3 program's .recover"
+        )
     prefix = "_alembic_tmp_"
     left = [table for table in table_names(context.connection) if table.startswith(prefix)]
     if left:

@@ -83,10 +83,12 @@ def table_names(connection: Connection) -> list[str]:
     """Return the names of all tables but SQLite's own and virtual ones, sorted.
 
     A virtual table has no root page, and cannot even be looked at without the module that made it.
+    A name that is not text is none that SQLite uses, see `plan.make_plan`.
     """
     return list(
         connection.exec_driver_sql(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage <> 0"
+            " AND typeof(name) = 'text'"
             " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
         ).scalars()
     )

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.timeouts import lock_timeout
+from shortsdb.settings import lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

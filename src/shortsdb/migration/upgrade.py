@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from alembic import context
 
+from shortsdb.driver_errors import UNCERTAIN
 from shortsdb.log import get_logger
 from shortsdb.migration.adopt import report_adoption
-from shortsdb.migration.backup import folder_for, keep_newest, make_backup
 from shortsdb.migration.plan import Plan, make_plan
-from shortsdb.migration.refusals import UNCERTAIN, refuse_without_space
 from shortsdb.migration.rewrites import watched
 from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import begin
+from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
+from shortsdb.sqlite.file_checks import refuse_without_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from shortsdb.log import get_logger
-from shortsdb.migration.backup import fsync
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.sqlite.file_checks import kind
+from shortsdb.sqlite.files import NewFile, open_folder
 from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -61,15 +62,17 @@ class Findings:
     def __init__(
         self,
         file: IO[str] | None = None,
-        partial: Path = Path(),
+        new: NewFile | None = None,
         destination: Path = Path(),
+        folder: int | None = None,
     ) -> None:
         """Begin with none, see `collecting`."""
         self.keys: dict[str, set[Any]] = defaultdict(set)
         self._named: list[str] = []
         self._file = file
-        self._partial = partial
+        self._new = new
         self._destination = destination
+        self._folder = folder
 
     def add(self, found: InvalidRow) -> None:
         """Take an invalid row down."""
@@ -88,7 +91,7 @@ class Findings:
         count = sum(map(len, self.keys.values()))
         if not count:
             return
-        if self._file is None:
+        if self._file is None or self._new is None:
             more = count - len(self._named)
             raise MigrationRefused(
                 f"{name} holds {count} rows that cannot be copied; nothing was written. Mend "
@@ -98,8 +101,7 @@ class Findings:
             )
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._partial.replace(self._destination)
-        fsync(self._destination.parent)
+        self._new.rename(self._destination.name, self._folder)
         log.warning("%s: %d rows are left out, see %s", name, count, self._destination)
 
 
@@ -123,24 +125,31 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
         return
     with ExitStack() as stack:
         try:
-            _refuse_other_file(destination)
+            folder = stack.enter_context(open_folder(destination.parent))
+            _refuse_other_file(destination, folder)
             prefix = f".{destination.name[:40]}."
-            partial = stack.enter_context(scratch_folder(destination.parent, prefix)) / "rows"
-            file = stack.enter_context(partial.open("x", encoding="utf-8"))
-            partial.chmod(0o600)
+            scratch = stack.enter_context(scratch_folder(destination.parent, prefix))
+            private = stack.enter_context(open_folder(scratch))
+            new = stack.enter_context(NewFile.create(scratch / "rows", private))
         except OSError as error:
             raise MigrationRefused(f"{destination} cannot be made ({error.strerror})") from error
-        yield Findings(file, partial, destination)
+        # The descriptor is closed with `new`.
+        file = os.fdopen(new.descriptor, "w", encoding="utf-8", closefd=False)
+        yield Findings(stack.enter_context(file), new, destination, folder)
 
 
-def _refuse_other_file(destination: Path) -> None:
-    if not os.path.lexists(destination):
+def _refuse_other_file(destination: Path, folder: int) -> None:
+    """Refuse to replace what is not a file of an earlier copy, without waiting for a FIFO."""
+    try:
+        found = os.stat(destination.name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
         return
-    if not stat.S_ISREG(destination.lstat().st_mode):
+    if not stat.S_ISREG(found.st_mode):
         raise MigrationRefused(
-            f"{destination} is a link or a device, not a regular file; name another file"
+            f"{destination} is {kind(found.st_mode)}, which is not replaced; name another file"
         )
-    with destination.open("rb") as file:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(destination.name, flags, dir_fd=folder), "rb") as file:
         beginning = file.read(len(_BEGINNING))
     if beginning not in {b"", _BEGINNING}:
         raise MigrationRefused(f"{destination} holds something else already; name another file")

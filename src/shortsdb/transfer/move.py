@@ -13,12 +13,13 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb import url as urls
+from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
-from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.progress import progress_line
-from shortsdb.migration.refusals import explain, left_behind, refuse_unusable_file
+from shortsdb.migration.errors import MigrationRefused, as_migration_refused
 from shortsdb.models import metadata
+from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.progress import progress_line
 from shortsdb.transfer.invalid import Findings, collecting
 from shortsdb.transfer.postgres import (
     Postgres,
@@ -51,6 +52,7 @@ class Verified:
 
 
 @operation()
+@as_migration_refused()
 def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None) -> list[Verified]:
     """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
 

@@ -34,7 +34,7 @@ from shortsdb.log import quiet
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.postgresql import set_timeouts
-from shortsdb.migration.timeouts import table_lock_timeout
+from shortsdb.settings import table_lock_timeout
 from shortsdb.transfer.binary import HEADER, TRAILER, kind
 from shortsdb.transfer.invalid import InvalidRow
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key

@@ -1,4 +1,7 @@
-"""Copies a file twice, the second time only what has changed: `python copy_twice.py FILE COPY`.
+"""Copies a file twice, the second time only what has changed.
+
+`python _raw_copy.py FILE IDENTITY DESCRIPTOR`: IDENTITY is the device and inode of FILE, as
+`files.identity` returns them, and DESCRIPTOR that of the copy, inherited.
 
 A program of its own, because a process that closes a database file drops the locks which SQLite
 holds on it there (https://sqlite.org/howtocorrupt.html, section 2.2). Imports as little as it can.
@@ -21,7 +24,7 @@ _BLOCK = 2**20
 _BLOCKS_A_LINE = 64
 
 
-def make_equal(copy: BinaryIO, file: BinaryIO, *, talk: bool) -> None:
+def sync_file(copy: BinaryIO, file: BinaryIO, *, talk: bool) -> None:
     """Write to the copy where it is not what the file is."""
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
@@ -38,18 +41,28 @@ def make_equal(copy: BinaryIO, file: BinaryIO, *, talk: bool) -> None:
     copy.flush()
 
 
-def main(path: str, path_of_copy: str) -> None:
+def _open_file(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def main(path: str, identity: str, copy_descriptor: str) -> None:
     """Copy twice."""
     print(0.0, flush=True)  # noqa: T201 - its output
     # Unbuffered: the second time it must be read again, not remembered.
-    with open(path, "rb", buffering=0) as file, open(path_of_copy, "r+b") as copy:  # noqa: PTH123 - pathlib is slow to import
-        make_equal(copy, file, talk=True)
+    with (
+        open(path, "rb", buffering=0, opener=_open_file) as file,
+        os.fdopen(int(copy_descriptor), "r+b") as copy,
+    ):
+        found = os.fstat(file.fileno())
+        if str((found.st_dev, found.st_ino)) != identity:
+            sys.exit(1)
+        sync_file(copy, file, talk=True)
         # What is on disk already need not be written while somebody waits.
         os.fsync(copy.fileno())
         sys.stdout.write(COPIED)
         sys.stdout.flush()
         if sys.stdin.readline():  # else nobody wants it any more
-            make_equal(copy, file, talk=False)
+            sync_file(copy, file, talk=False)
             sys.stdout.write(EQUAL)
 
 

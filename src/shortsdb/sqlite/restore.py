@@ -6,21 +6,14 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from sqlalchemy import URL
-
+from shortsdb.driver_errors import explain, left_behind
+from shortsdb.errors import OperationRefused
 from shortsdb.log import get_logger, operation
-from shortsdb.migration.backup import make_backup, refuse_damaged
-from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_read_only, copy_pages
-from shortsdb.migration.refusals import (
-    explain,
-    left_behind,
-    refuse_unusable_file,
-    refuse_without_space,
-)
-from shortsdb.migration.timeouts import lock_timeout
+from shortsdb.sqlite.backup import make_backup, refuse_damaged
+from shortsdb.sqlite.file_checks import refuse_unusable_file, refuse_without_space
+from shortsdb.sqlite.files import behind_link, open_folder, share
+from shortsdb.sqlite.online_copy import connect, connect_read_only, copy_pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,22 +36,22 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
         revision: The revision that `file` has now, for the name of that backup.
 
     Raises:
-        MigrationRefused: The backup is damaged or no database, or somebody uses `file`; it was
+        OperationRefused: The backup is damaged or no database, or somebody uses `file`; it was
             left as it was.
     """
+    backup, file = behind_link(backup), behind_link(file)
     refuse_unfinished(backup, file)
     try:
         refuse_damaged(backup, str(backup))
     except sqlite3.Error as error:
-        raise MigrationRefused(explain(error, str(backup))) from error
+        raise OperationRefused(explain(error, str(backup))) from error
     refuse_without_space(file, file.parent, backup.stat().st_size)
-    # Made here for its mode. Never deleted again, whatever follows: once there, it may be in use.
-    with suppress(FileExistsError):
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL, backup.stat().st_mode & 0o777))
     try:
         return _restore(backup, file, folder, revision)
+    except OSError as error:
+        raise OperationRefused(f"{file}: {error.strerror}; nothing was restored") from error
     except sqlite3.Error as error:
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{explain(error, str(file))}; {left_behind(error, 'restored')}"
         ) from error
 
@@ -69,33 +62,28 @@ def refuse_unfinished(backup: Path, file: Path) -> None:
     Opening the backup would replay or discard what lies beside it.
 
     Raises:
-        MigrationRefused: The one cannot be put back over the other.
+        OperationRefused: The one cannot be put back over the other.
     """
-    refuse_unusable_file(backup, changes=False)
+    backup, file = behind_link(backup), behind_link(file)
+    refuse_unusable_file(backup, changes=False, in_use=False)
     refuse_unusable_file(file, changes=True)
     if not backup.exists():
-        raise MigrationRefused(f"{backup} does not exist")
+        raise OperationRefused(f"{backup} does not exist")
     for side in ("-wal", "-journal"):
         beside = backup.with_name(backup.name + side)
         if beside.exists() and beside.stat().st_size:
-            raise MigrationRefused(
+            raise OperationRefused(
                 f"{backup} has {beside.name} beside it, so it is a database in use or a copy of "
                 "half of one, not a backup; `shortsdb backup` makes one"
             )
     if file.exists() and file.samefile(backup):
-        raise MigrationRefused(f"{backup} is the database itself, not a backup of it")
-
-
-def immutable_url(backup: Path) -> URL:
-    """Return a URL by which to read a backup so that nothing is made or changed beside it."""
-    path = quote(os.fsencode(backup.absolute()))
-    query = {"mode": "ro", "immutable": "1", "uri": "true"}
-    return URL.create("sqlite", database=f"file://{path}", query=query)
+        raise OperationRefused(f"{backup} is the database itself, not a backup of it")
 
 
 def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None) -> Path | None:
     replaced = None
-    with closing(sqlite3.connect(file, timeout=lock_timeout(), isolation_level=None)) as target:
+    found = _made_if_missing(file, backup)
+    with closing(connect(file, "mode=rw", found)) as target:
         # Keeps the lock from here to the end, also between transactions: nobody can write anything
         # that would be neither in the backup of what is replaced nor in what is restored. In WAL
         # mode nobody else can have the file open at all.
@@ -116,6 +104,25 @@ def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None
             copy_pages(source, target, f"restoring {file}")
     log.info("%s is what %s was; what it was before: %s", file, backup, replaced or "nothing kept")
     return replaced
+
+
+def _made_if_missing(file: Path, backup: Path) -> os.stat_result:
+    """Return what is known of the database's file, which is made for the backup if need be.
+
+    It is never deleted again, whatever follows: once there, it may be in use.
+    """
+    with suppress(FileNotFoundError):
+        return os.lstat(file)
+    with open_folder(file.parent) as folder:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with suppress(FileExistsError):
+            descriptor = os.open(file.name, flags, 0o600, dir_fd=folder)
+            try:
+                share(descriptor, backup, backup.stat(), file.parent)
+            finally:
+                os.close(descriptor)
+            os.fsync(folder)
+        return os.stat(file.name, dir_fd=folder, follow_symlinks=False)
 
 
 def _page_size(connection: sqlite3.Connection) -> int:

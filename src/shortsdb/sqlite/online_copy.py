@@ -1,4 +1,4 @@
-"""Copies SQLite databases beside whoever else uses them."""
+"""Online copies of SQLite databases."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from shortsdb.migration import copy_twice
-from shortsdb.migration.progress import progress_line
-from shortsdb.migration.timeouts import lock_timeout
+from shortsdb.settings import lock_timeout
+from shortsdb.sqlite import _raw_copy
+from shortsdb.sqlite.files import identity, open_files, refuse_other_file
+from shortsdb.sqlite.progress import progress_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from shortsdb.sqlite.files import NewFile
 
 _PAGES_A_STEP = 2_000  # 8 MB: a writer need not wait long, a progress line comes often enough
 _RESTARTS = 3
@@ -29,22 +32,64 @@ class _OvertakenError(Exception):
     """Somebody writes all the time."""
 
 
-def connect_read_only(file: Path, *, immutable: bool = False) -> sqlite3.Connection:
-    """Return a connection that cannot write; `immutable` also keeps it from making side files."""
-    uri = f"file://{quote(os.fsencode(file.absolute()))}?mode=ro{'&immutable=1' * immutable}"
-    return sqlite3.connect(uri, uri=True, timeout=lock_timeout(), isolation_level=None)
+def connect(file: Path, options: str, expected: os.stat_result | None = None) -> sqlite3.Connection:
+    """Return a connection to a file that is there.
+
+    Args:
+        file: The database.
+        options: Parameters of SQLite's URI, see https://sqlite.org/uri.html.
+        expected: What is known of the file, if that was looked at before.
+
+    Raises:
+        OperationRefused: Another file is opened.
+        OSError: The file is not there.
+        sqlite3.OperationalError: It cannot be opened.
+    """
+    expected = expected or file.stat()
+    before = open_files()
+    uri = f"file://{quote(os.fsencode(file.absolute()))}?{options}"
+    connection = sqlite3.connect(uri, uri=True, timeout=lock_timeout(), isolation_level=None)
+    try:
+        refuse_other_file(before, expected, file)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def connect_new(file: Path) -> sqlite3.Connection:
+def connect_read_only(
+    file: Path, expected: os.stat_result | None = None, *, immutable: bool = False
+) -> sqlite3.Connection:
+    """Return a connection that cannot write, see `connect`.
+
+    Args:
+        file: The database.
+        expected: As for `connect`.
+        immutable: Nobody writes to the file: neither locks nor side files are needed.
+    """
+    return connect(file, "mode=ro&immutable=1" if immutable else "mode=ro", expected)
+
+
+def connect_new(file: Path, expected: os.stat_result | None = None) -> sqlite3.Connection:
     """Return a connection to a file that nobody else knows yet, and that is not made durable."""
-    connection = sqlite3.connect(file, isolation_level=None)
+    connection = connect(file, "mode=rw", expected)
     # No journal: a killed copy is no copy.
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     return connection
 
 
-def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) -> None:
+def interpreter() -> str | None:
+    """Return the Python to run programs of ours in; None if it is part of an application.
+
+    To start that would start the application.
+    """
+    return None if getattr(sys, "frozen", False) else sys.executable or None
+
+
+def copy_to_new(
+    source: sqlite3.Connection, file: Path, found: os.stat_result, copy: NewFile, label: str
+) -> None:
     """Copy a database that is in use to a new file, which is not made durable.
 
     In WAL mode one snapshot is copied, and keeps nobody from writing. With a rollback journal a
@@ -56,7 +101,8 @@ def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) 
     Args:
         source: A connection to the database that is in no transaction.
         file: The database.
-        copy: The new file, which may be there, empty.
+        found: What is known of its file.
+        copy: The new file, empty.
         label: What to say of it on a terminal, when it takes longer than a second.
 
     Raises:
@@ -65,30 +111,35 @@ def copy_to_new(source: sqlite3.Connection, file: Path, copy: Path, label: str) 
     try:
         _copy_by_sqlite(source, copy, label)
     except _OvertakenError:
-        if not _copy_by_hand(source, file, copy, label):
-            os.truncate(copy, 0)
+        if not _copy_by_hand(source, file, found, copy, label):
+            os.ftruncate(copy.descriptor, 0)
             if not source.in_transaction:
                 _hold_snapshot(source)
             _copy_by_sqlite(source, copy, label)
 
 
-def _copy_by_sqlite(source: sqlite3.Connection, copy: Path, label: str) -> None:
-    with closing(connect_new(copy)) as target:
+def _copy_by_sqlite(source: sqlite3.Connection, copy: NewFile, label: str) -> None:
+    with closing(connect_new(copy.path, os.fstat(copy.descriptor))) as target:
         copy_pages(source, target, label)
 
 
-def _copy_by_hand(source: sqlite3.Connection, file: Path, copy: Path, label: str) -> bool:
+def _copy_by_hand(
+    source: sqlite3.Connection, file: Path, found: os.stat_result, copy: NewFile, label: str
+) -> bool:
     """Copy a file with a rollback journal, and return whether that succeeded.
 
     If it did not, the source may be in a transaction that reads, which is as good a snapshot.
     """
-    if not sys.executable or getattr(sys, "frozen", False):  # it would start the application
+    python = interpreter()
+    if python is None:
         return False
+    number = str(copy.descriptor)
     try:
         with (
             progress_line(label) as show,
             subprocess.Popen(  # noqa: S603 - a program of ours
-                [sys.executable, "-I", "-S", copy_twice.__file__, str(file), str(copy)],
+                [python, "-I", "-S", _raw_copy.__file__, file, str(identity(found)), number],
+                pass_fds=[copy.descriptor],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -110,7 +161,7 @@ def _finish(
     assert child.stdout is not None  # noqa: S101 - it is a pipe
     if not select.select([child.stdout], [], [], _START_SECONDS)[0]:
         return False
-    while (line := child.stdout.readline()) != copy_twice.COPIED:
+    while (line := child.stdout.readline()) != _raw_copy.COPIED:
         show(float(line))  # nothing, which is the end, is no number
     # Writers do not change the file from here on, unless they have set WAL mode meanwhile.
     _hold_snapshot(source)
@@ -118,7 +169,7 @@ def _finish(
         return False
     child.stdin.write("\n")
     child.stdin.flush()
-    if child.stdout.readline() != copy_twice.EQUAL:
+    if child.stdout.readline() != _raw_copy.EQUAL:
         return False
     source.execute("COMMIT")
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from shortsdb.migration.errors import MigrationRefused
+from shortsdb.errors import OperationRefused
 
 # Everybody who comes after an upgrade that waits for a table's lock on PostgreSQL waits behind it.
 _TABLE_LOCK_SECONDS = 5.0
@@ -14,7 +14,7 @@ def lock_timeout(default: float = 60.0) -> float:
     """Return how many seconds to wait for a lock: SHORTSDB_LOCK_TIMEOUT, or `default`.
 
     Raises:
-        MigrationRefused: The variable holds no number of seconds.
+        OperationRefused: The variable holds no number of seconds.
     """
     return _seconds("SHORTSDB_LOCK_TIMEOUT", default)
 
@@ -30,7 +30,7 @@ def statement_timeout() -> float:
     SHORTSDB_STATEMENT_TIMEOUT, or 300.
 
     Raises:
-        MigrationRefused: The variable holds no number of seconds.
+        OperationRefused: The variable holds no number of seconds.
     """
     return _seconds("SHORTSDB_STATEMENT_TIMEOUT", 300.0)
 
@@ -45,5 +45,5 @@ def _seconds(variable: str, default: float) -> float:
         seconds = -1
     # SQLite and PostgreSQL count milliseconds in 32 bits.
     if not 0 <= seconds <= 2**31 / 1000 - 1:
-        raise MigrationRefused(f"{variable} is {given!r}, not a number of seconds")
+        raise OperationRefused(f"{variable} is {given!r}, not a number of seconds")
     return seconds
