@@ -34,12 +34,15 @@ class OneTransaction:
 
     Attributes:
         authorizer: What knows the tables written to, None where there is none.
-        denied: What a revision tried and must not, None if nothing.
         ended: Whether the transaction is another one than it was.
     """
 
     def __init__(self, connection: Connection) -> None:
-        """Watch nothing yet; see `one_transaction`."""
+        """Watch nothing yet; see `watch`.
+
+        Args:
+            connection: One in a transaction.
+        """
         self.authorizer: Authorizer | None = None
         self.ended = False
         self._connection = connection
@@ -48,7 +51,39 @@ class OneTransaction:
 
     @property
     def denied(self) -> str | None:
-        return self._denied or (self.authorizer and self.authorizer.denied)
+        """What a revision tried and must not, None if nothing."""
+        return self._denied or (self.authorizer.denied if self.authorizer else None)
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Keep what is run in the block from ending the transaction.
+
+        An authorizer that the caller has set on the connection is replaced, and none is left:
+        SQLite does not tell which one there is.
+        """
+        connection = self._connection
+        if connection.dialect.name == "sqlite":
+            self.authorizer = _authorize(connection)
+        listeners: dict[str, Callable[..., None]] = {}
+        if self.authorizer is None:
+            listeners = {
+                "commit": lambda _: self.deny("COMMIT"),
+                "rollback": lambda _: self.deny("ROLLBACK"),
+                "after_cursor_execute": lambda *_: self.check(),
+            }
+        self.mark()
+        for name, listener in listeners.items():
+            event.listen(connection, name, listener)
+        try:
+            yield
+        except Exception:
+            self.has_ended()
+            raise
+        finally:
+            for name, listener in listeners.items():
+                event.remove(connection, name, listener)
+            if self.authorizer is not None:
+                on_driver(connection, lambda driver: driver.set_authorizer(None))
 
     def check(self) -> None:
         """Look whether the transaction is still the one that it was.
@@ -108,38 +143,6 @@ class OneTransaction:
             return cursor.fetchone() if cursor.description else None
         finally:
             cursor.close()
-
-
-@contextmanager
-def one_transaction(connection: Connection) -> Iterator[OneTransaction]:
-    """Keep what is run on `connection` in the block from ending its transaction.
-
-    An authorizer that the caller has set on a connection is replaced, and none is left: SQLite
-    does not tell which one there is.
-
-    Args:
-        connection: One in a transaction.
-    """
-    watched = OneTransaction(connection)
-    if connection.dialect.name == "sqlite":
-        watched.authorizer = _authorize(connection)
-    listeners: dict[str, Callable[..., None]] = {}
-    if watched.authorizer is None:
-        listeners = {
-            "commit": lambda _: watched.deny("COMMIT"),
-            "rollback": lambda _: watched.deny("ROLLBACK"),
-            "after_cursor_execute": lambda *_: watched.check(),
-        }
-    watched.mark()
-    for name, listener in listeners.items():
-        event.listen(connection, name, listener)
-    try:
-        yield watched
-    finally:
-        for name, listener in listeners.items():
-            event.remove(connection, name, listener)
-        if watched.authorizer is not None:
-            on_driver(connection, lambda driver: driver.set_authorizer(None))
 
 
 def _authorize(connection: Connection) -> Authorizer | None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.one_transaction import OneTransaction, TransactionEnded, one_transaction
+from shortsdb.migration.one_transaction import OneTransaction
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationInfo
@@ -62,23 +62,24 @@ class RevisionRun:
         """
         migration = context.get_context()
         reports = migration.on_version_apply_callbacks
-        with one_transaction(self.connection) as transaction:
+        transaction = OneTransaction(self.connection)
 
-            def check(*, step: MigrationInfo, **_: Any) -> None:  # noqa: ANN401 - Alembic's own
-                self._check(transaction, step)
+        def check(*, step: MigrationInfo, **_: Any) -> None:  # noqa: ANN401 - Alembic's own
+            self._check(transaction, step)
 
-            migration.on_version_apply_callbacks = (check, *reports)
-            try:
+        migration.on_version_apply_callbacks = (check, *reports)
+        try:
+            with transaction.watch():
                 context.run_migrations()
-            except Exception as error:
-                # Whatever it is, what went before it is the reason.
-                if isinstance(error, TransactionEnded) or transaction.has_ended():
-                    raise self._ended(transaction) from error
-                if transaction.denied:
-                    raise self._denied(transaction.denied) from error
-                raise
-            finally:
-                migration.on_version_apply_callbacks = reports
+        except Exception as error:
+            # Whatever the error is, what was denied before it is the reason.
+            if transaction.ended:
+                raise self._ended(transaction) from error
+            if transaction.denied:
+                raise self._denied(transaction.denied) from error
+            raise
+        finally:
+            migration.on_version_apply_callbacks = reports
 
     def _check(self, transaction: OneTransaction, step: MigrationInfo) -> None:
         if step.is_stamp:

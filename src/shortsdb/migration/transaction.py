@@ -112,6 +112,28 @@ def _set_busy_timeout(connection: Connection, seconds: float) -> None:
     cursor.close()
 
 
+def _settings(*, changes: bool, wal: bool) -> dict[str, str | int]:
+    """Return what the PRAGMAs of a connection are set to for the time of a command."""
+    settings: dict[str, str | int] = {
+        # Enforcement would delete or refuse rows while a revision rebuilds a table, and it can
+        # only be switched off outside a transaction.
+        "foreign_keys": "OFF",
+        "busy_timeout": int(lock_timeout() * 1000),
+    }
+    if changes:
+        settings |= {
+            "query_only": "OFF",
+            # FULL does not make the deletion of the rollback journal durable: a power cut just
+            # after a reported success would bring the old schema back.
+            "synchronous": "EXTRA",
+        }
+    if changes and not wal:
+        # With a rollback journal, writing pages before the COMMIT would keep readers out until
+        # then. They are kept in memory instead.
+        settings["cache_spill"] = "OFF"
+    return settings
+
+
 @contextmanager
 def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bool]:
     """Let transactions of `connection` be begun by `begin`, and put everything back at the end.
@@ -152,23 +174,7 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
         yield False
         return
 
-    settings: dict[str, Any] = {
-        # Enforcement would delete or refuse rows while a revision rebuilds a table, and it can
-        # only be switched off outside a transaction.
-        "foreign_keys": "OFF",
-        "busy_timeout": int(lock_timeout() * 1000),
-    }
-    if changes:
-        settings |= {
-            "query_only": "OFF",
-            # FULL does not make the deletion of the rollback journal durable: a power cut just
-            # after a reported success would bring the old schema back.
-            "synchronous": "EXTRA",
-        }
-        if pragma("journal_mode") != "wal":
-            # With a rollback journal, writing pages before the COMMIT would keep readers out until
-            # then. They are kept in memory instead.
-            settings["cache_spill"] = "OFF"
+    settings = _settings(changes=changes, wal=pragma("journal_mode") == "wal")
     before = {name: pragma(name) for name in settings}
     isolation_level = dbapi_connection.isolation_level
 
