@@ -165,8 +165,8 @@ def _ignore_adopted_nulls(script: MigrationScript, not_null: Collection[tuple[st
                     and (
                         columns[op.column_name].primary_key
                         or (
-                            (table.table_name, op.column_name) in not_null
-                            and not op.modify_nullable
+                            op.modify_nullable is False
+                            and (table.table_name, op.column_name) in not_null
                         )
                     )
                     and not op.modify_type

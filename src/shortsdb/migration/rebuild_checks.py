@@ -253,7 +253,7 @@ def _parts(connection: Connection, table: str) -> dict[tuple[str, str], object]:
         "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
         (table,),
     ).scalars()
-    parts: dict[tuple[str, str], object] = {("trigger", name): None for name in triggers}
+    parts: dict[tuple[str, str], object] = {("trigger", name): True for name in triggers}
     indexes = connection.exec_driver_sql(
         "SELECT name, \"unique\", partial FROM pragma_index_list(?) WHERE origin = 'c'", (table,)
     ).all()
