@@ -24,6 +24,7 @@ _ERRORS = {
     "BadParameter",
     "ClickException",
     "CommandError",
+    "MigrationHalfApplied",
     "MigrationRefused",
     "UnknownSchemaError",
     "UsageError",
