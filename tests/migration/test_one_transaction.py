@@ -181,16 +181,18 @@ def test_without_an_authorizer_it_stops_at_once(path: Path, tmp_path: Path, name
         command.upgrade(extra_revision.config(tmp_path, None, connection), "head")
     engine.dispose()
     half = "half" in schema(path)
-    assert isinstance(refusal.value, MigrationHalfApplied) == half or "ROLLBACK" in name
+    assert isinstance(refusal.value, MigrationHalfApplied) == half or "rollback" in name.lower()
     assert version(path) == [HEAD]
     if isinstance(refusal.value, MigrationHalfApplied):
         (backup,) = tmp_path.glob("backups/*.db")
-        assert f"says that it is at {HEAD}, and holds parts of" in str(refusal.value)
+        assert f"says that it is at {HEAD}, and may hold parts of" in str(refusal.value)
         assert str(backup) in str(refusal.value)
         assert "half" not in schema(backup)
     else:
         assert "nothing was changed" in str(refusal.value)
-    assert ("never" in schema(path)) is ("by a cursor" in name or "of the driver" in name) & half
+    # Only what is sent past SQLAlchemy is noticed no sooner than at the revision's end.
+    past_sqlalchemy = "driver" in name or "cursor" in name or name == "isolation_level"
+    assert past_sqlalchemy or "never" not in schema(path)
 
 
 @pytest.mark.parametrize("name", COMMITS)
@@ -215,10 +217,11 @@ def test_postgresql(postgres: Server, tmp_path: Path, name: str) -> None:
 def test_postgresql_with_autocommit_is_refused(postgres: Server) -> None:
     database = postgres.create_database()
     engine = create_engine(database.url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection, pytest.raises(MigrationRefused, match="AUTOCOMMIT"):
-        config = alembic_config()
+    config = alembic_config()
+    with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        with pytest.raises(MigrationRefused, match="AUTOCOMMIT"):
+            command.upgrade(config, "head")
     engine.dispose()
     assert database.schema()["columns"] == []
     postgres.drop_database(database)

@@ -82,6 +82,9 @@ class OneTransaction:
         finally:
             for name, listener in listeners.items():
                 event.remove(connection, name, listener)
+            if self._denied and not connection.in_transaction():
+                # SQLAlchemy takes the transaction whose commit was refused for ended.
+                connection.connection.rollback()
             if self.authorizer is not None:
                 on_driver(connection, lambda driver: driver.set_authorizer(None))
 
