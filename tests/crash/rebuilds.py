@@ -44,11 +44,11 @@ _FIRST = 'rowid = (SELECT min(rowid) FROM "Kept Rows")'
 CHANGES = {
     "lose one": f'DELETE FROM "Kept Rows" WHERE {_FIRST}',
     "lose all": "/* x */ DELETE FROM [kept rows]",
-    "double one": f'INSERT INTO "Kept Rows" (a, b, c) SELECT a, b, c FROM "Kept Rows" WHERE {_FIRST}',
+    "double one": f'INSERT INTO "Kept Rows" (a, b, c) SELECT a, b, c FROM "Kept Rows" WHERE {_FIRST}',  # noqa: E501 - SQL
     "another type": f"UPDATE `KEPT ROWS` SET a = CASE typeof(a) WHEN 'text' THEN CAST(a AS BLOB)"
     f" WHEN 'integer' THEN CAST(a AS REAL) WHEN 'blob' THEN CAST(a AS TEXT)"
     f" WHEN 'real' THEN CAST(a AS TEXT) ELSE 0 END WHERE {_FIRST}",
-    "another case": f"UPDATE \"Kept Rows\" SET b = 'q' || b || 'Q' WHERE b IS NOT NULL AND {_FIRST}",
+    "another case": f"UPDATE \"Kept Rows\" SET b = 'q' || b || 'Q' WHERE b IS NOT NULL AND {_FIRST}",  # noqa: E501 - SQL
     "a space": f"UPDATE \"Kept Rows\" SET b = b || ' ' WHERE {_FIRST}",
     "NULL": f'UPDATE "Kept Rows" SET c = NULL WHERE {_FIRST}',
     "swapped columns": 'UPDATE "Kept Rows" SET a = b, b = a',
@@ -101,7 +101,7 @@ def _rebuild(run: Callable[[str], Any], how: str, new: str, columns: str) -> Non
     journal=st.sampled_from(["DELETE", "WAL"]),
     watched=st.booleans(),
 )
-def _mutant(
+def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
     rows: list[tuple[Any, ...]],
     key: str,
     collation: str,
