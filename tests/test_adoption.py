@@ -268,6 +268,7 @@ def build(path: Path, ddl: str) -> None:
         connection.executescript(ddl)
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.parametrize("change", GENUINE.values(), ids=GENUINE.keys())
 def test_a_genuine_file_is_adopted_and_left_as_it_is(
     tmp_path: Path, change: Callable[[str], str]

@@ -126,7 +126,7 @@ class RevisionRun:
             heads = "what cannot be read now"
         return MigrationHalfApplied(
             f"{self.name}: revision {self._revision} has ended the transaction of the upgrade by "
-            f"itself. What was done until then may be kept: the database says that it is at "
-            f"{heads}, and may hold parts of {self._revision} besides. {self.backup}. Restore it, or undo "
-            "those parts, and report the revision"
+            "itself. What was done until then may be kept: the database says that it is at "
+            f"{heads}, and may hold parts of {self._revision} besides. {self.backup}. Restore it, "
+            "or undo those parts, and report the revision"
         )
