@@ -26,6 +26,7 @@ _ERRORS = {
     "ClickException",
     "CommandError",
     "InUseAtForkError",
+    "MigrationHalfApplied",
     "MigrationRefused",
     "OperationRefused",
     "UnknownSchemaError",

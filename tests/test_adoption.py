@@ -12,9 +12,23 @@ import pytest
 from alembic import command
 from conftest import HEAD
 from inspect_sqlite import file_hash, row_hashes, schema, version
-from sqlalchemy import create_engine
+from sqlalchemy import (
+    TIMESTAMP,
+    Column,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+)
 
 from shortsdb.config import alembic_config
+from shortsdb.migration import MigrationRefused
+from shortsdb.migration.adopt import recognise
+from shortsdb.migration.shape import shape_of_script
 from shortsdb.models import Base
 
 if TYPE_CHECKING:
@@ -130,6 +144,11 @@ GENUINE = {
         "\tcontent_id_risk VARCHAR NOT NULL, \n"
         "\tshout TEXT NOT NULL AS (upper(title)), \n\tPRIMARY KEY (id), \n\tUNIQUE",
     ),
+    "NULL for NOT NULL, and no row with one": replaced("VARCHAR NOT NULL", "VARCHAR"),
+    "a default where none belongs": replaced("like_count INTEGER", "like_count INTEGER DEFAULT 0"),
+    "uniqueness of an expression": added(
+        "CREATE UNIQUE INDEX folded ON discovered_videos (lower(video_id), niche)"
+    ),
     "other spacing and quotes": chained(
         replaced("\t", "  "), replaced("CREATE TABLE clips", 'create table "clips"')
     ),
@@ -179,8 +198,14 @@ MISFITS = {
         ["discovered_videos.like_count is NOT NULL where NULL belongs"],
     ),
     "NULL for NOT NULL": (
-        replaced("title VARCHAR NOT NULL", "title VARCHAR"),
-        ["discovered_videos.title may be NULL"],
+        chained(
+            replaced("niche VARCHAR NOT NULL", "niche VARCHAR"),
+            added(
+                "INSERT INTO pipeline_runs (cycle_start, cycle_end, status, retry_count)"
+                " VALUES ('2026-01-01', '2026-01-02', 'pending', 0)"
+            ),
+        ),
+        ["pipeline_runs.niche may be NULL where NOT NULL belongs, and is in 1 rows"],
     ),
     "no primary key": (
         replaced("PRIMARY KEY (id), \n\tUNIQUE", "UNIQUE"),
@@ -243,6 +268,7 @@ def build(path: Path, ddl: str) -> None:
         connection.executescript(ddl)
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.parametrize("change", GENUINE.values(), ids=GENUINE.keys())
 def test_a_genuine_file_is_adopted_and_left_as_it_is(
     tmp_path: Path, change: Callable[[str], str]
@@ -296,6 +322,83 @@ def test_a_misfit_is_refused_untouched(
         assert phrase in message
     assert file_hash(path) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["misfit.db"]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "phrase"),
+    [
+        ({}, "no revision that such a database is known to have holds all of its tables"),
+        ({"0001": ""}, "holds all of its tables together (clips, discovered_videos"),
+        (
+            {
+                "0001": "CREATE TABLE clips (id INTEGER PRIMARY KEY)",
+                "0002": "CREATE TABLE pipeline_runs (id INTEGER PRIMARY KEY)",
+            },
+            "holds all of its tables together",
+        ),
+        (
+            {"0001": deployed.SCHEMA, "0002": deployed.SCHEMA},
+            "its tables are those of the revisions 0001, 0002 alike",
+        ),
+    ],
+    ids=["no shape", "an empty one", "tables of two", "two alike"],
+)
+def test_only_one_shape_that_fits_is_adopted(
+    deployed_file: Path, shapes: dict[str, str], phrase: str
+) -> None:
+    engine = create_engine(f"sqlite:///{deployed_file}")
+    with engine.connect() as connection, pytest.raises(MigrationRefused) as refusal:
+        recognise(connection, shapes, "alembic_version", "d.db")
+    engine.dispose()
+    assert phrase in str(refusal.value)
+
+
+def test_the_shape_that_asks_for_most_is_adopted(deployed_file: Path) -> None:
+    more = deployed.SCHEMA.replace("\tlike_count INTEGER, \n", "")
+    less = deployed.SCHEMA
+    engine = create_engine(f"sqlite:///{deployed_file}")
+    with engine.connect() as connection:
+        for shapes in ({"0001": less, "0002": more}, {"0002": more, "0001": less}):
+            assert recognise(connection, shapes, "alembic_version", "d.db") == "0001"
+    engine.dispose()
+
+
+def test_a_nullable_column_is_said(alembic: Program, tmp_path: Path) -> None:
+    build(tmp_path / "d.db", deployed.SCHEMA.replace("niche VARCHAR NOT NULL", "niche VARCHAR"))
+    done = alembic("-x", "url=d.db", "upgrade", "head")
+    assert done.returncode == 0
+    assert "the column pipeline_runs.niche may be NULL where NOT NULL belongs" in done.stderr
+
+
+def test_models_of_others_are_adopted(tmp_path: Path) -> None:
+    """What create_all makes of models that somebody else wrote by the same description."""
+    metadata = MetaData()
+    for name, shape in shape_of_script(deployed.SCHEMA).items():
+        columns = [
+            Column(
+                column,
+                *[
+                    ForeignKey(f"{key.table}.{key.referred[0]}")
+                    for key in shape.foreign_keys
+                    if key.columns == (column,)
+                ],
+                type_={"INTEGER": Integer, "FLOAT": Double, "TEXT": String(200)}.get(
+                    found.declared, TIMESTAMP if found.declared == "DATETIME" else Text
+                ),
+                primary_key=column in shape.primary_key,
+                unique=(column,) in shape.unique,
+            )
+            for column, found in shape.columns.items()
+        ]
+        Table(name, metadata, *columns, sqlite_autoincrement=True)
+    path = tmp_path / "others.db"
+    engine = create_engine(f"sqlite:///{path}")
+    metadata.create_all(engine)
+    engine.dispose()
+    before = schema(path)
+    command.upgrade(alembic_config(str(path)), "head")
+    assert schema(path).items() >= before.items()
+    command.check(alembic_config(str(path)))
 
 
 def test_ten_tables_with_one_at_fault_are_refused(tmp_path: Path, alembic: Program) -> None:

@@ -520,7 +520,7 @@ def test_a_failing_disk_costs_no_backup(
         error.sqlite_errorname = "SQLITE_IOERR_WRITE"
         raise OperationalError("COMMIT", {}, error)
 
-    monkeypatch.setattr("shortsdb.migration.rewrites.Rewrites.check", fail)
+    monkeypatch.setattr("shortsdb.migration.rebuild_checks.RebuildChecks.check", fail)
     for number in range(1, KEPT + 2):
         with pytest.raises(MigrationRefused, match="wholly as it was or wholly changed"):
             upgrade(deployed_file)

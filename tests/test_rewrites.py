@@ -83,15 +83,15 @@ def test_a_rebuild_keeps_every_row(checkout: Checkout, body: str) -> None:
     [
         (
             'op.execute("DELETE FROM clips WHERE id = 2")\n    ' + REBUILD_CLIPS,
-            None,  # what a revision deletes on purpose is its own affair
+            "would leave clips with other rows than before (17, it had 18)",
         ),
         (
             'op.execute("DELETE FROM pipeline_runs WHERE id = 2")',
-            "more rows of clips pointing to rows of pipeline_runs that are not there",
+            "would leave pipeline_runs with other rows than before",
         ),
         (
             'op.execute("UPDATE clips SET discovered_video_id = 10000000 WHERE id = 2")',
-            "would leave 1 more rows of clips pointing to rows of discovered_videos",
+            "would leave clips with other rows than before (18, it had 18)",
         ),
         (
             (
@@ -99,20 +99,16 @@ def test_a_rebuild_keeps_every_row(checkout: Checkout, body: str) -> None:
                 '    op.drop_table("clips")\n'
                 '    op.rename_table("new_clips", "clips")'
             ),
-            "would leave clips with 16 rows of 18",
+            "would leave clips with other rows than before (16, it had 18)",
         ),
     ],
-    ids=["deleted on purpose", "orphans", "dangling", "lost"],
+    ids=["deleted", "orphans", "dangling", "lost"],
 )
-def test_loss_is_found_before_the_commit(checkout: Checkout, body: str, phrase: str | None) -> None:
+def test_loss_is_found_before_the_commit(checkout: Checkout, body: str, phrase: str) -> None:
     path = checkout.folder / "shortsdb.db"
     before, rows = file_hash(path), row_hashes(path)
     code, message = upgrade(checkout, body)
-    if phrase is None:
-        assert code == 0
-        assert version(path) == [NEXT]
-    else:
-        assert code != 0
-        assert phrase in message
-        assert file_hash(path) == before
-        assert row_hashes(path) == rows
+    assert code != 0
+    assert phrase in message
+    assert file_hash(path) == before
+    assert row_hashes(path) == rows

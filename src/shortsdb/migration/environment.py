@@ -18,8 +18,9 @@ from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse, refuse_in_memory
 from shortsdb.migration.drift import comparison_options
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-from shortsdb.migration.plan import known_revisions, refuse_strange_version
+from shortsdb.migration.plan import Plan, known_revisions, planned_revisions, refuse_strange_version
 from shortsdb.migration.postgresql import taking_turns
+from shortsdb.migration.revision_run import RevisionRun
 from shortsdb.migration.transaction import reading, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 
@@ -167,7 +168,9 @@ def _change(connection: Connection, name: str) -> None:
         before = migration.get_current_heads()
         if not migration.opts.get("purge"):
             refuse_strange_version(before, context.script, name)
-        context.run_migrations()
+        revisions = planned_revisions(migration, before, name)
+        plan = Plan(before, None, revisions)
+        RevisionRun(connection, plan, name, backup="No backup of it was made").run()
         after = migration.get_current_heads()
     _report(name, before, after)
 

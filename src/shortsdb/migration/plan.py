@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done: the revision to stamp first, if any, and whether revisions will run."""
+    """What will be done: the revision to stamp first, if any, and the revisions to run after it."""
 
     heads: tuple[str, ...]
     stamp: str | None
-    runs: bool
+    revisions: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -51,19 +51,43 @@ def make_plan(
     """
     heads = context.get_current_heads()
     if context.opts.get("purge"):  # `alembic stamp --purge` is the way out of a strange version
-        return Plan(heads, stamp=None, runs=False)
+        return Plan(heads, stamp=None)
     _refuse_leftovers(context, name)
     refuse_strange_version(heads, script, name)
     steps = _steps(context, heads, name)
     assert context.connection is not None  # noqa: S101 - there is a transaction
     _refuse_to_drop_rows(context.connection, steps, shapes)
-    runs = any(not step.info.is_stamp for step in steps)
-    if heads or not runs:
-        return Plan(heads, stamp=None, runs=runs)
+    revisions = _revisions_of(steps)
+    if heads or not revisions:
+        return Plan(heads, None, revisions)
     stamp = recognise(context.connection, shapes, context.version_table, name)
     if stamp is not None:
-        runs = bool(_steps(context, (stamp,), name))
-    return Plan(heads, stamp, runs)
+        revisions = planned_revisions(context, (stamp,), name)
+    return Plan(heads, stamp, revisions)
+
+
+def planned_revisions(
+    context: MigrationContext, heads: tuple[str, ...], name: str
+) -> tuple[str, ...]:
+    """Return the revisions that the command will run, up or down, in their order.
+
+    Args:
+        context: The migration, configured.
+        heads: What the version table says.
+        name: What to call the database in messages.
+
+    Raises:
+        MigrationRefused: The database has no version and is to be downgraded.
+    """
+    return _revisions_of(_steps(context, heads, name))
+
+
+def _revisions_of(steps: list[RevisionStep]) -> tuple[str, ...]:
+    return tuple(
+        step.info.up_revision_id
+        for step in steps
+        if not step.info.is_stamp and step.info.up_revision_id is not None
+    )
 
 
 def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list[RevisionStep]:
