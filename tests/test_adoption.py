@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import deployed
 import pytest
@@ -373,8 +373,9 @@ def test_a_nullable_column_is_said(alembic: Program, tmp_path: Path) -> None:
 def test_models_of_others_are_adopted(tmp_path: Path) -> None:
     """What create_all makes of models that somebody else wrote by the same description."""
     metadata = MetaData()
+    types: dict[str, Any] = {"INTEGER": Integer, "FLOAT": Double, "TEXT": String(200)}
     for name, shape in shape_of_script(deployed.SCHEMA).items():
-        columns = [
+        columns: list[Column[Any]] = [
             Column(
                 column,
                 *[
@@ -382,7 +383,7 @@ def test_models_of_others_are_adopted(tmp_path: Path) -> None:
                     for key in shape.foreign_keys
                     if key.columns == (column,)
                 ],
-                type_={"INTEGER": Integer, "FLOAT": Double, "TEXT": String(200)}.get(
+                type_=types.get(
                     found.declared, TIMESTAMP if found.declared == "DATETIME" else Text
                 ),
                 primary_key=column in shape.primary_key,

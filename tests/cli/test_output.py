@@ -148,8 +148,8 @@ def test_a_version_of_ten_megabytes_is_not_printed(tmp_path: Path) -> None:
         assert done.exit_code in {0, 1}
         assert "vvv" in done.output
         assert len(done.output) < 20_000
-    for call in ("status", "health"):
-        assert len(run(call, "--json", "--url", file).output) < 20_000
+    for name in ("status", "health"):
+        assert len(run(name, "--json", "--url", file).output) < 20_000
 
 
 def test_an_x_key_that_is_not_known_is_refused(alembic: Program, tmp_path: Path) -> None:

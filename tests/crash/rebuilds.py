@@ -129,12 +129,12 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
         new_check = "" if lost == "check" else check
         new_key = key.replace(" AUTOINCREMENT", "") if lost == "AUTOINCREMENT" else key
         engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            run = connection.exec_driver_sql
+        with engine.connect() as migrated:
+            run = migrated.exec_driver_sql
             run("BEGIN IMMEDIATE")
-            checks = RebuildChecks(connection, "alembic_version", "mutant", path)
+            checks = RebuildChecks(migrated, "alembic_version", "mutant", path)
             authorizer = Authorizer(lambda: True) if watched else None
-            on_driver(connection, lambda driver: driver.set_authorizer(authorizer))
+            on_driver(migrated, lambda driver: driver.set_authorizer(authorizer))
             columns = "id, a, b, c" if key else "a, b, c"
             _rebuild(run, how, _create(TABLE, new_key, collation, new_check), columns)
             if change:
@@ -142,8 +142,8 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
             for name, part in PARTS.items():
                 if name != lost and not in_place:
                     run(part)
-            on_driver(connection, lambda driver: driver.set_authorizer(None))
-            raw: Any = connection.connection.driver_connection
+            on_driver(migrated, lambda driver: driver.set_authorizer(None))
+            raw: Any = migrated.connection.driver_connection
             other = _content(raw) != before
             missing = not in_place and (lost in PARTS or new_check != check or new_key != key)
             refused = ""

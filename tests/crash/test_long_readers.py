@@ -113,7 +113,7 @@ def test_a_connection_is_given_back_as_it_was(
         assert not driver.in_transaction
         for name, value in settings.items():
             cursor.execute(f"PRAGMA {name}")
-            (found,) = cursor.fetchone()
+            found = cursor.fetchall()[0][0]
             assert found >= value if name == "cache_spill" else found == value, name
         assert driver.isolation_level == ""
     engine.dispose()

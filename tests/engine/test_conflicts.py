@@ -235,7 +235,7 @@ def test_what_a_session_keeps_after_its_commit_is_compared_too(url: str, kind: s
     def scenario(sessions: Sessions) -> None:
         for explicit in (False, True):
             with sessions.plain() as session:
-                session.expire_on_commit = False  # type: ignore[attr-defined]
+                session.expire_on_commit = False
                 short = the_short(session)
                 session.commit()
                 change(sessions, f"UPDATE shorts SET title = 'theirs {explicit}'")
@@ -253,7 +253,7 @@ def test_what_a_session_wrote_itself_is_no_conflict(url: str, kind: str) -> None
 
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
-            session.expire_on_commit = False  # type: ignore[attr-defined]
+            session.expire_on_commit = False
             short = the_short(session)
             for number in range(3):
                 short.uploaded_at = datetime.now(UTC) + timedelta(seconds=number)

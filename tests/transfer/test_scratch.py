@@ -17,6 +17,7 @@ from shortsdb.transfer.scratch import scratch_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from _typeshed import StrPath
     from postgres import Database
 
 
@@ -85,7 +86,14 @@ def test_a_copy_that_is_ended_by_a_signal(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     left_out = tmp_path / "left-out.jsonl"
-    arguments = [PROGRAMS / "shortsdb", "copy", full_file, target.url, "--skip-invalid", left_out]
+    arguments: list[StrPath] = [
+        PROGRAMS / "shortsdb",
+        "copy",
+        full_file,
+        target.url,
+        "--skip-invalid",
+        left_out,
+    ]
     environment = {**os.environ, "TMPDIR": str(temporary), "SHORTSDB_LOCK_TIMEOUT": "60"}
     # The copy waits for the target with its temporary files made.
     lock = target.server.url(target.name)
