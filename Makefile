@@ -42,7 +42,7 @@ system-packages: ## Install what the tests need from Debian or Ubuntu.
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES)
 
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
-	$(BIN)/python tests/torture/run.py
+	$(BIN)/python tests/crash/run.py
 
 bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
 	$(BIN)/python benchmarks/run_all.py
@@ -57,13 +57,13 @@ lint: $(VENV)/.installed-dev ## Run ruff and mypy, and check the files of .githu
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 golden: $(VENV)/.installed-dev ## Write the golden DDL files anew, after a change of the schema.
-	$(BIN)/python tests/golden.py
+	$(BIN)/python tools/golden.py
 
 docs: $(VENV)/.installed-dev ## Write docs/api.md, docs/schema.md and README's figures anew, after a change of what they are made from.
-	$(BIN)/python tests/generated_docs.py
+	$(BIN)/python tools/generated_docs.py
 
 shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and write their outputs anew.
-	$(BIN)/python tests/shown_commands.py
+	$(BIN)/python tools/shown_commands.py
 
 clean: ## Remove the virtual environments and all caches; databases stay.
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache build dist

@@ -5,34 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import deployed
+import legacy_database
 import pytest
 from alembic import command
-from postgres import Database, Server
-from rows import fill_new_tables
+from postgresql_server import Database, Server
+from project import PROGRAMS, ROOT
+from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
-from shortsdb.config import alembic_config, revisions
+from shortsdb.config import alembic_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-HEAD = revisions()[-1]
-NEXT = f"{int(HEAD) + 1:04}"  # the revision that a test adds
-PROGRAMS = Path(sys.executable).parent
-
-NewUrl: TypeAlias = "Callable[[], str]"
-Program: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
-
+    from project import NewUrl, Program
 
 # The slow tests, by file or top folder of tests/: `make test` leaves them to `make test-all`.
 SLOW = {
-    "crash": {"torture", "crash", "test_copy_killed.py"},
+    "crash": {"crash", "test_copy_killed.py"},
     "pages": {"test_docs_commands.py"},
     "peers": {"test_benchmarks.py"},
     "postgresql": {
@@ -79,7 +72,7 @@ def alembic(tmp_path: Path) -> Program:
 @pytest.fixture
 def deployed_file(tmp_path: Path) -> Path:
     """Return a deployed file with rows in its three tables."""
-    return deployed.make(tmp_path / "deployed.db")
+    return legacy_database.make(tmp_path / "deployed.db")
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import HEAD, PROGRAMS, ROOT
 from inspect_sqlite import execute, version
+from project import HEAD, PROGRAMS, ROOT
 
 from shortsdb.cli import main
 
 if TYPE_CHECKING:
-    from conftest import Program
+    from project import Program
 
 FORGED = "t\nINFO    shorts.db is now at 0008\x1b[2K\u202e"
 

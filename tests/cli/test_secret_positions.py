@@ -16,9 +16,9 @@ from urllib.parse import quote
 import pytest
 from alembic import command
 from click.testing import CliRunner
-from conftest import PROGRAMS, ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from project import PROGRAMS, ROOT
 
 from shortsdb.cli import main
 from shortsdb.config import alembic_config

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import deployed
+import legacy_database
 import pytest
 from inspect_sqlite import execute, file_hash
 from other_user import OWNER, needs_root
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         above.chmod(above.stat().st_mode | 0o011)
     folder = tmp_path / "home"
     (folder / "backups").mkdir(parents=True)
-    deployed.make(folder / "d.db", rows=20)
+    legacy_database.make(folder / "d.db", rows=20)
     for path in (folder, folder / "backups", folder / "d.db"):
         os.chown(path, OWNER, OWNER)
     return folder

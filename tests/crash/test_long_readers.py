@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from alembic import command
-from conftest import HEAD
 from inspect_sqlite import file_hash, version
+from project import HEAD
 from sqlalchemy import create_engine
 
 from shortsdb.config import alembic_config

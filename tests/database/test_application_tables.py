@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HEAD, PROGRAMS
 from inspect_sqlite import schema
+from project import HEAD, PROGRAMS
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, inspect, text
 
 from shortsdb.database import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postgres import Server
+    from postgresql_server import Server
 
 NAMES = {"notes", "notes_of_runs"}
 

@@ -11,8 +11,8 @@ from typing import Any
 import deployed_application
 import deployed_models
 import pytest
-from conftest import HEAD
 from inspect_sqlite import row_hashes, schema, version
+from project import HEAD
 
 from shortsdb.database import check_db_health, init_db
 

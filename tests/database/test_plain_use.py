@@ -7,9 +7,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import deployed
+import legacy_database
 import pytest
-from rows import fill_new_tables
+from sample_rows import fill_new_tables
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def full_file(tmp_path: Path) -> Path:
     """Return a deployed file that was moved over, with rows in all tables."""
-    path = deployed.make(tmp_path / "full.db")
+    path = legacy_database.make(tmp_path / "full.db")
     init_db(path).dispose()
     fill_new_tables(path)
     return path

@@ -11,17 +11,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import deployed
+import legacy_database
 import pytest
 from inspect_sqlite import row_hashes
-from rows import fill_new_tables
+from sample_rows import fill_new_tables
 
 from shortsdb.database import init_db
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Program
+    from project import Program
 
 # Everything is imported as the user who started the tests, whose Python others may not read. Root
 # may read and write whatever the permissions say, and so becomes nobody.
@@ -75,7 +75,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def file(folder: Path) -> Path:
     """Return a file at head with rows in all tables, in WAL mode."""
-    path = deployed.make(folder / "x.db")
+    path = legacy_database.make(folder / "x.db")
     init_db(path).dispose()
     fill_new_tables(path)
     with closing(sqlite3.connect(path)) as connection:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from project import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

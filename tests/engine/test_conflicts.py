@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from project import HELPERS
 from scenario import KINDS, Sessions, play
 from sqlalchemy import event, func, select, text
 from sqlalchemy.orm import defer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
-COUNTING = Path(__file__).parents[1] / "counting.py"
+COUNTING = HELPERS / "increment_worker.py"
 NOON = datetime(2026, 5, 6, 12)  # noqa: DTZ001 - the models hold naive UTC
 
 

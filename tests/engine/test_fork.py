@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from forked import HANG_GUARD_SECONDS, expecting, fork, in_child
+from project import HELPERS
 from sqlalchemy import NullPool, Pool, QueuePool, StaticPool, func, select, text
 from sqlalchemy.exc import OperationalError
 
@@ -31,8 +32,8 @@ from shortsdb.models import ConfigOverride
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import NewUrl
-    from postgres import Database
+    from postgresql_server import Database
+    from project import NewUrl
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -324,7 +325,7 @@ def test_a_child_that_ends_leaves_the_transaction_of_its_parent_alone(
     path: Path, journal_mode: str
 ) -> None:
     # Its pages are in the file already; who rolls it back undoes them there.
-    held = Path(__file__).with_name("held_transaction.py")
+    held = HELPERS / "held_transaction.py"
     subprocess.run([sys.executable, held, str(path), journal_mode], check=True, timeout=60)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM error_logs").fetchone() == (5_000,)
@@ -358,7 +359,7 @@ def test_a_session_is_held_on_postgresql(head_database: Database) -> None:
 
 def test_a_postgresql_session_outlives_a_child_that_ends(head_database: Database) -> None:
     database = head_database.server.create_database(head_database)
-    held = Path(__file__).with_name("held_transaction.py")
+    held = HELPERS / "held_transaction.py"
     subprocess.run([sys.executable, held, database.url, "none"], check=True, timeout=60)
     assert database.psql("SELECT count(*) FROM error_logs") == "5000\n"
     database.server.drop_database(database)

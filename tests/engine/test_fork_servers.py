@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from forked import HANG_GUARD_SECONDS
+from project import HELPERS
 from sqlalchemy import make_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import NewUrl
+    from project import NewUrl
 
 GUNICORN = ["gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:0"]
 SERVERS = {
@@ -45,11 +46,11 @@ REQUESTS = 60
 @contextmanager
 def served(command: list[str], url: str, log: Path) -> Iterator[str]:
     """Run a server and yield its address; it must end well."""
-    here = Path(__file__).parent
+    here = HELPERS
     environment = {
         **os.environ,
         "SHORTSDB_URL": url,
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        "PYTHONPATH": os.pathsep.join([str(here)]),
     }
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = str(listener.getsockname()[1])

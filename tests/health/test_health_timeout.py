@@ -9,9 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PROGRAMS
 from frozen_server import frozen
-from postgres import Server
+from postgresql_server import Server
+from project import PROGRAMS
 
 import shortsdb.health
 from shortsdb.bounded_calls import BoundedCalls

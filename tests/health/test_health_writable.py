@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from postgres import Database, Server
+from postgresql_server import Database, Server
 from sqlalchemy import text
 
 from shortsdb.database import check_db_health, init_db

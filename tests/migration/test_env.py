@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conftest import HEAD
 from inspect_sqlite import version
+from project import HEAD
 
 from shortsdb.lifecycle import init_db
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from conftest import Program
+    from project import Program
 
 
 def test_what_init_db_is_told_wins_over_the_environment(

@@ -7,12 +7,12 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import deployed
 import extra_revision
+import legacy_database
 import pytest
 from alembic import command
-from conftest import HEAD
 from inspect_sqlite import execute, row_hashes, schema, version
+from project import HEAD
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from postgres import Server
+    from postgresql_server import Server
 
 RAW = "op.get_bind().connection.dbapi_connection"
 COMMITS = {
@@ -66,7 +66,7 @@ def path(head_file: Path, tmp_path: Path) -> Path:
     path = tmp_path / "head.db"
     path.write_bytes(head_file.read_bytes())
     with closing(sqlite3.connect(path)) as connection, connection:
-        deployed.fill(connection, 60)
+        legacy_database.fill(connection, 60)
     return path
 
 

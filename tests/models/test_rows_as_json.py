@@ -7,9 +7,9 @@ import shutil
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-import deployed
+import legacy_database
 import pytest
-from rows import fill_new_tables
+from sample_rows import fill_new_tables
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.orm import Session
 
@@ -25,7 +25,7 @@ MODELS = [mapper.class_ for mapper in Base.registry.mappers]
 @pytest.fixture
 def full_file(tmp_path: Path) -> Path:
     """Return a file at head with rows in all tables, the values that are lost most easily."""
-    path = deployed.make(tmp_path / "full.db")
+    path = legacy_database.make(tmp_path / "full.db")
     init_db(path).dispose()
     fill_new_tables(path)
     return path

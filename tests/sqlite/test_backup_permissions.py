@@ -7,7 +7,7 @@ import stat
 import subprocess
 from typing import TYPE_CHECKING
 
-import deployed
+import legacy_database
 import pytest
 from other_user import MEMBER, OWNER, STRANGER, TEAM, needs_root, run_as
 
@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 def database(home: Path, mode: int, group: int = OWNER) -> Path:
     """Make a database of OWNER."""
-    file = deployed.make(home / "d.db")
+    file = legacy_database.make(home / "d.db")
     for path in (home, file):
         os.chown(path, OWNER, group)
     file.chmod(mode)

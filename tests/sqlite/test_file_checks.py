@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import deployed
+import legacy_database
 import pytest
-from conftest import PROGRAMS
 from inspect_sqlite import execute, file_hash, row_hashes
 from other_user import MEMBER, OWNER, TEAM, needs_root
+from project import PROGRAMS
 from sqlalchemy.exc import OperationalError
 
 from shortsdb.database import init_db
@@ -28,7 +28,7 @@ from shortsdb.transfer.invalid import collecting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Program
+    from project import Program
 
 
 def fifo(path: Path) -> None:
@@ -84,7 +84,7 @@ def test_what_is_no_file_is_no_database(
     phrase: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path, file = tmp_path / "d.db", deployed.make(tmp_path / "deployed.db")
+    path, file = tmp_path / "d.db", legacy_database.make(tmp_path / "deployed.db")
     make(path)
     before = os.lstat(path), file_hash(file)
     for refused in (
@@ -211,7 +211,7 @@ def shared(tmp_path: Path) -> Path:
         above.chmod(above.stat().st_mode | 0o011)
     home = tmp_path / "home"
     home.mkdir()
-    file = deployed.make(home / "d.db")
+    file = legacy_database.make(home / "d.db")
     execute(file, "PRAGMA journal_mode = WAL")
     for path, mode in ((home, 0o770), (file, 0o660)):
         os.chown(path, OWNER, TEAM)

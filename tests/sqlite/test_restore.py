@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import deployed
+import legacy_database
 import pytest
 from inspect_sqlite import execute, file_hash, row_hashes
 
@@ -106,7 +106,7 @@ def test_a_database_that_is_named_through_a_link(file: Path, tmp_path: Path) -> 
 
 
 def test_an_empty_file_is_replaced_without_a_backup(tmp_path: Path) -> None:
-    backup = deployed.make(tmp_path / "saved.db")
+    backup = legacy_database.make(tmp_path / "saved.db")
     (tmp_path / "d.db").touch()
     assert restore(backup, tmp_path / "d.db", tmp_path / "backups", None) is None
     assert row_hashes(tmp_path / "d.db") == row_hashes(backup)

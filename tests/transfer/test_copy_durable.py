@@ -12,7 +12,7 @@ from inspect_sqlite import execute
 from shortsdb.transfer import copy
 
 if TYPE_CHECKING:
-    from postgres import Database
+    from postgresql_server import Database
 
 
 @pytest.fixture

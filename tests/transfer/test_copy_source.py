@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postgres import Database, Server
+    from postgresql_server import Database, Server
 
 POLICY = (
     "ALTER TABLE clips ENABLE ROW LEVEL SECURITY;"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from conftest import PROGRAMS
+from project import PROGRAMS
 
 from shortsdb.transfer.scratch import scratch_folder
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from _typeshed import StrPath
-    from postgres import Database
+    from postgresql_server import Database
 
 
 def names(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgi import ask
-from postgres import Server
+from postgresql_server import Server
 from sqlalchemy import text
 from web_application import application
 
