@@ -59,7 +59,7 @@ lint: $(VENV)/.installed-dev ## Run ruff and mypy, and check the files of .githu
 golden: $(VENV)/.installed-dev ## Write the golden DDL files anew, after a change of the schema.
 	$(BIN)/python tools/golden.py
 
-docs: $(VENV)/.installed-dev ## Write docs/api.md, docs/schema.md and README's figures anew, after a change of what they are made from.
+docs: $(VENV)/.installed-dev ## Write what is made from the source: docs/api.md, docs/schema.md, figures in README.md, sync repositories.
 	$(BIN)/python tools/generated_docs.py
 
 shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and write their outputs anew.

@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the source, and README's figures: `make docs`."""
+"""Writes what is made from the source, pages and sync repositories: `make docs`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from api_page import api_page
 from readme_figures import README, readme_page
 from schema_page import schema_page, schema_picture
+from sync_repositories import SYNC, sync_repositories
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -53,6 +54,7 @@ FILES = {
     DOCS / "api.md": api_page,
     DOCS / "schema.md": schema_page,
     DOCS / "schema.svg": schema_picture,
+    SYNC: sync_repositories,
 }
 
 if __name__ == "__main__":

@@ -73,9 +73,7 @@ def a_video(video_id: str) -> DiscoveredVideo:
 
 def test_every_model_has_a_sync_and_an_async_repository() -> None:
     classes: dict[str, Any] = {
-        name: vars(item)["model_type"]
-        for name, item in vars(repositories).items()
-        if isclass(item) and item.__module__ == repositories.__name__
+        name: vars(item)["model_type"] for name, item in vars(repositories).items() if isclass(item)
     }
     models = {model.__name__: model for model in Base.__subclasses__()}
     assert classes == {
