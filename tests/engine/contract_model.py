@@ -30,10 +30,6 @@ class Duplicate(Refused):
     """A row with this primary key exists."""
 
 
-class Gone(Refused):
-    """The row does not exist any more, and its values were not known."""
-
-
 class Stale(Refused):
     """Others have changed what the party is about to overwrite: columns by primary key."""
 
@@ -109,7 +105,7 @@ class Party:
         return self.rows
 
     def change(self, key: int, column: str, value: object) -> None:
-        """Assign to a column of a row that it knows."""
+        """Assign to a column of a row whose values it knows."""
         self.began = True
         changes = self.changes.setdefault(key, {})
         changes[column] = value
@@ -141,8 +137,6 @@ class Party:
                 raise Stale({key: columns for key, columns in stale.items() if columns})
             if self.added.keys() & self.rows.keys():
                 raise Duplicate
-            if changes.keys() - self.rows.keys():
-                raise Gone
             for key, columns in changes.items():
                 self.rows[key] = self.rows[key] | columns
                 self.seen[key] = self.seen[key] | columns
