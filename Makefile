@@ -1,42 +1,69 @@
 # shortsdb: `make upgrade` and `make test` do all the set-up that they need.
 
+# PYTHON=python3.13 uses that interpreter and SQLALCHEMY=2.0 that line of SQLAlchemy, each in a virtual
+# environment of its own: .venv, .venv-py3.13, .venv-2.0 or .venv-py3.13-2.0.
 PYTHON ?= python3
-# SQLALCHEMY=2.0 tests against that line of SQLAlchemy, in a virtual environment of its own.
 SQLALCHEMY ?=
-VENV ?= .venv$(SQLALCHEMY:%=-%)
+PYTHON_VERSION := $(if $(filter-out python3,$(PYTHON)),$(shell $(PYTHON) -c 'import sys; print("-py%d.%d" % sys.version_info[:2])'))
+VENV ?= .venv$(PYTHON_VERSION)$(SQLALCHEMY:%=-%)
 BIN := $(VENV)/bin
 
+# A process per core. The other set is what tests/conftest.py marks as slow.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+QUICK := not (crash or pages or peers or postgresql or release)
+
+# Only for apt-get.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test torture bench lint golden docs shown clean
+.PHONY: help upgrade test test-all release-check system-packages torture bench lint golden docs shown clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 upgrade: $(VENV)/.installed ## Upgrade the database in SHORTSDB_URL (default: ./shortsdb.db) to head.
 	$(BIN)/alembic upgrade head
 
-test: lint ## Run every check: ruff, mypy and pytest. SQLALCHEMY=2.0 takes that line of it.
-	$(BIN)/python -m pytest
+test: lint ## Run lint and the quick tests, in about two minutes. PYTHON= and SQLALCHEMY= choose versions.
+	$(PYTEST) -m "$(QUICK)"
+
+test-all: lint ## Run lint and every test.
+	$(PYTEST)
+
+release-check: $(VENV)/.installed-dev ## Build the package, check it, and install and use it away from the checkout.
+	$(BIN)/python tools/release_check.py
+
+# The real sqlite3 program and PostgreSQL server, strace for the kills, curl for the pages' commands,
+# systemd for the documented units, setfacl for access lists, and a pooler before PostgreSQL.
+SYSTEM_PACKAGES := sqlite3 strace curl systemd acl pgbouncer postgresql
+
+system-packages: ## Install what the tests need from Debian or Ubuntu.
+	$(SUDO) apt-get update -qq
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES)
 
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
-	$(BIN)/python tests/torture/run.py
+	$(BIN)/python tests/crash/run.py
 
 bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
 	$(BIN)/python benchmarks/run_all.py
 
-lint: $(VENV)/.installed-dev ## Run ruff and mypy.
+lint: $(VENV)/.installed-dev ## Run ruff and mypy, and check the files of .github/.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 golden: $(VENV)/.installed-dev ## Write the golden DDL files anew, after a change of the schema.
-	$(BIN)/python tests/golden.py
+	$(BIN)/python tools/golden.py
 
 docs: $(VENV)/.installed-dev ## Write docs/api.md, docs/schema.md and README's figures anew, after a change of what they are made from.
-	$(BIN)/python tests/generated_docs.py
+	$(BIN)/python tools/generated_docs.py
 
 shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and write their outputs anew.
-	$(BIN)/python tests/shown_commands.py
+	$(BIN)/python tools/shown_commands.py
 
 clean: ## Remove the virtual environments and all caches; databases stay.
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache build dist

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from alembic import context
@@ -18,6 +19,7 @@ config = context.config
 # Only the alembic program configures logging: an application that runs a command keeps its own.
 if config.cmd_opts is not None:
     log.configure("shortsdb", "alembic.autogenerate")
+    config.stdout = sys.stdout  # it was bound before, when standard output may have been closed
 
 
 def metadata() -> MetaData:
@@ -27,7 +29,7 @@ def metadata() -> MetaData:
     return metadata
 
 
-arguments = context.get_x_argument(as_dictionary=True)
+arguments = migration.x_arguments()
 migration.run(
     url=(
         arguments.get("url")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TITLE = "How the deploy grows, and who waits for it"
-WRITER = ROOT / "tests" / "torture" / "torture_deployed_code.py"
+WRITER = ROOT / "tests" / "crash" / "deployed_code.py"
 WRITER_NAME = "deployed code"
 NOBODY = "nobody, for two seconds"
 

@@ -19,8 +19,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PROGRAMS = Path(sys.executable).parent
 
-# tests/deployed.py makes the deployed files, and the torture's writer is the deployed code.
-sys.path.append(str(ROOT / "tests"))
+# tools/legacy_database.py makes the deployed files, and tests/crash/deployed_code.py is the
+# deployed code that writes meanwhile.
+sys.path += [str(ROOT / folder) for folder in ("tools", "tests/helpers")]
 
 PATIENCE = 45.0  # seconds
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import deployed
+import legacy_database
 from measure import HERE, PROGRAMS, ROOT, Run, run_program
 
 from shortsdb.shapes import KNOWN_SHAPES
@@ -181,11 +181,11 @@ def make_deployed(folder: Path, rows: int) -> Path:
     """Make a folder with a deployed file of about so many rows; of none at all for 0."""
     folder.mkdir()
     with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
-        connection.executescript(deployed.SCHEMA)
+        connection.executescript(legacy_database.SCHEMA)
         # Else millions of rows, whose index entries come in no order, take long to write.
         connection.execute("PRAGMA cache_size = -500000")
         if rows:
-            deployed.fill(connection, rows)
+            legacy_database.fill(connection, rows)
     return folder / DATABASE
 
 

@@ -19,10 +19,11 @@ from alembic.command import upgrade
 from shortsdb.config import alembic_config
 from shortsdb.models import metadata
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
-import deployed
-from postgres import Database, Server
+import legacy_database
+from postgresql_server import Database, Server
 
 # Prints its peak memory in MiB.
 _COPY = """
@@ -66,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Server() as server:
         folder = Path(name)
-        source = deployed.make(folder / "deployed.db", arguments.rows)
+        source = legacy_database.make(folder / "deployed.db", arguments.rows)
         first = server.create_database()
         ours = [copied(source, first)]
         if arguments.memory_only:

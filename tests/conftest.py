@@ -5,28 +5,46 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import deployed
+import legacy_database
 import pytest
 from alembic import command
-from postgres import Database, Server
+from postgresql_server import Database, Server
+from project import PROGRAMS, ROOT
+from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
-from shortsdb.config import alembic_config, revisions
+from shortsdb.config import alembic_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-HEAD = revisions()[-1]
-NEXT = f"{int(HEAD) + 1:04}"  # the revision that a test adds
-PROGRAMS = Path(sys.executable).parent
+    from project import NewUrl, Program
 
-NewUrl: TypeAlias = "Callable[[], str]"
-Program: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
+# The slow tests, by file or top folder of tests/: `make test` leaves them to `make test-all`.
+SLOW = {
+    "crash": {"crash", "test_copy_killed.py"},
+    "pages": {"test_docs_commands.py"},
+    "peers": {"test_benchmarks.py"},
+    "postgresql": {
+        "test_copy.py",
+        "test_postgresql.py",
+        "test_postgresql_outages.py",
+        "test_postgresql_standby.py",
+    },
+    "release": {"test_packaging.py"},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the files in `SLOW`."""
+    for item in items:
+        path = item.path.relative_to(ROOT / "tests")
+        for marker, names in SLOW.items():
+            if names & {path.parts[0], path.name}:
+                item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +72,23 @@ def alembic(tmp_path: Path) -> Program:
 @pytest.fixture
 def deployed_file(tmp_path: Path) -> Path:
     """Return a deployed file with rows in its three tables."""
-    return deployed.make(tmp_path / "deployed.db")
+    return legacy_database.make(tmp_path / "deployed.db")
+
+
+@pytest.fixture
+def full_file(deployed_file: Path) -> Path:
+    """Return a file at head with rows in all ten tables."""
+    command.upgrade(alembic_config(str(deployed_file), backup="off"), "head")
+    fill_new_tables(deployed_file)
+    return deployed_file
+
+
+@pytest.fixture
+def target(postgres: Server) -> Iterator[Database]:
+    """Return a PostgreSQL database without a table."""
+    database = postgres.create_database()
+    yield database
+    postgres.drop_database(database)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
-"""The helpers that application code calls; Base and the models beside them, from one import.
+"""The helpers that application code calls; Base, models and vocabularies from one import.
 
-Helpers that change rows commit the session, with whatever else is unsaved in it; where one fails it
-rolls back and raises. Every helper has an async counterpart, `NAME_async`, with the same arguments,
-an async engine or session in place of the sync one; it runs the same code.
+Helpers that change rows commit the session, with whatever else is unsaved in it; one that fails
+rolls back and raises. They log what they did, and at level ERROR why they failed, without the value
+of an override or the message of an error, which may be secret. Every helper has an async
+counterpart, `NAME_async`, with the same arguments, an async engine or session in place of the sync
+one; it runs the same code.
 """
 
 from __future__ import annotations
@@ -15,19 +17,27 @@ from sqlalchemy import insert, select
 
 from shortsdb import queries
 from shortsdb.engine import async_session_factory, session_factory
-from shortsdb.health import Health, check_db_health
+from shortsdb.engine.transactions import TrackedConnection, take_write_lock
+from shortsdb.health import Health, check_db_health, check_db_health_async
 from shortsdb.lifecycle import drop_db, init_db, init_db_async
+from shortsdb.log import get_logger, logged
 from shortsdb.models import (
+    OWN_TABLES,
     Analytics,
     Base,
     Clip,
     ConfigOverride,
+    ContentIdRisk,
     DiscoveredVideo,
     ErrorLog,
     PipelineRun,
+    Processed,
+    ReviewAction,
     ReviewLog,
+    RunStatus,
     Script,
     Short,
+    ShortStatus,
     TTSAudio,
 )
 from shortsdb.models.types import utcnow
@@ -41,6 +51,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
+log = get_logger(__name__)
+
+# Reads a row again that the session has already.
+_AS_STORED = {"populate_existing": True}
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -49,14 +64,19 @@ __all__ = [
     "Base",
     "Clip",
     "ConfigOverride",
+    "ContentIdRisk",
     "Counts",
     "DiscoveredVideo",
     "ErrorLog",
     "Health",
     "PipelineRun",
+    "Processed",
+    "ReviewAction",
     "ReviewLog",
+    "RunStatus",
     "Script",
     "Short",
+    "ShortStatus",
     "Snapshot",
     "TTSAudio",
     "check_db_health",
@@ -114,17 +134,21 @@ class Snapshot(Counts):
 def get_session(engine: Engine) -> Session:
     """Return a session that may write; see `shortsdb.engine.session_factory` for others.
 
-    From its first statement, a SELECT too, until commit, rollback or close it has the write lock:
-    end the transaction before long work.
+    It reads without a lock and takes the write lock at its first flush or writing statement.
+
+    It does not autoflush, so that an incomplete object in it fails the commit and not the next
+    query; in return queries do not see what is not flushed. The other factories make sessions that
+    do.
     """
-    return session_factory(engine)()
+    return session_factory(engine)(autoflush=False)
 
 
 def get_session_async(engine: AsyncEngine) -> AsyncSession:
     """Return an async session, see `get_session`; not a coroutine."""
-    return async_session_factory(engine)()
+    return async_session_factory(engine)(autoflush=False)
 
 
+@logged
 def get_pending_videos(session: Session, niche: str) -> list[DiscoveredVideo]:
     """Return the videos of a niche that nothing was decided on, best viral score first.
 
@@ -132,16 +156,19 @@ def get_pending_videos(session: Session, niche: str) -> list[DiscoveredVideo]:
         ValueError: The niche is empty.
     """
     _require(niche=niche)
-    return list(session.scalars(queries.pending_videos(niche)))
+    videos = list(session.scalars(queries.pending_videos(niche)))
+    log.info("%d videos of %r are pending", len(videos), niche)
+    return videos
 
 
+@logged
 def mark_video_processed(session: Session, video_id: str, status: int) -> None:
     """Write down what became of a video.
 
     Args:
         session: Is committed.
         video_id: YouTube's.
-        status: 0 pending, 1 used, 2 skipped, 3 rejected.
+        status: One of `Processed`: 0 pending, 1 used, 2 skipped, 3 rejected.
 
     Raises:
         ValueError: An argument is empty, or there is no such video.
@@ -149,12 +176,14 @@ def mark_video_processed(session: Session, video_id: str, status: int) -> None:
     _require(video_id=video_id, status=status)
     with _committed(session):
         statement = select(DiscoveredVideo).where(DiscoveredVideo.video_id == video_id)
-        video = session.scalars(statement).one_or_none()
+        video = session.scalars(statement, execution_options=_AS_STORED).one_or_none()
         if video is None:
             raise ValueError(f"there is no video {video_id!r}")
         video.processed = status
+    log.info("marked video %r as %s", video_id, status)
 
 
+@logged
 def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code gives
     session: Session,
     module: str,
@@ -185,8 +214,10 @@ def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code give
                 stack_trace=stack_trace,
             )
         )
+    log.info("wrote down an error of %r: %s", module, error_type)
 
 
+@logged
 def get_override(session: Session, key: str) -> str | None:
     """Return the value of a setting that was changed at run time, None if it was not.
 
@@ -194,10 +225,13 @@ def get_override(session: Session, key: str) -> str | None:
         ValueError: The key is empty.
     """
     _require(key=key)
-    override = session.get(ConfigOverride, key)
-    return None if override is None else override.value
+    # Of the column, because an object that the session has already may be out of date.
+    value = session.scalar(select(ConfigOverride.value).where(ConfigOverride.key == key))
+    log.debug("setting %r %s", key, "is as deployed" if value is None else "has an override")
+    return value
 
 
+@logged
 def set_override(session: Session, key: str, value: str, updated_by: str = "system") -> None:
     """Change a setting; the value may be an empty text.
 
@@ -206,11 +240,15 @@ def set_override(session: Session, key: str, value: str, updated_by: str = "syst
     """
     _require(key=key, updated_by=updated_by)
     with _committed(session):
-        session.merge(
-            ConfigOverride(key=key, value=value, updated_by=updated_by, updated_at=utcnow())
-        )
+        override = session.get(ConfigOverride, key, populate_existing=True)
+        if override is None:
+            override = ConfigOverride(key=key)
+            session.add(override)
+        override.value, override.updated_by, override.updated_at = value, updated_by, utcnow()
+    log.info("setting %r was changed by %r", key, updated_by)
 
 
+@logged
 def delete_override(session: Session, key: str) -> bool:
     """Put a setting back to the deployed one, and return whether it had been changed.
 
@@ -219,9 +257,10 @@ def delete_override(session: Session, key: str) -> bool:
     """
     _require(key=key)
     with _committed(session):
-        override = session.get(ConfigOverride, key)
+        override = session.get(ConfigOverride, key, populate_existing=True)
         if override is not None:
             session.delete(override)
+    log.info("setting %r %s", key, "is as deployed" if override is None else "was put back")
     return override is not None
 
 
@@ -234,6 +273,7 @@ def record_snapshot(session: Session, youtube_video_id: str, **counts: Unpack[Co
     record_snapshots(session, [{"youtube_video_id": youtube_video_id, **counts}])
 
 
+@logged
 def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
     """Write down many snapshots in one statement, all or none, and return how many.
 
@@ -252,9 +292,11 @@ def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
         with _committed(session):
             # By the table: rows of the ORM would be made only to be thrown away.
             session.execute(insert(Base.metadata.tables["analytics"]), rows)
+    log.info("wrote down %d snapshots", len(rows))
     return len(rows)
 
 
+@logged
 def seed_db(session: Session) -> None:
     """Fill an empty database with a small channel, the same every time: for trying things out.
 
@@ -262,10 +304,11 @@ def seed_db(session: Session) -> None:
         ValueError: There are rows already, in any table of shortsdb.
     """
     with _committed(session):
-        for table in Base.metadata.sorted_tables:
+        for table in (Base.metadata.tables[name] for name in sorted(OWN_TABLES)):
             if session.execute(select(table).limit(1)).first() is not None:
                 raise ValueError(f"{table.name} has rows: only an empty database is seeded")
         session.add_all(channel())
+    log.info("filled the database with a small channel")
 
 
 def _require(**arguments: object) -> None:
@@ -276,7 +319,16 @@ def _require(**arguments: object) -> None:
 
 @contextmanager
 def _committed(session: Session) -> Iterator[None]:
+    """Run what changes rows with the write lock, so that what it reads is true until the commit.
+
+    A session that is merely used takes the lock only when it writes, and may have read before.
+    """
     try:
+        connection = session.connection()
+        if isinstance(connection, TrackedConnection):  # else of an engine that is not ours
+            take_write_lock(connection)
+        # What is unsaved is committed too. Afterwards rows can be read again without losing it.
+        session.flush()
         yield
         session.commit()
     except BaseException:
@@ -318,4 +370,3 @@ record_snapshot_async = _with_session(record_snapshot)
 record_snapshots_async = _with_session(record_snapshots)
 seed_db_async = _with_session(seed_db)
 drop_db_async = _with_engine(drop_db)
-check_db_health_async = _with_engine(check_db_health)

@@ -8,29 +8,63 @@ import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import uuid4
 
+from shortsdb import streams
+from shortsdb.printable import VALUE_LENGTH, printable, printable_lines
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Loggers of the libraries that an operation uses, and all below them.
+_LIBRARIES = {"alembic", "sqlalchemy", "aiosqlite", "psycopg"}
 
 _correlation_id: ContextVar[str | None] = ContextVar("shortsdb_correlation_id", default=None)
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return a logger whose records have the attribute `correlation_id`.
+    """Return a logger whose records have the attribute `correlation_id`, and are safe to print.
 
-    It is that of the operation which logs (see `operation`), None outside of any. The record itself
-    has it, so that the handlers of an application, too, may print it.
+    The id is that of the operation which logs (see `operation`), None outside of any. The record
+    itself has it, and in it every value put into the message is `printable`, so that the handlers
+    of an application, too, may print both.
     """
     logger = logging.getLogger(name)
-    logger.addFilter(_correlate)
+    logger.addFilter(_prepare)
     return logger
 
 
-def _correlate(record: logging.LogRecord) -> bool:
+def _prepare(record: logging.LogRecord) -> bool:
     record.correlation_id = _correlation_id.get()
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            value if isinstance(value, int | float) else printable(value) for value in record.args
+        )
     return True
+
+
+@cache
+def _correlate_libraries() -> None:
+    """Give the records of libraries the attribute too, once in a process.
+
+    By the factory of records: the filter of a logger misses the loggers below it, and Alembic logs
+    while it is imported, before it has loggers. Records of other loggers stay as they are: an
+    application may give its own the attribute by `extra`, which refuses one that is there already.
+    """
+    make = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **options: Any) -> logging.LogRecord:  # noqa: ANN401 - LogRecord's own
+        record = make(*args, **options)
+        if record.name.partition(".")[0] in _LIBRARIES:
+            record.correlation_id = _correlation_id.get()
+        return record
+
+    logging.setLogRecordFactory(factory)
 
 
 @contextmanager
@@ -42,6 +76,7 @@ def operation() -> Iterator[None]:
     if _correlation_id.get() is not None:
         yield
         return
+    _correlate_libraries()
     token = _correlation_id.set(_new_id())
     try:
         yield
@@ -49,8 +84,34 @@ def operation() -> Iterator[None]:
         _correlation_id.reset(token)
 
 
+def logged(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function be one operation, and log what it fails with before that is raised."""
+    log = get_logger(function.__module__)
+
+    @wraps(function)
+    def wrapper(*args: P.args, **options: P.kwargs) -> T:
+        with operation():
+            try:
+                return function(*args, **options)
+            except Exception as error:
+                log.error("%s failed: %s", function.__name__, _reason(error))  # noqa: TRY400 - see _reason
+                raise
+
+    return wrapper
+
+
+def _reason(error: Exception) -> str:
+    """Return an error in one line without the values of a statement, which may be secrets.
+
+    SQLAlchemy's own text and a traceback have them, and so have the driver's further lines.
+    """
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
+
+
 def _new_id() -> str:
-    return os.environ.get("SHORTSDB_CORRELATION_ID") or uuid4().hex
+    given = os.environ.get("SHORTSDB_CORRELATION_ID")
+    return printable(given, VALUE_LENGTH) if given else uuid4().hex
 
 
 @contextmanager
@@ -73,18 +134,20 @@ def as_json() -> bool:
 def configure(*informative: str) -> None:
     """Let a program print what is logged to standard error, a line for each record.
 
-    All of it is one operation. Does nothing where logging is set up already: the program may run
-    inside an application, which has handlers of its own.
+    All of it is one operation. Does nothing if logging is set up already: the program may run
+    inside an application, which has handlers of its own. A standard stream that is closed or cannot
+    be written to stops nothing from here on, see `shortsdb.streams`.
 
     Args:
         informative: The loggers whose information is printed; of others only warnings and errors.
     """
     if logging.root.handlers:
         return
+    streams.make_lenient()
     _correlation_id.set(_new_id())
     handler = logging.StreamHandler()
-    handler.addFilter(_correlate)  # for the records of others, such as Alembic's
-    handler.setFormatter(_Json() if as_json() else logging.Formatter(_plain()))
+    handler.addFilter(_prepare)  # for the records of others, such as Alembic's
+    handler.setFormatter(_Json() if as_json() else _Plain(_plain()))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     for name in informative:
         logging.getLogger(name).setLevel(logging.INFO)
@@ -101,17 +164,28 @@ def _plain() -> str:
     return f"%(levelname)-7s %(message)s{given}"
 
 
+class _Plain(logging.Formatter):
+    """Writes a record as one line, and its traceback below."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - logging's signature
+        return printable_lines(super().formatException(ei))
+
+
 class _Json(logging.Formatter):
-    """Writes a record as one line of JSON."""
+    """Writes a record as one line of JSON; `exception` is its traceback, where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            # A refusal may have several lines.
+            "message": printable_lines(record.getMessage()),
             "correlation_id": getattr(record, "correlation_id", None),
         }
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+            fields["exception"] = printable_lines(self.formatException(record.exc_info))
+        return json.dumps(fields)  # in ASCII, which every terminal and program can read

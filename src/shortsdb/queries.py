@@ -6,10 +6,11 @@ several columns; `await` the same on an async session. Times are UTC, naive or a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sqlalchemy import (
     BigInteger,
+    Float,
     String,
     and_,
     cast,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     union_all,
     values,
 )
-from sqlalchemy.orm import aliased, joinedload, selectinload
+from sqlalchemy.orm import aliased, selectinload
 
 from shortsdb.models import (
     Analytics,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Executable, ScalarSelect
+    from sqlalchemy.orm import InstrumentedAttribute
     from sqlalchemy.sql.selectable import FromClause
 
 P = ParamSpec("P")
@@ -81,7 +83,7 @@ def runs_by_status(status: str) -> Executable:
 
 @_gives(select(PipelineRun))
 def run_with_everything(run_id: int) -> Executable:
-    """One run with all that points to it loaded, and the discovered video of each clip.
+    """One run with all that points to it, each Short's clip and each clip's discovered video.
 
     Seven statements, whatever the number of rows. Indexes: the primary key, idx_clips_pipeline,
     and ix_…_pipeline_run_id of the five other tables.
@@ -90,10 +92,14 @@ def run_with_everything(run_id: int) -> Executable:
         select(PipelineRun)
         .where(PipelineRun.id == run_id)
         .options(
+            # A clip comes by two paths, and the later one overwrites what the earlier has loaded:
+            # both have to bring the discovered video.
             selectinload(PipelineRun.clips).joinedload(Clip.discovered_video),
             selectinload(PipelineRun.scripts),
             selectinload(PipelineRun.tts_audio),
-            selectinload(PipelineRun.shorts).options(joinedload(Short.clip)),
+            selectinload(PipelineRun.shorts)
+            .joinedload(Short.clip)
+            .joinedload(Clip.discovered_video),
             selectinload(PipelineRun.review_logs),
             selectinload(PipelineRun.error_logs),
         )
@@ -204,12 +210,15 @@ def latest_snapshots(youtube_video_ids: Collection[str]) -> Executable:
 def view_growth(youtube_video_id: str, start: datetime, end: datetime) -> Executable:
     """How many views a video gained from `start` to `end`, one row with one number.
 
-    That is the last count measured up to `end` less the last one up to `start` or, where there is
-    none, the first one after it. None if nothing was measured up to `end`. Snapshots without a
-    count are passed over. Index: idx_analytics_video.
+    That is the last count measured up to `end` less the last one up to `start` or, if there is
+    none, the first one after it. None if nothing was measured up to `end`. As in `niche_totals`, a
+    snapshot without a count is passed over in favour of the one before it. Index:
+    idx_analytics_video.
     """
 
-    def count(when: ColumnElement[bool], order: ColumnElement[datetime]) -> ScalarSelect[int]:
+    def count(
+        when: ColumnElement[bool], *order: ColumnElement[Any] | InstrumentedAttribute[Any]
+    ) -> ScalarSelect[int]:
         return (
             select(Analytics.view_count)
             .where(
@@ -217,15 +226,16 @@ def view_growth(youtube_video_id: str, start: datetime, end: datetime) -> Execut
                 Analytics.view_count.is_not(None),
                 when,
             )
-            .order_by(order)
+            .order_by(*order)
             .limit(1)
             .scalar_subquery()
         )
 
     measured = Analytics.measured_at
-    at_end = count(measured <= end, measured.desc())
-    at_start = count(measured <= start, measured.desc())
-    first = count(and_(measured > start, measured <= end), measured.asc())
+    latest = (measured.desc(), Analytics.id.desc())
+    at_end = count(measured <= end, *latest)
+    at_start = count(measured <= start, *latest)
+    first = count(and_(measured > start, measured <= end), measured, Analytics.id)
     return select((at_end - func.coalesce(at_start, first)).label("view_growth"))
 
 
@@ -238,12 +248,13 @@ def view_growth(youtube_video_id: str, start: datetime, end: datetime) -> Execut
     )
 )
 def niche_totals() -> Executable:
-    """Per niche the uploads, and by each upload's latest snapshot the views and the revenue.
+    """Per niche the uploads, their views and their revenue.
 
     An upload is a run or a Short with the status uploaded. Rows of niche, uploads, views and
-    revenue_usd (US dollars), by niche; a niche without uploads has none. What YouTube did not tell
-    counts as 0. Indexes: idx_pipeline_runs_status, ix_shorts_status, and idx_analytics_video once
-    per upload.
+    revenue_usd (US dollars), by niche; a niche without uploads has none. Of each upload the last
+    number measured counts: as in `view_growth`, a snapshot without that number is passed over in
+    favour of the one before it. An upload for which no snapshot has the number counts as 0.
+    Indexes: idx_pipeline_runs_status, ix_shorts_status, and idx_analytics_video twice per upload.
     """
     uploads = union_all(
         select(PipelineRun.niche, PipelineRun.youtube_video_id).where(
@@ -253,16 +264,26 @@ def niche_totals() -> Executable:
         .join(Short.pipeline_run)
         .where(Short.status == "uploaded"),
     ).cte("uploads")
+
+    def total(number: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+        last = (
+            select(number)
+            .where(Analytics.youtube_video_id == uploads.c.youtube_video_id, number.is_not(None))
+            .order_by(Analytics.measured_at.desc(), Analytics.id.desc())
+            .limit(1)
+            .correlate(uploads)
+            .scalar_subquery()
+        )
+        return func.coalesce(func.sum(last), 0)
+
     return (
         select(
             uploads.c.niche,
             func.count().label("uploads"),
             # PostgreSQL's sum of a BIGINT is a NUMERIC.
-            cast(func.coalesce(func.sum(Analytics.view_count), 0), BigInteger).label("views"),
-            func.coalesce(func.sum(Analytics.estimated_revenue_usd), 0.0).label("revenue_usd"),
+            cast(total(Analytics.view_count), BigInteger).label("views"),
+            cast(total(Analytics.estimated_revenue_usd), Float).label("revenue_usd"),
         )
-        .select_from(uploads)
-        .outerjoin(Analytics, Analytics.id == _latest_snapshot_id(uploads))
         .group_by(uploads.c.niche)
         .order_by(uploads.c.niche)
     )

@@ -1,5 +1,11 @@
 """Repositories over the ten models, sync and async, by advanced-alchemy (extra: repositories).
 
+    with get_session(engine) as session:
+        shorts = ShortRepository(session=session)
+        short = shorts.add(Short(pipeline_run_id=1))
+        waiting = shorts.by_status("pending")
+        session.commit()
+
 Each has that library's methods (`add`, `add_many`, `get`, `update`, `upsert`, `delete`, filters and
 paging, …) and its errors: DuplicateKeyError, ForeignKeyError, NotFoundError. The questions of
 `shortsdb.queries` about a model are methods on top. Nothing is committed unless asked for: pass
@@ -10,9 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from advanced_alchemy.repository import SQLAlchemyAsyncRepository, SQLAlchemySyncRepository
-
 from shortsdb import queries
+from shortsdb.extras import extra
 from shortsdb.models import (
     Analytics,
     Clip,
@@ -25,6 +30,9 @@ from shortsdb.models import (
     Short,
     TTSAudio,
 )
+
+with extra("repositories", "advanced_alchemy"):
+    from advanced_alchemy.repository import SQLAlchemyAsyncRepository, SQLAlchemySyncRepository
 
 if TYPE_CHECKING:
     from collections.abc import Collection

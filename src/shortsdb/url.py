@@ -1,12 +1,18 @@
-"""Database URLs: from what a caller gives, URL or path, to SQLAlchemy's URL."""
+"""Database URLs: what a caller gives, URL or path, becomes SQLAlchemy's URL, or a name to print."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from shortsdb.errors import OperationRefused
+from shortsdb.paths import absolute, may_hold_password, plausible_path
+from shortsdb.sqlite.files import behind_link
 
 SYNC_DRIVERS = {
     "sqlite+aiosqlite": "sqlite",
@@ -16,33 +22,105 @@ SYNC_DRIVERS = {
 }
 """The sync driver of the same database, by the async one or none."""
 
-_MALFORMED = (
+MALFORMED = (
     "the database URL is malformed; it has the form sqlite:///PATH or "
     "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
     "percent-encoded"
 )
 
+_HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")
+_SECRET_PARAMETER = re.compile(r"pass(word|wd|phrase)|pwd|secret|token|scram_", re.IGNORECASE)
+_SHOWN_PARAMETERS = ("host", "hostaddr", "port", "dbname", "service")
+
 
 def parse(given: str | os.PathLike[str] | URL) -> URL:
     """Return the URL of a database given by URL or by path; a path names an SQLite file.
 
+    The path is made absolute, and ~ is expanded. A password among the parameters of a URL
+    (`?password=`) becomes the URL's own, which SQLAlchemy does not print.
+
     Raises:
-        ArgumentError: It is malformed. The message does not repeat it: it may hold a password.
+        ArgumentError: It is malformed, or neither a URL nor a plausible path, see
+            `shortsdb.paths`. The
+            message does not repeat it: it may hold a password.
     """
-    if isinstance(given, str) and given.startswith(("sqlite:", "file:")) and "://" not in given:
-        raise ArgumentError(_MALFORMED)  # else a file of that name would be made
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
-        return URL.create("sqlite", database=os.fspath(given))
+        if given in {"", ":memory:"}:
+            return URL.create("sqlite", database=str(given))
+        return URL.create("sqlite", database=str(_path(given)))
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
         # Not chained: the text of the cause may hold a password too.
-        raise ArgumentError(_MALFORMED) from None
-    if url.get_backend_name() == "sqlite" and url.host:
-        raise ArgumentError(_MALFORMED)  # sqlite://x.db: a slash is missing
-    if "@" in (url.host or ""):
-        raise ArgumentError(_MALFORMED)  # the end of a password, which would be printed
+        raise ArgumentError(MALFORMED) from None
+    if url.get_backend_name() == "sqlite":
+        # What stands after a question mark may have been meant as part of a password.
+        after = given.partition("://")[2] if isinstance(given, str) else url.database or ""
+        if may_hold_password(after.removeprefix("/").removeprefix("file:")):
+            raise ArgumentError(MALFORMED)
+        return _parse_sqlite(url)
+    # More than one @ is a password that is not encoded; it ends somewhere in the host or the path.
+    if isinstance(given, str) and given.count("@") > 1:
+        raise ArgumentError(MALFORMED)
+    return _parse_server(url)
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    try:
+        return plausible_path(given)
+    except OperationRefused as refusal:
+        raise ArgumentError(str(refusal)) from None
+
+
+def _absolute(given: str) -> Path:
+    try:
+        return absolute(given)
+    except OperationRefused as refusal:
+        raise ArgumentError(str(refusal)) from None
+
+
+def _parse_sqlite(url: URL) -> URL:
+    if url.host or url.username or url.password or url.port:
+        raise ArgumentError(MALFORMED)  # sqlite://x.db: a slash is missing
+    if any(map(_SECRET_PARAMETER.search, url.query)):
+        raise ArgumentError(MALFORMED)
+    if in_memory(url) or url.query.get("uri"):
+        return url
+    return url.set(database=str(_absolute(url.database or "")))
+
+
+def _parse_server(url: URL) -> URL:
+    password = url.query.get("password")
+    if password is not None:
+        if not isinstance(password, str):
+            raise ArgumentError(MALFORMED)
+        url = url.difference_update_query(["password"]).set(password=password)
+    names = [url.username or "", url.database or ""]
+    names += [str(url.query.get(name, "")) for name in ("user", "dbname")]
+    hosts = str(url.query.get("host", ""))
+    if (
+        any(":" in name for name in names)
+        or any(mark in name for name in [*names[1:], hosts] for mark in "@=")
+        or not _HOST.fullmatch(url.host or "")
+    ):
+        raise ArgumentError(MALFORMED)  # a piece of a password, which would be printed
+    if any(map(_SECRET_PARAMETER.search, url.query)):
+        raise ArgumentError(
+            "the database URL has a secret parameter that cannot be kept out of messages; put it "
+            "into a service file (PGSERVICEFILE), and name the service"
+        )
     return url
+
+
+def display(url: URL) -> str:
+    """Return what to call a database in messages: its file, or its URL without secrets.
+
+    Of the parameters only those are shown that say which server it is.
+    """
+    if url.get_backend_name() == "sqlite" and (url.database or "").startswith("file://"):
+        return unquote(str(url.database).removeprefix("file://"))
+    shown = {name: text for name, text in url.query.items() if name in _SHOWN_PARAMETERS}
+    return str(file(url) or url.set(query=shown).render_as_string(hide_password=True))
 
 
 def in_memory(url: URL) -> bool:
@@ -60,4 +138,4 @@ def file(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or in_memory(url) or url.query.get("uri"):
         return None
     path = Path(url.database or "")
-    return path.resolve() if os.path.islink(path) else path  # noqa: PTH114 - raises nothing
+    return behind_link(path)

@@ -17,8 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
 from sqlalchemy import Engine
 from sqlalchemy.exc import (
     DataError,
@@ -33,8 +31,14 @@ from sqlalchemy.orm.exc import StaleDataError
 from shortsdb.config import revisions
 from shortsdb.database import check_db_health_async
 from shortsdb.engine import OutcomeUnknownError, async_session_factory, session_factory
+from shortsdb.extras import extra
 from shortsdb.health import Health, check_db_health
 from shortsdb.log import get_logger
+from shortsdb.printable import one_line
+
+with extra("web", "fastapi"):
+    from fastapi import APIRouter, Depends, FastAPI, Request
+    from fastapi.responses import JSONResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -58,9 +62,11 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
 
     /health/live answers 200 as long as the process does, whatever the database does.
 
-    /health/ready answers 200 when the database can be read and is at head, else 503. The body says
-    why: `reason` is "unreachable", "pending" (and `pending` lists the revisions) or "unknown
-    revision" (and `revision` is that, null for a file whose tables are not ours).
+    /health/ready answers 200 if the database can be read and written and is at head, else 503. The
+    body says why: `reason` is "unreachable", "pending" (and `pending` lists the revisions),
+    "unknown revision" (and `revision` is that, null for a file whose tables are not ours) or
+    "read-only". An engine that is a read-only one itself, such as
+    `engine.execution_options(**READ_ONLY_OPTIONS)`, is ready on a standby too.
 
     /health/db answers what `Health` has, without paths, hosts and SQL: of the last backup it gives
     the name. The status is 200 when nothing is wrong, else 503.
@@ -85,6 +91,8 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
             why_not = {"reason": "unknown revision", "revision": health.revision}
         elif health.pending:
             why_not = {"reason": "pending", "pending": health.pending}
+        elif health.writable is False:
+            why_not = {"reason": "read-only"}
         else:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", **why_not}, status_code=503)
@@ -113,21 +121,23 @@ class _Looks:
 
     async def health(self) -> Health:
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(_look(self.engine))
+            self._running = asyncio.create_task(_look(self.engine, self.timeout_seconds))
         done, _ = await asyncio.wait({self._running}, timeout=self.timeout_seconds)
         if not done:
             problem = f"it has not answered within {self.timeout_seconds:g} s"
             return Health(reachable=False, head=revisions()[-1], problems=(problem,))
         health = self._running.result()
         if health.error:
-            log.warning("the database cannot be read: %s", _one_line(health.error))
+            log.warning("the database cannot be read: %s", one_line(health.error))
         return health
 
 
-async def _look(engine: Engine | AsyncEngine) -> Health:
+async def _look(engine: Engine | AsyncEngine, timeout_seconds: float) -> Health:
     if isinstance(engine, Engine):
-        return await asyncio.to_thread(check_db_health, engine, thorough=False)
-    return await check_db_health_async(engine, thorough=False)
+        return await asyncio.to_thread(
+            check_db_health, engine, thorough=False, timeout_seconds=timeout_seconds
+        )
+    return await check_db_health_async(engine, thorough=False, timeout_seconds=timeout_seconds)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -155,21 +165,21 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, _FAULTS):
         raise error
     cause = getattr(error, "orig", None) or error
-    log.error("%s %s: the database failed: %s", request.method, request.url.path, _one_line(cause))
+    log.error("%s %s: the database failed: %s", request.method, request.url.path, one_line(cause))
     return JSONResponse(
         {"detail": "the database is not available"}, status_code=503, headers={"Retry-After": "5"}
     )
 
 
 async def _conflict(request: Request, error: Exception) -> JSONResponse:
-    log.warning("%s %s: %s", request.method, request.url.path, _one_line(error))
+    log.warning("%s %s: %s", request.method, request.url.path, one_line(error))
     return JSONResponse(
         {"detail": "the data has changed since it was read: read it again"}, status_code=409
     )
 
 
 async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s: %s", request.method, request.url.path, _one_line(error))
+    log.error("%s %s: %s", request.method, request.url.path, one_line(error))
     return JSONResponse(
         {
             "detail": "the connection to the database was lost during the commit: it is unknown "
@@ -177,10 +187,6 @@ async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
         },
         status_code=503,
     )
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
 
 
 def lifespan(
@@ -233,8 +239,8 @@ def session_dependency(engine: Engine, *, read_only: bool = False) -> Any:  # no
 
     A session that may write is in an explicit transaction: it takes the write lock before its first
     statement, so that what a request decides on stays true until its commit, and no request meets a
-    conflict. Use `read_only` for requests that only read, and call no other service while such a
-    session is open.
+    conflict. Use `read_only` for requests that only read, and call no other service while a session
+    that may write is open.
 
     Args:
         engine: The application's.

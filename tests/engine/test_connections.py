@@ -125,7 +125,9 @@ def test_a_half_read_result_of_an_old_snapshot_refuses_the_write_at_once(url: st
         result.fetchone()
         with engine.begin() as other:
             other.execute(text("UPDATE config_overrides SET value = 'theirs'"))
-        with pytest.raises(OperationalError, match="database is locked: .* read a result to its end"):
+        with pytest.raises(
+            OperationalError, match=r"database is locked: .* read a result to its end"
+        ):
             connection.execute(text("DELETE FROM config_overrides"))
         result.close()
         connection.execute(text("DELETE FROM config_overrides"))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from shortsdb import streams
 from shortsdb.log import as_json, configure, get_logger, operation
+from shortsdb.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 log = get_logger(__name__)
 
@@ -28,9 +35,29 @@ COMMANDS = {
     "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
 }
 
+_CHANGING = {"upgrade", "downgrade", "backup", "restore", "copy", "seed"}
+_OF_COMMANDS = {"--url", "--backup", "--json", "--yes"}
+
 
 class _Commands(click.Group):
     """Loads subcommands lazily, and turns refusals into one message and exit code 1."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's signature
+        streams.make_lenient()
+        return super().main(*args, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _one_message(ctx):
+            try:
+                return super().parse_args(ctx, args)
+            except click.NoSuchOption as error:
+                if error.option_name not in _OF_COMMANDS:
+                    raise
+                raise click.UsageError(
+                    f"{error.option_name} belongs after the command: "
+                    f"shortsdb COMMAND {error.option_name} …",
+                    ctx,
+                ) from None
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -55,20 +82,70 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         configure("shortsdb")
-        with operation():
-            try:
-                return super().invoke(ctx)
-            except (click.exceptions.Exit, BrokenPipeError):  # click ends both by itself
-                raise
-            except Exception as error:
-                from alembic.util import CommandError
+        with operation(), _one_message(ctx):
+            return super().invoke(ctx)
 
-                if not isinstance(error, CommandError | OSError):
-                    raise
-                if as_json():
-                    log.error(str(error))  # noqa: TRY400 - a refusal needs no traceback
-                    ctx.exit(1)
-                raise click.ClickException(str(error)) from error
+
+@contextmanager
+def _one_message(ctx: click.Context) -> Iterator[None]:
+    """Turn refusals into click's errors, whose message is safe to print.
+
+    Raises:
+        click.ClickException: Something was refused, or the result could not be printed.
+    """
+    try:
+        yield
+    except click.exceptions.Exit:  # a command's verdict, or the end of --help
+        _settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
+        raise
+    except click.ClickException as error:
+        error.message = _without_arguments(error)  # type: ignore[misc]
+        raise
+    except BrokenPipeError:  # click ends it by itself
+        raise
+    except Exception as error:
+        from alembic.util import CommandError
+
+        from shortsdb.errors import OperationRefused
+
+        if not isinstance(error, OperationRefused | CommandError | OSError):
+            # Not left to Python, which would print the traceback as it is, names and all.
+            log.critical("this should not happen; please report it", exc_info=True)
+            ctx.exit(1)
+        message = str(error) if isinstance(error, OperationRefused) else printable(error)
+        if as_json():
+            log.error(message)  # noqa: TRY400 - a refusal needs no traceback
+            ctx.exit(1)
+        raise click.ClickException(message) from error
+    else:
+        _settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
+
+
+def _without_arguments(error: click.ClickException) -> str:
+    """Return the message of an error, without an argument in it that may hold a password."""
+    of_click = isinstance(error, click.UsageError) and not isinstance(error, click.BadParameter)
+    if of_click and {"@", "="}.intersection(error.message):
+        return "an argument is not understood, and not repeated, as it may hold a password"
+    return printable(error.message)
+
+
+def _settle_output(*, work_is_done: bool) -> None:
+    """Say if the result could not be printed, at the end of a command.
+
+    A reader that has left, such as `head`, is no failure: it has read what it wanted.
+
+    Args:
+        work_is_done: The command has changed or made something, which counts more than its report.
+
+    Raises:
+        click.ClickException: The report was all that the command is for.
+    """
+    failure = streams.output_failure()
+    if failure is None or failure.errno == errno.EPIPE:
+        return
+    if not work_is_done:
+        raise click.ClickException(f"standard output could not be written ({failure.strerror})")
+    log.warning("done, but standard output could not be written (%s)", failure.strerror)
 
 
 _EPILOG = """\b
@@ -109,6 +186,11 @@ def main(ctx: click.Context) -> None:
       1  refused or failed, or `check` has found something
       2  wrong usage
       3  `status --exit-code`: revisions are pending
+      4  `status --exit-code` and `check`: there is no such file
+
+    The exit code says whether the work was done. If it was, and only its report could not be
+    written, that is a warning; a command that only reports exits with 1 then. A reader that leaves
+    early (| head) is no failure.
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     if os.environ.get("NO_COLOR"):  # https://no-color.org; click itself does not look at it
         ctx.color = False

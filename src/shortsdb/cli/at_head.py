@@ -45,8 +45,9 @@ def _file(given: str) -> Path | None:
     path = next((given.removeprefix(start) for start in _STARTS if given.startswith(start)), given)
     if path != given and "%" in path:  # SQLAlchemy 2.1 decodes it, 2.0 does not
         return None
-    plain = path and path != ":memory:" and not path.startswith(("sqlite:", "file:"))
-    return Path(path) if plain and "://" not in path and "?" not in path else None
+    # What has one of these may be no path, see shortsdb.url.path.
+    plain = path and not path.startswith("~") and not set(":@=?").intersection(path)
+    return Path(path).absolute() if plain else None
 
 
 def _untouched(file: Path) -> tuple[int, ...] | None:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import backup_option, json_option, url_option, yes_option
+from shortsdb.cli.options import (
+    backup_option,
+    json_option,
+    plausible_path,
+    url_option,
+    yes_option,
+)
+from shortsdb.cli.output import ask, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
@@ -19,8 +29,9 @@ from shortsdb.cli.options import backup_option, json_option, url_option, yes_opt
 def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
     """Copy the SQLite database while it is in use, and check the copy.
 
-    Prints the path of the copy, with --json also its revision and its size in bytes. The newest
-    five are kept.
+    Prints the path of the copy, with --json also its revision and its size in bytes. Control
+    characters of a path are printed as escapes; JSON has it exactly. The newest five are kept,
+    and the newest of an earlier revision.
 
     \b
     Examples:
@@ -28,15 +39,15 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
       shortsdb backup --backup /srv/backups --json
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
-    from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.backup import keep_newest, make_backup
+    from shortsdb.errors import OperationRefused
+    from shortsdb.sqlite.backup import keep_newest, make_backup
 
     database = parse_url(url)
     file, folder = file_and_folder(database, backup)
     if folder is None:
         raise click.UsageError("the backup is switched off; name a folder with --backup")
     if not file.exists():
-        raise MigrationRefused(f"{file} does not exist")
+        raise OperationRefused(f"{file} does not exist")
     found = status_of(database, backup)
     revision = found.revision or found.shape
     copy = make_backup(file, revision, folder)
@@ -45,11 +56,11 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
         size = copy.stat().st_size
         click.echo(json.dumps({"backup": str(copy), "revision": revision, "size_bytes": size}))
     else:
-        click.echo(copy)
+        say(copy)
 
 
 @click.command()
-@click.argument("backup_file", metavar="BACKUP", type=click.Path(path_type=Path))
+@click.argument("backup_file", metavar="BACKUP", callback=plausible_path)
 @url_option
 @backup_option
 @yes_option
@@ -65,30 +76,32 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
       shortsdb restore backups/deployed.0001.20261120T193217221994Z.db
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import file_and_folder, parse_url, status_of
-    from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.backup import backups_of
-    from shortsdb.migration.restore import immutable_url, refuse_unfinished
-    from shortsdb.migration.restore import restore as restore_file
+    from shortsdb.errors import OperationRefused
+    from shortsdb.migration.database import immutable_url
+    from shortsdb.sqlite.backup import backups_of
+    from shortsdb.sqlite.files import behind_link
+    from shortsdb.sqlite.restore import refuse_unfinished
+    from shortsdb.sqlite.restore import restore as restore_file
 
+    backup_file = behind_link(backup_file)
     database = parse_url(url)
     file, folder = file_and_folder(database, backup)
     refuse_unfinished(backup_file, file)
     new = status_of(immutable_url(backup_file), backup)
     # What it has copied itself it puts back in any case.
     if not new.known and backup_file not in backups_of(file, backup_file.parent):
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{backup_file} is at revision {new.revision or 'none'}, which this release does not "
             f"know{f': {new.misfit}' if new.misfit else ''}; it was not restored"
         )
     try:
         old = status_of(database, backup)
         at = old.revision or old.shape
-    except MigrationRefused:  # a damaged database is what one restores for
+    except OperationRefused:  # a damaged database is what one restores for
         at = None
     if not yes:
-        click.confirm(
+        ask(
             f"Replace {file} (revision {at or 'none'}) by {backup_file} "
-            f"(revision {new.revision or new.shape or 'none'})?",
-            abort=True,
+            f"(revision {new.revision or new.shape or 'none'})?"
         )
     restore_file(backup_file, file, folder, at)

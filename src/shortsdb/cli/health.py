@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from shortsdb.cli.options import backup_option, json_option, url_option
+from shortsdb.cli.output import say_fields
 
 if TYPE_CHECKING:
     from shortsdb.health import Health
@@ -24,9 +27,19 @@ if TYPE_CHECKING:
     help="Read a whole SQLite file, for damage and broken foreign keys; seconds for some hundred "
     "megabytes.",
 )
-@click.pass_context
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How long the database may take to answer; 30 for a server, no limit for SQLite.",
+)
 def health(
-    ctx: click.Context, url: str | None, backup: str | None, *, as_json: bool, thorough: bool
+    url: str | None,
+    backup: str | None,
+    timeout: float | None,
+    *,
+    as_json: bool,
+    thorough: bool,
 ) -> None:
     """Say whether the database can be reached, is current and sound.
 
@@ -39,24 +52,28 @@ def health(
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_url
     from shortsdb.engine import create_engine
-    from shortsdb.health import check_db_health
+    from shortsdb.health import CALLS, check_db_health
     from shortsdb.migration.database import connectable, display_name
 
     database = parse_url(url)
     connectable(database, changes=False)  # refuses what could never be reached, such as a folder
     engine = create_engine(database, pragmas={"journal_mode": None})
     try:
-        found = check_db_health(engine, backup=backup, thorough=thorough)
+        found = check_db_health(engine, backup=backup, thorough=thorough, timeout_seconds=timeout)
     finally:
         engine.dispose()
     if as_json:
         click.echo(json.dumps({"database": display_name(database), "ok": found.ok} | asdict(found)))
     else:
-        for name, value in _lines(display_name(database), found).items():
-            if value is not None:
-                click.echo(f"{name + ':':<14}{value}")
+        say_fields(
+            _lines(display_name(database), found), {"problems": "green" if found.ok else "red"}
+        )
     if not found.ok:
-        ctx.exit(1)
+        if CALLS.hanging:
+            # The driver's thread would keep the interpreter from ending in order.
+            sys.stdout.flush()
+            os._exit(1)
+        click.get_current_context().exit(1)
 
 
 def _lines(database: str, found: Health) -> dict[str, str | None]:
@@ -67,13 +84,12 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "revision": _revision(found) if found.reachable else None,
         "head": found.head,
         "pending": (", ".join(found.pending) or "nothing") if found.reachable else None,
+        "writable": {True: "yes", False: "no", None: None}[found.writable],
         "journal mode": found.journal_mode,
         "free space": None if free is None else f"{free / 2**20:.1f} MiB",
         "last backup": found.last_backup,
         "latency": None if latency is None else f"{latency * 1000:.1f} ms",
-        "problems": click.style(
-            "; ".join(found.problems) or "none", "green" if found.ok else "red"
-        ),
+        "problems": "; ".join(found.problems) or "none",
         "error": found.error,
     }
 

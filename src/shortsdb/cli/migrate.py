@@ -12,22 +12,24 @@ from shortsdb.cli.at_head import at_head
 from shortsdb.cli.options import (
     backup_option,
     json_option,
-    not_empty,
+    revision_id,
     url_option,
     yes_option,
 )
+from shortsdb.cli.output import ask, say, say_fields
 from shortsdb.log import get_logger
 
 if TYPE_CHECKING:
     from shortsdb.migration.status import Status
 
-log = get_logger(__name__)
+# The shortcut below logs under the same name as the normal path, so that a filter catches both.
+log = get_logger("shortsdb.migration.environment")
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
 
 @click.command()
-@click.argument("revision", default="head", callback=not_empty)
+@click.argument("revision", default="head", callback=revision_id)
 @url_option
 @backup_option
 def upgrade(revision: str, url: str | None, backup: str | None) -> None:
@@ -53,7 +55,7 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
-@click.argument("revision", callback=not_empty)
+@click.argument("revision", callback=revision_id)
 @url_option
 @backup_option
 @yes_option
@@ -76,8 +78,8 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
 
     if not yes:
         for table, rows in tables_that_go(parse_url(url), alembic_config(), revision).items():
-            click.echo(f"{table} would go, with {rows} rows in it")
-        click.confirm(f"Downgrade to {revision}?", abort=True)
+            say(f"{table} would go, with {rows} rows in it")
+        ask(f"Downgrade to {revision}?")
     command.downgrade(alembic_config(url, backup=backup), revision)
 
 
@@ -88,7 +90,8 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
 @click.option(
     "--exit-code",
     is_flag=True,
-    help="Exit with 3 if revisions are pending, with 1 if the database is not one of this release.",
+    help="Exit with 3 if revisions are pending, with 4 if there is no such file, with 1 if the "
+    "database is not one of this release.",
 )
 @click.pass_context
 def status(
@@ -110,29 +113,36 @@ def status(
     if as_json:
         click.echo(json.dumps(asdict(found)))
     else:
-        for name, value in _lines(found).items():
-            if value is not None:
-                click.echo(f"{name + ':':<14}{value}")
-    if exit_code and found.pending:
-        ctx.exit(3)
-    if exit_code and not found.known:
-        ctx.exit(1)
+        say_fields(
+            _lines(found), {"pending": "yellow" if found.pending else "green", "misfit": "red"}
+        )
+    if exit_code:
+        ctx.exit(_exit_code(found))
+
+
+def _exit_code(found: Status) -> int:
+    if found.exists is False:
+        return 4
+    if not found.known:
+        return 1
+    return 3 if found.pending else 0
 
 
 def _lines(found: Status) -> dict[str, str | None]:
+    if found.exists is False:
+        return {"database": f"{found.database} does not exist", "head": found.head}
     unknown = "" if found.known else " (not known to this release)"
     revision = (found.revision and found.revision + unknown) or (
         f"none; it has the shape of {found.shape}, and upgrade will adopt it there"
         if found.shape
         else "none"
     )
-    pending, colour = ", ".join(found.pending), "yellow" if found.pending else "green"
     return {
-        "database": found.database + (" (not there yet)" if found.exists is False else ""),
+        "database": found.database,
         "revision": revision,
         "head": found.head,
-        "pending": None if found.misfit else click.style(pending or "nothing", colour),
-        "misfit": found.misfit and click.style(found.misfit, "red"),
+        "pending": None if found.misfit else ", ".join(found.pending) or "nothing",
+        "misfit": found.misfit,
         "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
         "journal mode": found.journal_mode,
         # Only a file has backups of ours.
@@ -148,7 +158,8 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
     """Compare the database with the models, and look for broken foreign keys.
 
     Each difference is a line that says what is missing or otherwise; what only the database has is
-    none. A database with pending revisions is not compared. Exits with 1 if anything was found.
+    none. A database with pending revisions is not compared. Exits with 1 if anything was found,
+    with 4 if there is no such file.
 
     \b
     Examples:
@@ -161,7 +172,8 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
     from shortsdb.migration.status import broken_keys, looking, outdated
 
     database = parse_url(url)
-    why_not = outdated(status_of(database, "off"))
+    status = status_of(database, "off")
+    why_not = outdated(status)
     with looking(database) as connection:
         broken = broken_keys(connection) if connection.dialect.name == "sqlite" else []
         drift = [] if why_not else differences(alembic_config(), connection)
@@ -170,21 +182,24 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
         click.echo(json.dumps(found))
     else:
         for line in drift:
-            click.echo(line)
+            say(line)
         if drift:
-            click.echo(
+            say(
                 "The database is not what the models say. Where the models were changed, write a "
                 "revision (alembic revision --autogenerate); where the database was, put back "
                 "what is missing, or restore a backup."
             )
         else:
-            click.echo(why_not or "The schema is what the models say.")
+            say(why_not or "The schema is what the models say.")
         for key in broken:
-            click.echo(
+            say(
                 f"{key.table} ({key.columns}): {key.rows} rows point to rows of "
                 f"{key.referred_table} that are not there"
             )
-        if not broken:
-            click.echo("No foreign key is broken.")
+        # Of a file that is not there, or of other software, nobody asked.
+        if not broken and status.known and status.exists is not False:
+            say("No foreign key is broken.")
+    if status.exists is False:
+        ctx.exit(4)
     if why_not or drift or broken:
         ctx.exit(1)

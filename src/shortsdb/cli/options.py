@@ -1,8 +1,14 @@
-"""The options that commands share."""
+"""The options and arguments that commands share, and what they refuse."""
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def not_empty(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -10,6 +16,29 @@ def not_empty(_ctx: click.Context, _parameter: click.Parameter, value: str | Non
     if value is not None and not value.strip():
         raise click.BadParameter("it is empty")
     return value
+
+
+def revision_id(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse what is no revision, such as a path or URL, without repeating it."""
+    not_empty(ctx, parameter, value)
+    if not re.fullmatch(r"[\w+-]+", value):
+        raise click.BadParameter("this is no revision; a database is named by --url")
+    return value
+
+
+def plausible_path(
+    _ctx: click.Context, _parameter: click.Parameter, value: str | None
+) -> Path | None:
+    """Return the absolute path that was given, and refuse what may hold a password."""
+    from shortsdb.errors import OperationRefused
+    from shortsdb.paths import plausible_path as parse
+
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except OperationRefused as error:
+        raise click.BadParameter(str(error)) from None
 
 
 url_option = click.option(

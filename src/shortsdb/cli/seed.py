@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from shortsdb.cli.options import url_option
+from shortsdb.cli.output import say
 
 
 @click.command()
@@ -24,9 +25,9 @@ def seed(url: str | None) -> None:
 
     from shortsdb.cli.target import parse_url, status_of
     from shortsdb.database import get_session, seed_db
+    from shortsdb.driver_errors import explain
     from shortsdb.engine import create_engine
     from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.refusals import explain
     from shortsdb.migration.status import outdated
     from shortsdb.models import metadata
 
@@ -40,7 +41,7 @@ def seed(url: str | None) -> None:
             seed_db(session)
             for table in metadata.sorted_tables:
                 rows = session.scalar(select(func.count()).select_from(table))
-                click.echo(f"{table.name}: {rows} rows")
+                say(f"{table.name}: {rows} rows")
     except ValueError as error:
         raise MigrationRefused(f"{found.database}: {error}") from error
     except DBAPIError as error:

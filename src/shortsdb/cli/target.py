@@ -9,10 +9,10 @@ from alembic.script import ScriptDirectory
 
 from shortsdb import url as urls
 from shortsdb.config import DEFAULT_URL, alembic_config
-from shortsdb.migration.backup import folder_for
-from shortsdb.migration.database import parse
+from shortsdb.migration.database import parse, refuse_in_memory
 from shortsdb.migration.status import Status, read_status
 from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.sqlite.backup import folder_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 
 def parse_url(url: str | None) -> URL:
-    """Return the URL of the database that the user named, or of the default one."""
-    return parse(url or DEFAULT_URL)
+    """Return the URL of the database that the user named, or of the default one.
+
+    Raises:
+        MigrationRefused: It is malformed, or of a database in memory.
+    """
+    parsed = parse(url or DEFAULT_URL)
+    refuse_in_memory(parsed)
+    return parsed
 
 
 def status_of(url: URL, backup: str | None) -> Status:

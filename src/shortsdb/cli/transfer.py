@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import json_option, not_empty
+from shortsdb.cli.options import json_option, not_empty, plausible_path
+from shortsdb.cli.output import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
 
 # Alembic and SQLAlchemy take half a second to import: functions import what they use.
 
@@ -19,7 +26,7 @@ from shortsdb.cli.options import json_option, not_empty
 @click.option(
     "--skip-invalid",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    callback=plausible_path,
     help="Leave out what the target cannot hold, and write those rows to FILE as JSON lines.",
 )
 @json_option
@@ -45,9 +52,17 @@ def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) 
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.transfer import copy as copy_database
 
+    # Their default would end the process at once, and leave the temporary files behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _exit)
     verified = copy_database(source, target, skip_invalid)
     if as_json:
         click.echo(json.dumps([asdict(table) for table in verified]))
     else:
         for table in verified:
-            click.echo(f"{table.table:<18}{table.rows:>12,} rows  {table.sha256}")
+            say(f"{table.table:<18}{table.rows:>12,} rows  {table.sha256}")
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)

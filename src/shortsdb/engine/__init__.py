@@ -27,6 +27,7 @@ transactions are not protected from them.
 
 from shortsdb.engine.engines import PRAGMAS, create_async_engine, create_engine
 from shortsdb.engine.errors import OutcomeUnknownError, ReadOnlyError, StaleRow, StaleRowError
+from shortsdb.engine.fork import InUseAtForkError
 from shortsdb.engine.retry import run_transaction, run_transaction_async
 from shortsdb.engine.sessions import async_session_factory, session_factory
 from shortsdb.engine.transactions import READ_ONLY_OPTIONS
@@ -34,6 +35,7 @@ from shortsdb.engine.transactions import READ_ONLY_OPTIONS
 __all__ = [
     "PRAGMAS",
     "READ_ONLY_OPTIONS",
+    "InUseAtForkError",
     "OutcomeUnknownError",
     "ReadOnlyError",
     "StaleRow",

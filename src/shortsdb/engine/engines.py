@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
-from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from shortsdb import url as urls
 from shortsdb.config import DEFAULT_URL
+from shortsdb.engine.fork import guard_forks
+from shortsdb.engine.memory import AsyncSharedConnectionPool, SharedConnectionPool
 from shortsdb.engine.replaced_file import guard_replaced_file
 from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
+from shortsdb.extras import extra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +61,7 @@ def create_engine(
     """Return an engine on the pipeline's database, whose sessions are as `shortsdb.engine` says.
 
     A connection with the isolation level AUTOCOMMIT takes no lock and begins no transaction. A
-    database in memory has one connection, which transactions take turns on. On PostgreSQL a
+    database in memory has one connection, see `SharedConnectionPool`. On PostgreSQL a
     transaction is READ COMMITTED, or what `isolation_level` says, and a read-only one REPEATABLE
     READ.
 
@@ -75,7 +78,10 @@ def create_engine(
         ModuleNotFoundError: Its driver is not installed.
     """
     resolved = _resolve(url, urls.SYNC_DRIVERS)
-    engine = _create_engine(resolved, **_engine_options(resolved, QueuePool, options))
+    with extra("postgres", "psycopg"):
+        engine = _create_engine(
+            resolved, **_engine_options(resolved, SharedConnectionPool, options)
+        )
     _prepare(engine, pragmas)
     return engine
 
@@ -94,11 +100,14 @@ def create_async_engine(
         sqlalchemy.exc.ArgumentError: The URL is malformed.
         ModuleNotFoundError: Its driver is not installed.
     """
-    from sqlalchemy.ext import asyncio  # noqa: PLC0415 - needs the extra `async`
+    with extra("async", "greenlet"):
+        import_module("greenlet")  # SQLAlchemy would miss it only on the first await
+        from sqlalchemy.ext import asyncio  # noqa: PLC0415 - as above
 
     resolved = _resolve(url, _ASYNC_DRIVERS)
-    options = _engine_options(resolved, AsyncAdaptedQueuePool, options)
-    engine = asyncio.create_async_engine(resolved, **options)
+    options = _engine_options(resolved, AsyncSharedConnectionPool, options)
+    with extra("async", "aiosqlite"), extra("postgres", "psycopg"):
+        engine = asyncio.create_async_engine(resolved, **options)
     _prepare(engine.sync_engine, pragmas)
     return engine
 
@@ -115,7 +124,9 @@ def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, s
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
 
 
-def _engine_options(url: URL, pool: type[QueuePool], options: dict[str, Any]) -> dict[str, Any]:
+def _engine_options(
+    url: URL, pool: type[SharedConnectionPool], options: dict[str, Any]
+) -> dict[str, Any]:
     """Return options with which the pool recovers, and a database in memory has one connection.
 
     A server that was restarted has closed all connections: a ping finds out, before a request
@@ -138,6 +149,7 @@ def _engine_options(url: URL, pool: type[QueuePool], options: dict[str, Any]) ->
 
 def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
     """Set the connections of an engine, and let its transactions be what `shortsdb.engine` says."""
+    guard_forks(engine)  # first: its listeners replace what the others work on
     settings = {**PRAGMAS, **(pragmas or {})}
     if engine.dialect.name == "sqlite":
         _set_connections(engine, settings)
@@ -188,6 +200,8 @@ def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:
         try:
             cursor.execute(f"PRAGMA journal_mode = {mode}")
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_READONLY:
+                return  # a user who may only read the file reads it in the mode that it has
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise
             # This one waits, for busy_timeout.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 
+from shortsdb.sqlite.file_checks import orphan
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,10 +28,9 @@ def guard_replaced_file(engine: Engine, file: Path) -> None:
 
     def do_connect(*_: object) -> None:
         if seen and not file.exists():
-            error = sqlite3.OperationalError("unable to open database file: it was taken away")
-            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-            error.sqlite_errorname = "SQLITE_CANTOPEN"
-            raise error
+            raise _cannot_open("it was taken away")
+        if beside := orphan(file):  # SQLite would delete it, with the rows in it
+            raise _cannot_open(f"it is not there, but {beside.name} is")
 
     def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         nonlocal seen
@@ -43,6 +44,13 @@ def guard_replaced_file(engine: Engine, file: Path) -> None:
     event.listen(engine, "do_connect", do_connect)
     event.listen(engine, "connect", connect)
     event.listen(engine, "checkout", checkout)
+
+
+def _cannot_open(why: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(f"unable to open database file: {why}")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    error.sqlite_errorname = "SQLITE_CANTOPEN"
+    return error
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
 from shortsdb.engine.errors import OutcomeUnknownError, ReadOnlyError, StaleRowError
+from shortsdb.engine.memory import SharedConnectionPool
 from shortsdb.engine.statements import is_pragma, may_write
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class TrackedConnection(Connection):
 
     # Whether the next statement takes the write lock, whatever it does.
     lock_first = False
-    # PostgreSQL: the transaction has asked for the lock.
+    # The transaction has asked for the lock.
     locked = False
     # How long to wait for it there; None leaves that to the server's lock_timeout.
     lock_timeout_milliseconds: int | None = None
@@ -70,6 +71,31 @@ class TrackedConnection(Connection):
         # transaction would count as explicit: slower, and as safe.
         super()._autobegin()
         self.lock_first = False
+
+    def _rollback_impl(self) -> None:
+        if self._is_of_another():
+            _allow_writes(self)
+        else:
+            super()._rollback_impl()
+
+    def _commit_impl(self) -> None:
+        if self._is_of_another():
+            _allow_writes(self)
+        else:
+            super()._commit_impl()
+
+    def _is_of_another(self) -> bool:
+        """Return whether the open transaction was begun through another `Connection`.
+
+        The sessions of one thread share the connection of a database in memory: one that has
+        written nothing must not end what the other has begun.
+        """
+        return (
+            isinstance(self.engine.pool, SharedConnectionPool)
+            and not self.locked
+            and self._still_open_and_dbapi_connection_is_valid
+            and self.connection._counter > 1  # noqa: SLF001 - of the pool
+        )
 
 
 def track_transactions(engine: Engine, lock_timeout_milliseconds: int | None) -> None:
@@ -112,6 +138,7 @@ def take_write_lock(connection: TrackedConnection) -> None:
         return
     driver_connection: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":
+        connection.locked = True
         autocommit = driver_connection.isolation_level is None
         if not (driver_connection.in_transaction or autocommit):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -133,7 +160,9 @@ def _begin(connection: TrackedConnection) -> None:
     read_only = bool(options.get(READ_ONLY))
     # A read-only session that was dropped instead of closed has left it on.
     _set_query_only(connection, on=read_only)
-    if read_only and options.get("isolation_level") != "AUTOCOMMIT":
+    driver_connection: Any = connection.connection.driver_connection
+    autocommit = options.get("isolation_level") == "AUTOCOMMIT"
+    if read_only and not (autocommit or driver_connection.in_transaction):
         # One snapshot, from the first read on.
         connection.exec_driver_sql("BEGIN")
 

@@ -3,7 +3,7 @@
 Knows no table by itself: the metadata and the known unversioned shapes are arguments.
 """
 
-from shortsdb.migration.environment import run
+from shortsdb.migration.environment import run, x_arguments
 from shortsdb.migration.errors import MigrationRefused
 
-__all__ = ["MigrationRefused", "run"]
+__all__ = ["MigrationRefused", "run", "x_arguments"]

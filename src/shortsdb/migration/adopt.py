@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.shape import (
+    Shape,
     misfits,
     missing_indexes,
+    nullable_columns,
     read_shape,
     shape_of_script,
     table_names,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Connection
 
@@ -34,8 +36,8 @@ def recognise(
         name: What to call the database in messages.
 
     Raises:
-        MigrationRefused: It holds tables and fits no known shape; every table and column at fault
-            is named.
+        MigrationRefused: It holds tables and fits no known shape, and then every table and column
+            at fault is named; or it fits several alike.
     """
     tables = [table for table in table_names(connection) if table != version_table]
     if not tables:
@@ -43,29 +45,75 @@ def recognise(
     known = {revision: shape_of_script(script) for revision, script in shapes.items()}
     ours = {table for shape in known.values() for table in shape}
     held = ours.intersection(tables)
-    # The smallest shape that has all of the tables found is the one that was meant.
-    revision, shape = min(
-        ((revision, shape) for revision, shape in known.items() if held <= shape.keys()),
-        key=lambda candidate: len(candidate[1]),
+    others = [table for table in tables if table not in ours]
+    # A shape without tables would fit any database.
+    candidates = [revision for revision, shape in known.items() if shape and held <= shape.keys()]
+    if not candidates:
+        raise MigrationRefused(
+            f"{name} has no version, and no revision that such a database is known to have holds "
+            f"all of its tables together ({', '.join(tables)}); nothing was changed. Check that "
+            "this is the right file"
+        )
+    taken = _names_taken(connection, ours)
+    faults = {
+        revision: [*_misfits(connection, known[revision], held), *taken] for revision in candidates
+    }
+    fitting = [revision for revision in candidates if not faults[revision]]
+    if not fitting:
+        # The smallest shape that has all of the tables found is the one that was meant.
+        revision = min(candidates, key=lambda candidate: len(known[candidate]))
+        raise MigrationRefused(
+            f"{name} has no version and does not fit the schema that its tables suggest "
+            f"(revision {revision}): {'; '.join(faults[revision])}. "
+            + (f"It holds tables of other software: {', '.join(others)}. " if others else "")
+            + "Check that this is the right file; if it is, mend these differences before an "
+            "upgrade"
+        )
+    # What fits a schema also fits another that asks for less.
+    best = [
+        revision
+        for revision in fitting
+        if not any(_asks_for_more(known[other], known[revision]) for other in fitting)
+    ]
+    if len(best) > 1:
+        raise MigrationRefused(
+            f"{name} has no version, and its tables are those of the revisions {', '.join(best)} "
+            "alike; nothing was changed. Find out which one is true and run `alembic stamp "
+            "REVISION`"
+        )
+    return best[0]
+
+
+def _misfits(connection: Connection, shape: Shape, held: Collection[str]) -> list[str]:
+    found = read_shape(connection, held)
+    return misfits(shape, found) + [
+        f"column {table}.{column} may be NULL where NOT NULL belongs, and is in {rows} rows"
+        for table, column in nullable_columns(shape, found)
+        if (rows := _rows_with_null(connection, table, column))
+    ]
+
+
+def _rows_with_null(connection: Connection, table: str, column: str) -> int:
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    counted = connection.exec_driver_sql(
+        f"SELECT count(*) FROM {quote(table)} WHERE {quote(column)} IS NULL"  # noqa: S608 - quoted
     )
-    faults = misfits(shape, read_shape(connection, held))
-    faults += [
+    return int(counted.scalar_one())
+
+
+def _names_taken(connection: Connection, ours: Collection[str]) -> list[str]:
+    return [
         f"the name {taken} is that of a {kind}"
         for taken, kind in connection.exec_driver_sql(
             "SELECT name, type FROM sqlite_master WHERE type <> 'table' ORDER BY name"
         ).all()
         if taken in ours
     ]
-    if faults:
-        others = [table for table in tables if table not in ours]
-        raise MigrationRefused(
-            f"{name} has no version and does not fit the schema that its tables suggest "
-            f"(revision {revision}): {'; '.join(faults)}. "
-            + (f"It holds tables of other software: {', '.join(others)}. " if others else "")
-            + "Nothing was changed. Check that this is the right file; if it is, mend these "
-            "differences and run upgrade again"
-        )
-    return revision
+
+
+def _asks_for_more(one: Shape, other: Shape) -> bool:
+    """Return whether every database that fits `one` also fits `other`, but not the reverse."""
+    return not misfits(other, one) and bool(misfits(one, other))
 
 
 def report_adoption(connection: Connection, revision: str, script: str, name: str) -> None:
@@ -77,5 +125,12 @@ def report_adoption(connection: Connection, revision: str, script: str, name: st
         revision,
         ", ".join(shape),
     )
-    for index in missing_indexes(shape, read_shape(connection, shape)):
+    found = read_shape(connection, shape)
+    for table, column in nullable_columns(shape, found):
+        log.warning(
+            "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, and "
+            "nothing keeps one out",
+            *(name, table, column),
+        )
+    for index in missing_indexes(shape, found):
         log.warning("%s lacks the index %s: CREATE INDEX makes its queries fast again", name, index)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -10,7 +12,10 @@ from sqlalchemy.pool import NullPool
 
 from shortsdb import url as urls
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.refusals import refuse_unusable_file
+from shortsdb.sqlite.file_checks import refuse_unusable_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def parse(given: str | URL) -> URL:
@@ -25,17 +30,33 @@ def parse(given: str | URL) -> URL:
     try:
         url = urls.parse(given)
     except ArgumentError as error:
-        raise MigrationRefused(str(error)) from error
+        raise MigrationRefused(str(error)) from None
     if url.query.get("uri") and not urls.in_memory(url):
         raise MigrationRefused("a file: URI cannot be migrated; name the file itself by its path")
     return url.set(drivername=urls.SYNC_DRIVERS.get(url.drivername, url.drivername))
 
 
-def display_name(url: URL) -> str:
-    """Return what to call the database in messages: its file, or its URL without the password."""
-    if url.get_backend_name() == "sqlite" and (url.database or "").startswith("file://"):
-        return unquote(str(url.database).removeprefix("file://"))
-    return str(urls.file(url) or url.render_as_string(hide_password=True))
+def refuse_in_memory(url: URL) -> None:
+    """Refuse a database that is gone when the command that works on it ends.
+
+    Raises:
+        MigrationRefused: It is one in memory.
+    """
+    if urls.in_memory(url):
+        raise MigrationRefused(
+            "a database in memory is gone when the command ends; name a file. An application "
+            "makes one with init_db(':memory:')"
+        )
+
+
+display_name = urls.display
+
+
+def immutable_url(backup: Path) -> URL:
+    """Return a URL by which to read a backup so that nothing is made or changed beside it."""
+    path = quote(os.fsencode(backup.absolute()))
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=f"file://{path}", query=query)
 
 
 def connectable(url: URL, *, changes: bool) -> Engine:
@@ -54,17 +75,20 @@ def connectable(url: URL, *, changes: bool) -> Engine:
         refuse_unusable_file(file, changes=changes)
         if not changes and not file.exists():
             url = URL.create("sqlite")
+    # No cause is chained: it may repeat the URL.
     try:
-        return create_engine(url, poolclass=NullPool)
-    except NoSuchModuleError as error:
+        engine = create_engine(url, poolclass=NullPool)
+        engine.dialect.create_connect_args(url)  # else a bad parameter is found on connecting
+    except NoSuchModuleError:
         raise MigrationRefused(
             f"{display_name(url)}: {url.drivername} is not known; sqlite, sqlite+aiosqlite and "
             "postgresql+psycopg are"
-        ) from error
+        ) from None
     except ModuleNotFoundError as error:
         extra = " (pip install 'shortsdb[postgres]')" if "psycopg" in str(error) else ""
         raise MigrationRefused(
             f"{display_name(url)}: the driver {url.drivername} is not installed{extra}"
         ) from error
-    except ArgumentError as error:
-        raise MigrationRefused(f"the database URL is malformed: {error}") from error
+    except (ArgumentError, TypeError, ValueError):
+        raise MigrationRefused(urls.MALFORMED) from None
+    return engine

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator
 from shortsdb.migration.shape import affinity, shape_of_script
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Column, MetaData
@@ -31,7 +31,7 @@ def comparison_options(metadata: MetaData, shapes: Mapping[str, str]) -> dict[st
         metadata: The schema as the models have it.
         shapes: The DDL script of every revision that unversioned databases are known to have. A
             database adopted there may name its unique constraints differently or not at all, and
-            may lack an index.
+            may lack an index or the NOT NULL of a column.
     """
 
     @cache
@@ -45,6 +45,21 @@ def comparison_options(metadata: MetaData, shapes: Mapping[str, str]) -> dict[st
                 *(("unique_constraint", name, columns) for columns in table.unique),
             ]
         }
+
+    @cache
+    def not_null() -> set[tuple[str, str]]:
+        return {
+            (name, column)
+            for script in shapes.values()
+            for name, table in shape_of_script(script).items()
+            for column, found in table.columns.items()
+            if found.not_null
+        }
+
+    def process_revision_directives(
+        migration: MigrationContext, revision: object, directives: list[MigrationScript]
+    ) -> None:
+        _process_revision_directives(migration, revision, directives, not_null())
 
     def include_name(name: str | None, type_: str, _parents: Mapping[str, str | None]) -> bool:
         return type_ != "table" or name in metadata.tables
@@ -75,7 +90,7 @@ def comparison_options(metadata: MetaData, shapes: Mapping[str, str]) -> dict[st
         "compare_type": _compare_type,
         "compare_server_default": _compare_server_default,
         "render_item": _render_item,
-        "process_revision_directives": _process_revision_directives,
+        "process_revision_directives": process_revision_directives,
     }
 
 
@@ -108,7 +123,10 @@ def _render_item(type_: str, item: object, _autogen: object) -> str | bool:
 
 
 def _process_revision_directives(
-    migration: MigrationContext, _revision: object, directives: list[MigrationScript]
+    migration: MigrationContext,
+    _revision: object,
+    directives: list[MigrationScript],
+    not_null: Collection[tuple[str, str]],
 ) -> None:
     """Number the new revision, and write none when there is nothing to do."""
     if not directives:
@@ -116,7 +134,7 @@ def _process_revision_directives(
     script = directives[0]
     assert script.upgrade_ops is not None  # noqa: S101 - Alembic always sets it
     if migration.dialect.name == "sqlite":
-        _ignore_nullable_keys(script)
+        _ignore_adopted_nulls(script, not_null)
     options = context.config.cmd_opts
     # Only `alembic revision` has this option; `alembic check` wants its empty script back.
     if getattr(options, "autogenerate", False) and script.upgrade_ops.is_empty():
@@ -127,8 +145,12 @@ def _process_revision_directives(
         script.rev_id = f"{int(head or 0) + 1:04}"
 
 
-def _ignore_nullable_keys(script: MigrationScript) -> None:
-    """Forget that `id INTEGER PRIMARY KEY` is nullable on paper: SQLite never stores a NULL there.
+def _ignore_adopted_nulls(script: MigrationScript, not_null: Collection[tuple[str, str]]) -> None:
+    """Forget that columns are nullable which are so in databases that are adopted as they are.
+
+    `id INTEGER PRIMARY KEY` is nullable on paper: SQLite never stores a NULL there. And a file that
+    was made by hand may lack the NOT NULL of a column. Both are not mended: that would rebuild the
+    table.
 
     Alembic compares nullability without asking any hook.
     """
@@ -140,7 +162,13 @@ def _ignore_nullable_keys(script: MigrationScript) -> None:
                 for op in table.ops
                 if not (
                     isinstance(op, AlterColumnOp)
-                    and columns[op.column_name].primary_key
+                    and (
+                        columns[op.column_name].primary_key
+                        or (
+                            op.modify_nullable is False
+                            and (table.table_name, op.column_name) in not_null
+                        )
+                    )
                     and not op.modify_type
                     and op.modify_nullable is not None
                 )

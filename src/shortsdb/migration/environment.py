@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,14 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
-from shortsdb.migration.database import connectable, display_name, parse
+from shortsdb.migration.database import connectable, display_name, parse, refuse_in_memory
 from shortsdb.migration.drift import comparison_options
-from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.plan import known_revisions, refuse_strange_version
+from shortsdb.migration.errors import MigrationRefused, as_migration_refused
+from shortsdb.migration.plan import Plan, known_revisions, planned_revisions, refuse_strange_version
 from shortsdb.migration.postgresql import taking_turns
-from shortsdb.migration.refusals import explain, left_behind
+from shortsdb.migration.revision_run import RevisionRun
 from shortsdb.migration.transaction import reading, sqlite_transactions
 from shortsdb.migration.upgrade import Upgrade
 
@@ -30,8 +32,12 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+X_ARGUMENTS = ("url", "backup")
+"""What the alembic program is told by -x."""
+
 
 @operation()
+@as_migration_refused()
 def run(
     *,
     url: str | URL,
@@ -58,6 +64,8 @@ def run(
         return
     changes = _changes()
     handed_in = context.config.attributes.get("connection")
+    if handed_in is None and changes:
+        refuse_in_memory(parse(url))
     # Both an engine and a connection know their engine.
     source = connectable(parse(url), changes=changes) if handed_in is None else handed_in
     name = display_name(source.engine.url)
@@ -86,6 +94,23 @@ def run(
                 f"{error}: this release knows {known[-1]} to {known[0]}; nothing was changed"
             ) from error
         raise
+
+
+def x_arguments() -> dict[str, str]:
+    """Return what the alembic program was given by -x.
+
+    Raises:
+        MigrationRefused: One of them is not known; its value, which may hold a password, is not
+            repeated.
+    """
+    given: dict[str, str] = context.get_x_argument(as_dictionary=True)
+    for name in given:
+        if name not in X_ARGUMENTS:
+            shown = name if re.fullmatch(r"[\w-]+", name) else "what was given"
+            raise MigrationRefused(
+                f"-x knows {', '.join(f'{known}=…' for known in X_ARGUMENTS)}, and not {shown}"
+            )
+    return given
 
 
 def _changes() -> bool:
@@ -143,7 +168,9 @@ def _change(connection: Connection, name: str) -> None:
         before = migration.get_current_heads()
         if not migration.opts.get("purge"):
             refuse_strange_version(before, context.script, name)
-        context.run_migrations()
+        revisions = planned_revisions(migration, before, name)
+        plan = Plan(before, None, revisions)
+        RevisionRun(connection, plan, name, backup="No backup of it was made").run()
         after = migration.get_current_heads()
     _report(name, before, after)
 

@@ -1,10 +1,31 @@
-"""The one error of a migration that stops for a reason which the operator can act on."""
+"""The refusal of a migration, in the form that the alembic program prints."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from alembic.util import CommandError
 
+from shortsdb.errors import OperationRefused
 
-class MigrationRefused(CommandError):  # noqa: N818 - a refusal is no error of the program's
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MigrationRefused(OperationRefused, CommandError):  # noqa: N818 - as OperationRefused
     """The database was left as it was; the message says what is wrong, where and what to do.
 
     A CommandError, so that the alembic program prints the message alone and exits non-zero.
     """
+
+
+@contextmanager
+def as_migration_refused() -> Iterator[None]:
+    """Raise every refusal of the block as a MigrationRefused."""
+    try:
+        yield
+    except MigrationRefused:
+        raise
+    except OperationRefused as refusal:
+        raise MigrationRefused(refusal.message, *refusal.details) from refusal

@@ -7,25 +7,28 @@ from typing import TYPE_CHECKING
 
 from alembic.script.revision import RangeNotAncestorError
 from alembic.util import CommandError
+from sqlalchemy import exists, literal, select
+from sqlalchemy import table as sql_table
 
 from shortsdb.migration.adopt import recognise
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.shape import table_names
+from shortsdb.migration.shape import shape_of_script, table_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from alembic.runtime.migration import MigrationContext, RevisionStep
     from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done: the revision to stamp first, if any, and whether revisions will run."""
+    """What will be done: the revision to stamp first, if any, and the revisions to run after it."""
 
     heads: tuple[str, ...]
     stamp: str | None
-    runs: bool
+    revisions: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -48,18 +51,43 @@ def make_plan(
     """
     heads = context.get_current_heads()
     if context.opts.get("purge"):  # `alembic stamp --purge` is the way out of a strange version
-        return Plan(heads, stamp=None, runs=False)
+        return Plan(heads, stamp=None)
     _refuse_leftovers(context, name)
     refuse_strange_version(heads, script, name)
     steps = _steps(context, heads, name)
-    runs = any(not step.info.is_stamp for step in steps)
-    if heads or not runs:
-        return Plan(heads, stamp=None, runs=runs)
     assert context.connection is not None  # noqa: S101 - there is a transaction
+    _refuse_to_drop_rows(context.connection, steps, shapes)
+    revisions = _revisions_of(steps)
+    if heads or not revisions:
+        return Plan(heads, None, revisions)
     stamp = recognise(context.connection, shapes, context.version_table, name)
     if stamp is not None:
-        runs = bool(_steps(context, (stamp,), name))
-    return Plan(heads, stamp, runs)
+        revisions = planned_revisions(context, (stamp,), name)
+    return Plan(heads, stamp, revisions)
+
+
+def planned_revisions(
+    context: MigrationContext, heads: tuple[str, ...], name: str
+) -> tuple[str, ...]:
+    """Return the revisions that the command will run, up or down, in their order.
+
+    Args:
+        context: The migration, configured.
+        heads: What the version table says.
+        name: What to call the database in messages.
+
+    Raises:
+        MigrationRefused: The database has no version and is to be downgraded.
+    """
+    return _revisions_of(_steps(context, heads, name))
+
+
+def _revisions_of(steps: list[RevisionStep]) -> tuple[str, ...]:
+    return tuple(
+        step.info.up_revision_id
+        for step in steps
+        if not step.info.is_stamp and step.info.up_revision_id is not None
+    )
 
 
 def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list[RevisionStep]:
@@ -75,6 +103,31 @@ def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list
     if not steps:
         refuse_unversioned(heads, name)
     return steps
+
+
+def _refuse_to_drop_rows(
+    connection: Connection, steps: list[RevisionStep], shapes: Mapping[str, str]
+) -> None:
+    """Refuse to downgrade below the first revision before anything is copied or changed.
+
+    Raises:
+        MigrationRefused: One of its tables holds rows.
+    """
+    for step in steps:
+        first = step.info.up_revision_id or ""
+        if step.info.is_stamp or step.info.is_upgrade or step.info.destination_revision_ids:
+            continue
+        tables = shape_of_script(shapes[first]) if first in shapes else {}
+        if held := [table for table in tables if not _is_empty(connection, table)]:
+            raise MigrationRefused(
+                f"downgrade below {first} would drop {', '.join(held)} with the rows in it; "
+                f"nothing was changed. To go back to the deployed schema, downgrade to {first}; "
+                "to start over, delete the database yourself"
+            )
+
+
+def _is_empty(connection: Connection, table: str) -> bool:
+    return not connection.scalar(select(exists(select(literal(1)).select_from(sql_table(table)))))
 
 
 def refuse_unversioned(heads: tuple[str, ...], name: str) -> None:
@@ -135,6 +188,15 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name
 
 def _refuse_leftovers(context: MigrationContext, name: str) -> None:
     assert context.connection is not None  # noqa: S101 - there is a transaction
+    strange = context.connection.exec_driver_sql(
+        "SELECT name FROM sqlite_master WHERE typeof(name) <> 'text'"
+    ).scalar()
+    if strange is not None:
+        raise MigrationRefused(
+            f"{name} holds an object whose name is {strange!r}, not text: somebody has edited "
+            "sqlite_master. Nothing was changed. Restore the last backup, or salvage what is left "
+            "with the sqlite3 program's .recover"
+        )
     prefix = "_alembic_tmp_"
     left = [table for table in table_names(context.connection) if table.startswith(prefix)]
     if left:

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from sqlalchemy import func, select
 
-from shortsdb.migration.timeouts import lock_timeout, statement_timeout, table_lock_timeout
+from shortsdb.settings import lock_timeout, statement_timeout, table_lock_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

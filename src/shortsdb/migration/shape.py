@@ -83,10 +83,12 @@ def table_names(connection: Connection) -> list[str]:
     """Return the names of all tables but SQLite's own and virtual ones, sorted.
 
     A virtual table has no root page, and cannot even be looked at without the module that made it.
+    A name that is not text is none that SQLite uses, see `plan.make_plan`.
     """
     return list(
         connection.exec_driver_sql(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage <> 0"
+            " AND typeof(name) = 'text'"
             " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
         ).scalars()
     )
@@ -149,7 +151,8 @@ def _read_table(connection: Connection, name: str) -> Table:
         indexes={
             index: columns_of[index]
             for index, _, origin, partial in indexes
-            if origin == "c" and not partial
+            # An expression has no name to compare.
+            if origin == "c" and not partial and None not in columns_of[index]
         },
     )
 
@@ -178,8 +181,9 @@ def misfits(expected: Shape, actual: Shape) -> list[str]:
     """Return what `actual` lacks or contradicts of `expected`, a phrase for each table or column.
 
     What it has beyond `expected` fits, unless the application could not write a row any more: a
-    further column that must be given a value. Missing indexes are no misfit, see
-    `missing_indexes`.
+    further column that must be given a value. A default is no misfit: it says what a row gets that
+    leaves the column out, and the rows that are there have it already. Missing indexes are none
+    either, see `missing_indexes`, nor is a missing NOT NULL by itself, see `nullable_columns`.
     """
     return [
         phrase
@@ -203,8 +207,6 @@ def _table_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
             yield f"column {name}.{column} is {found_type} where {wanted.declared} belongs"
         elif found.not_null and not wanted.not_null and not in_key:
             yield f"column {name}.{column} is NOT NULL where NULL belongs"
-        elif wanted.not_null and not found.not_null and not in_key:
-            yield f"column {name}.{column} may be NULL where NOT NULL belongs"
     for column, found in actual.columns.items():
         if column not in expected.columns and found.not_null and not found.has_default:
             yield f"column {name}.{column} must have a value, and the pipeline does not know it"
@@ -221,6 +223,24 @@ def _key_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
         yield f"table {name} has no UNIQUE ({', '.join(columns)})"
     for key in sorted(map(str, expected.foreign_keys - actual.foreign_keys)):
         yield f"table {name} has no {key}"
+
+
+def nullable_columns(expected: Shape, actual: Shape) -> list[tuple[str, str]]:
+    """Return the columns, each with its table, that may be NULL in `actual` only.
+
+    Files that were made by hand-written SQL lack the NOT NULL here and there. Such a column fits
+    as long as no row holds a NULL in it, which the shape does not tell.
+    """
+    return [
+        (name, column)
+        for name, table in expected.items()
+        for column, wanted in table.columns.items()
+        if wanted.not_null
+        and column not in table.primary_key
+        and name in actual
+        and (found := actual[name].columns.get(column))
+        and not found.not_null
+    ]
 
 
 def missing_indexes(expected: Shape, actual: Shape) -> list[str]:

@@ -12,15 +12,16 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb import url as urls
+from shortsdb.driver_errors import explain
 from shortsdb.log import get_logger
 from shortsdb.migration.adopt import recognise
-from shortsdb.migration.backup import backups_of, folder_for
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import known_revisions
-from shortsdb.migration.refusals import explain
 from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import reading
+from shortsdb.printable import VALUE_LENGTH, printable
+from shortsdb.sqlite.backup import backups_of, folder_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,7 +116,10 @@ def read_status(
         raise MigrationRefused(f"{name}: {folder} cannot be read ({error.strerror})") from error
     return Status(
         database=name,
-        revision=", ".join(sorted(map(str, versions))) or None,
+        revision=printable(
+            ", ".join(sorted(str(version) or "''" for version in versions)), VALUE_LENGTH
+        )
+        or None,
         shape=shape,
         misfit=misfit,
         known=at in known,
@@ -141,7 +145,7 @@ def outdated(found: Status) -> str | None:
     if found.misfit:
         return found.misfit
     if found.exists is False:
-        return f"{name} does not exist: upgrade creates it"
+        return f"{name} does not exist; check the path (upgrade would create it)"
     if not found.known and found.revision:
         return (
             f"{name} is at revision {found.revision}, which this release does not know: upgrade "

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+import sqlite3
+import time
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.timeouts import lock_timeout
+from shortsdb.settings import lock_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+# How long a COMMIT keeps new readers out while it waits for old ones. Deployed code, which gives
+# up after 5 s, then gets as long a pause.
+_COMMIT_SECONDS = 1.0
+
+
+class ReadersInTheWay(Exception):  # noqa: N818 - an event, not an error: the upgrade tries again
+    """With a rollback journal nothing can be committed while somebody reads; it is rolled back."""
+
+
+def on_driver(connection: Connection, function: Callable[[Any], T]) -> T:
+    """Call a function with the sqlite3.Connection behind `connection`, in the thread it belongs to.
+
+    Args:
+        connection: An SQLite connection of any driver.
+        function: Gets the driver's connection; with aiosqlite the sqlite3.Connection in its thread.
+    """
+    driver = connection.connection.driver_connection
+    if not hasattr(driver, "_conn"):
+        return function(driver)
+    # aiosqlite runs what it is asked for in a thread of its own, and has no public way to ask for
+    # anything else.
+    adapter: Any = connection.connection.dbapi_connection
+    result: T = adapter.run_async(lambda aiosqlite: aiosqlite._execute(function, aiosqlite._conn))  # noqa: SLF001 - see above
+    return result
 
 
 def begin(connection: Connection, statement: str) -> None:
@@ -25,7 +56,82 @@ def begin(connection: Connection, statement: str) -> None:
     if driver_connection is not None and driver_connection.in_transaction:
         # A listener of the caller's engine has begun already, perhaps without the lock.
         connection.exec_driver_sql("ROLLBACK")
+    _set_busy_timeout(connection, lock_timeout())
     connection.exec_driver_sql(statement)
+
+
+def commit(connection: Connection) -> None:
+    """Commit what `begin` has begun, or roll it back if that takes longer than a second.
+
+    A COMMIT that waits for readers keeps new ones out, and one that failed does so until it is
+    rolled back.
+
+    Raises:
+        ReadersInTheWay: It is rolled back.
+    """
+    _set_busy_timeout(connection, min(_COMMIT_SECONDS, lock_timeout()))
+    try:
+        connection.exec_driver_sql("COMMIT")
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        connection.exec_driver_sql("ROLLBACK")
+        raise ReadersInTheWay from error
+
+
+def wait_for_readers(connection: Connection, until: float) -> bool:
+    """Wait until nobody reads the database, with pauses in which everybody can.
+
+    Args:
+        connection: One in no transaction.
+        until: When to give up, by time.monotonic.
+
+    Returns:
+        Whether nobody reads it now.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        while time.monotonic() < until:
+            time.sleep(min(_COMMIT_SECONDS, lock_timeout()))
+            try:
+                cursor.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+            else:
+                cursor.execute("ROLLBACK")
+                return True
+        return False
+    finally:
+        cursor.close()
+
+
+def _set_busy_timeout(connection: Connection, seconds: float) -> None:
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    cursor.close()
+
+
+def _settings(*, changes: bool, wal: bool) -> dict[str, str | int]:
+    """Return what the PRAGMAs of a connection are set to for the time of a command."""
+    settings: dict[str, str | int] = {
+        # Enforcement would delete or refuse rows while a revision rebuilds a table, and it can
+        # only be switched off outside a transaction.
+        "foreign_keys": "OFF",
+        "busy_timeout": int(lock_timeout() * 1000),
+    }
+    if changes:
+        settings |= {
+            "query_only": "OFF",
+            # FULL does not make the deletion of the rollback journal durable: a power cut just
+            # after a reported success would bring the old schema back.
+            "synchronous": "EXTRA",
+        }
+    if changes and not wal:
+        # With a rollback journal, writing pages before the COMMIT would keep readers out until
+        # then. They are kept in memory instead.
+        settings["cache_spill"] = "OFF"
+    return settings
 
 
 @contextmanager
@@ -68,29 +174,33 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
         yield False
         return
 
+    settings = _settings(changes=changes, wal=pragma("journal_mode") == "wal")
+    before = {name: pragma(name) for name in settings}
     isolation_level = dbapi_connection.isolation_level
-    busy_timeout = pragma("busy_timeout")
-    synchronous = pragma("synchronous") if changes else None
-    # None: the sqlite3 module begins nothing by itself.
-    dbapi_connection.isolation_level = None
-    # Enforcement would delete or refuse rows while a revision rebuilds a table, and it can only be
-    # switched off outside a transaction.
-    pragma("foreign_keys = OFF")
-    pragma(f"busy_timeout = {int(lock_timeout() * 1000)}")
-    if changes:
-        pragma("query_only = OFF")
-        # FULL does not make the deletion of the rollback journal durable: a power cut just after a
-        # reported success would bring the old schema back.
-        pragma("synchronous = EXTRA")
-    try:
-        yield True
-    finally:
-        if synchronous is not None:
-            pragma(f"synchronous = {synchronous}")
-        pragma(f"busy_timeout = {busy_timeout}")
-        pragma(f"foreign_keys = {foreign_keys}")
+
+    def restore() -> None:
+        if connection.in_transaction():
+            connection.rollback()
+        driver = connection.connection.driver_connection
+        if driver is not None and driver.in_transaction:  # one that SQLAlchemy does not know of
+            cursor.execute("ROLLBACK")
+        for name, value in before.items():
+            pragma(f"{name} = {value}")
         dbapi_connection.isolation_level = isolation_level
         cursor.close()
+
+    try:
+        # None: the sqlite3 module begins nothing by itself.
+        dbapi_connection.isolation_level = None
+        for name, value in settings.items():
+            pragma(f"{name} = {value}")
+        yield True
+    except BaseException:
+        # The cause is what counts, and not that a broken connection cannot be put back either.
+        with suppress(SQLAlchemyError, sqlite3.Error):
+            restore()
+        raise
+    restore()
 
 
 @contextmanager
@@ -107,8 +217,9 @@ def reading(connection: Connection) -> Iterator[None]:
                 return
             begin(connection, "BEGIN")
             # Only now: a listener of the caller's engine may have begun with the write lock.
+            before = connection.exec_driver_sql("PRAGMA query_only").scalar_one()
             connection.exec_driver_sql("PRAGMA query_only = ON")
             try:
                 yield
             finally:
-                connection.exec_driver_sql("PRAGMA query_only = OFF")
+                connection.exec_driver_sql(f"PRAGMA query_only = {before}")

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 from alembic import context
 
+from shortsdb.driver_errors import UNCERTAIN
 from shortsdb.log import get_logger
 from shortsdb.migration.adopt import report_adoption
-from shortsdb.migration.backup import folder_for, keep_newest, make_backup
+from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import Plan, make_plan
-from shortsdb.migration.refusals import UNCERTAIN, refuse_without_space
-from shortsdb.migration.rewrites import watched
+from shortsdb.migration.rebuild_checks import RebuildChecks
+from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
 from shortsdb.migration.shape import table_names
-from shortsdb.migration.transaction import begin
+from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
+from shortsdb.settings import lock_timeout
+from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
+from shortsdb.sqlite.file_checks import refuse_without_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,23 +69,51 @@ class Upgrade:
         """
         try:
             seen = self._copy_unlocked() if begins else None
-            with context.begin_transaction():
-                if begins:
-                    # Before anything is read: a second upgrade waits here.
-                    begin(self.connection, "BEGIN IMMEDIATE")
-                plan = self._plan()
-                self._settle_backup(plan, outdated=self._data_version() != seen)
-                self._apply(plan)
-                after = context.get_context().get_current_heads()
+            before, after = self._run_beside_readers(seen, begins=begins)
         except Exception as error:
             # Where the database is as it was for certain, another copy of it is no use.
             code = str(getattr(getattr(error, "orig", None), "sqlite_errorname", ""))
-            if not code.startswith((*UNCERTAIN, "SQLITE_CORRUPT")):
+            certain = not code.startswith((*UNCERTAIN, "SQLITE_CORRUPT"))
+            if certain and not isinstance(error, MigrationHalfApplied):
                 self._discard_backup()
             raise
 
         if self.backup is not None and self.file is not None:
             keep_newest(self.file, self.backup)
+        return before, after
+
+    def _run_beside_readers(
+        self, seen: int | None, *, begins: bool
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Run the transaction, and again after readers that keep it from being committed."""
+        give_up = None
+        while True:
+            try:
+                return self._run_transaction(seen, begins=begins)
+            except ReadersInTheWay as error:
+                give_up = give_up or time.monotonic() + lock_timeout()
+                if not wait_for_readers(self.connection, give_up):
+                    raise MigrationRefused(
+                        f"{self.name} is read by another process for longer than "
+                        f"{lock_timeout():g} s (SHORTSDB_LOCK_TIMEOUT), and with a rollback "
+                        "journal nothing can be committed meanwhile; nothing was changed. Find "
+                        "out which process it is, or try again when that has ended"
+                    ) from error
+                log.info("%s was read by another process: trying again", self.name)
+
+    def _run_transaction(
+        self, seen: int | None, *, begins: bool
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        with context.begin_transaction():
+            if begins:
+                # Before anything is read: a second upgrade waits here.
+                begin(self.connection, "BEGIN IMMEDIATE")
+            plan = self._plan()
+            self._settle_backup(plan, outdated=self._data_version() != seen)
+            self._apply(plan, begins=begins)
+            after = context.get_context().get_current_heads()
+            if begins:
+                commit(self.connection)
         return plan.heads, after
 
     def _copy_unlocked(self) -> int:
@@ -125,7 +157,7 @@ class Upgrade:
         return int(self.connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
     def _needs_backup(self, plan: Plan) -> bool:
-        return plan.runs and self.file is not None and self._holds_rows()
+        return bool(plan.revisions) and self.file is not None and self._holds_rows()
 
     def _holds_rows(self) -> bool:
         version_table = context.get_context().version_table
@@ -153,13 +185,17 @@ class Upgrade:
             self.backup.unlink(missing_ok=True)
             self.backup = None
 
-    def _apply(self, plan: Plan) -> None:
+    def _apply(self, plan: Plan, *, begins: bool) -> None:
         migration = context.get_context()
         if plan.stamp is not None:
             report_adoption(self.connection, plan.stamp, self.shapes[plan.stamp], self.name)
             migration.stamp(context.script, plan.stamp)
-        elif plan.runs and not plan.heads:
+        elif plan.revisions and not plan.heads:
             log.info("%s is new: creating the schema from the first revision", self.name)
-        with watched(self.connection, migration.version_table) as rewrites:
+        if not plan.revisions:
             context.run_migrations()
-            rewrites.check(self.name)
+            return
+        seen_by_others = self.file if begins else None
+        checks = RebuildChecks(self.connection, migration.version_table, self.name, seen_by_others)
+        backup = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
+        RevisionRun(self.connection, plan, self.name, backup=backup, checks=checks).run()

@@ -1,4 +1,7 @@
-"""The ten tables as SQLAlchemy models; nothing in here reads or writes a database."""
+"""The ten tables as SQLAlchemy models, and enums that name the values of their state columns.
+
+Nothing in here reads or writes a database.
+"""
 
 from shortsdb.models.analytics import Analytics
 from shortsdb.models.base import Base
@@ -11,21 +14,37 @@ from shortsdb.models.review_log import ReviewLog
 from shortsdb.models.script import Script
 from shortsdb.models.short import Short
 from shortsdb.models.tts_audio import TTSAudio
+from shortsdb.models.vocabularies import (
+    ContentIdRisk,
+    Processed,
+    ReviewAction,
+    RunStatus,
+    ShortStatus,
+)
 
 __all__ = [
+    "OWN_TABLES",
     "Analytics",
     "Base",
     "Clip",
     "ConfigOverride",
+    "ContentIdRisk",
     "DiscoveredVideo",
     "ErrorLog",
     "PipelineRun",
+    "Processed",
+    "ReviewAction",
     "ReviewLog",
+    "RunStatus",
     "Script",
     "Short",
+    "ShortStatus",
     "TTSAudio",
     "metadata",
 ]
 
 metadata = Base.metadata
 """The schema as the models see it, for Alembic and for create_all."""
+
+OWN_TABLES = frozenset(metadata.tables)
+"""The names of the ten tables; an application may declare others on `Base`."""

@@ -10,8 +10,8 @@ from shortsdb.models.types import CreatedAt, PrimaryKey
 class Analytics(Base):
     """What YouTube said of one of our videos at one moment.
 
-    Written by the polling step, one row per video and poll, never updated. Counts are totals up to
-    `measured_at`, not growth since the last poll; NULL is what YouTube did not tell.
+    Written by the polling step, one row per video and poll; a later poll adds a row. Counts are
+    totals up to `measured_at`, not growth since the last poll; NULL is what YouTube did not tell.
     `click_through_rate` is a share from 0 to 1. `youtube_video_id` names a compilation or a Short,
     so it is no foreign key.
     """

@@ -16,8 +16,8 @@ class DiscoveredVideo(Base):
     """A viral video that discovery found on YouTube, and what became of it.
 
     Written by the discovery step, once per video: `video_id` is YouTube's and unique over all
-    niches. `processed` is 0 pending, 1 used, 2 skipped or 3 rejected; `content_id_risk` is low,
-    medium, high or unknown. Deployed: table, columns and indexes are frozen.
+    niches. `processed` is one of `Processed`, `content_id_risk` one of `ContentIdRisk`. Deployed:
+    table, columns and indexes are frozen.
     """
 
     __tablename__ = "discovered_videos"

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 class ErrorLog(Base):
     """An error that a module of the pipeline met.
 
-    Written when it happens, in a transaction of its own, so that it outlives the work that failed;
-    `resolved` becomes 1 when somebody has dealt with it. `pipeline_run_id` is NULL when no run was
-    under way.
+    Write it in a transaction of its own, so that it outlives the work that failed. `resolved`
+    becomes 1 when somebody has dealt with it. `pipeline_run_id` is NULL when no run was under way.
     """
 
     __tablename__ = "error_logs"

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class PipelineRun(Base):
     """One cycle of one niche, from discovery to upload.
 
-    Written when a cycle begins, and updated as it passes its stages: `status` is pending, running,
-    review, approved, uploaded or failed. `cycle_start` and `cycle_end` bound the discovery window,
-    `started_at` and `completed_at` the work itself. Everything the cycle produces points here; a
-    run with children cannot be deleted. Deployed: table, columns and indexes are frozen.
+    Written when a cycle begins, and updated as it passes its stages: `status` is one of
+    `RunStatus`. `cycle_start` and `cycle_end` bound the discovery window, `started_at` and
+    `completed_at` the work itself. Everything the cycle produces points here; while foreign keys
+    are enforced, a run with children cannot be deleted. Deployed: table, columns and indexes are
+    frozen.
     """
 
     __tablename__ = "pipeline_runs"

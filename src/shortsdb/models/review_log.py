@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 class ReviewLog(Base):
     """A question to the human over Telegram, and the answer.
 
-    Written when the question is sent, and updated once: with the answer, or with `auto_held` 1 when
+    Written when the question is sent, and updated with the answer, or with `auto_held` 1 when
     nobody answered in time. Open while both `responded_at` is NULL and `auto_held` is 0. `action`
-    is approve, reject, hold, skip or redo_script, `response_detail` the rest of the answer, such as
-    "skip 4,7".
+    is one of `ReviewAction`, `response_detail` the rest of the answer, such as "skip 4,7".
     """
 
     __tablename__ = "review_logs"

@@ -16,8 +16,8 @@ class Script(Base):
     """A narration script that the LLM wrote for a run.
 
     Written by the script step, once per attempt: a reviewer's redo_script adds a row, and the
-    latest `generated_at` is the one in use. `full_script_json` is always valid JSON; `full_script`
-    reads and writes it as Python objects.
+    latest `generated_at` is the one in use. `full_script` reads and writes `full_script_json` as
+    Python objects; text that is assigned to the column itself is not checked.
     """
 
     __tablename__ = "scripts"
@@ -29,7 +29,7 @@ class Script(Base):
     closing_text: Mapped[LongText | None]
     """What is spoken after the last clip."""
     full_script_json: Mapped[LongText]
-    """The whole script, as JSON; see `full_script`."""
+    """The whole script, meant to be JSON; see `full_script`."""
     total_char_count: Mapped[int]
     """Characters of the spoken text."""
     estimated_duration_seconds: Mapped[float]
@@ -47,6 +47,8 @@ class Script(Base):
 
         A change inside the returned object is not noticed: assign the whole again. Assigning keeps
         non-ASCII text as it is, and raises ValueError or TypeError for what JSON cannot hold.
+        Reading raises `json.JSONDecodeError`, a ValueError, if the column holds other text than
+        JSON, and TypeError if the row is new and nothing was assigned.
         """
         return json.loads(self.full_script_json)
 

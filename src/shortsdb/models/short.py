@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Short(Base):
     """A Short that a run renders beside its compilation.
 
-    Written by the rendering step as pending, and updated by review and upload: `status` is
-    pending, review, uploaded or failed. `youtube_video_id`, `youtube_url` and `uploaded_at` are
-    set together, on upload. `clip_id` is NULL when the Short is not made of one clip.
+    Written by the rendering step as pending, and updated by review and upload: `status` is one of
+    `ShortStatus`. `youtube_video_id`, `youtube_url` and `uploaded_at` come from the upload.
+    `clip_id` is NULL when the Short is not made of one clip.
     """
 
     __tablename__ = "shorts"

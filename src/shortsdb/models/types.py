@@ -1,6 +1,6 @@
 """Column types and the Annotated column shapes that models repeat."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated
 
 from sqlalchemy import DateTime, Dialect, ForeignKey, Text, func, text
@@ -13,30 +13,38 @@ def utcnow() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+def as_utc(moment: date) -> datetime:
+    """Return a moment as all models hold it: UTC without tzinfo.
+
+    An aware datetime is converted, a naive one is UTC already, and a date is its midnight in UTC.
+    """
+    if not isinstance(moment, datetime):
+        return datetime.combine(moment, time.min)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """A moment in UTC: naive in Python, the text of DateTime in SQLite, timestamptz in PostgreSQL.
 
-    Takes an aware datetime of any offset and converts it, takes a naive one as UTC, and returns
-    naive UTC. Plain DateTime drops the offset of an aware datetime on SQLite without a word.
+    Takes an aware datetime of any offset and converts it, takes a naive one as UTC and a date as
+    its midnight in UTC, and returns naive UTC. Plain DateTime drops the offset of an aware datetime
+    on SQLite without a word.
     """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: date | None, dialect: Dialect) -> datetime | None:
         """Return `value` in UTC, aware where the database keeps an offset."""
         if value is None:
             return None
-        if value.tzinfo is not None:
-            value = value.astimezone(UTC).replace(tzinfo=None)
+        value = as_utc(value)
         # PostgreSQL would read a naive timestamp in the session's time zone.
         return value if dialect.name == "sqlite" else value.replace(tzinfo=UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - TypeDecorator's signature
         """Return `value` as naive UTC; raw SQL may have stored an offset even on SQLite."""
-        if value is None or value.tzinfo is None:
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
+        return None if value is None else as_utc(value)
 
 
 # The server defaults make the Python defaults hold for raw SQL too. SQLite's CURRENT_TIMESTAMP has
@@ -54,4 +62,4 @@ CreatedAt = Annotated[
 ]
 """A moment that is the present where none is given."""
 Flag = Annotated[int, mapped_column(default=0, server_default=text("0"))]
-"""0 or 1, and 0 where nothing is given."""
+"""Meant to be 0 or 1; 0 where nothing is given."""

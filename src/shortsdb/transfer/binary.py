@@ -6,6 +6,7 @@ form in it, so that two databases hold the same where their rows have the same b
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,9 @@ _FLOAT = struct.Struct(">id")
 _DOUBLE = struct.Struct(">d")
 _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - naive UTC, as the models have it
 _DAY = 86_400 * 10**6  # microseconds
+
+# A seventh digit of a second, or a later one, that is not 0.
+_NANOSECONDS = re.compile(rb"[.,][0-9]{6,}[1-9]")
 
 _short = Repr()
 _short.maxstring = _short.maxother = 60
@@ -153,6 +157,9 @@ def _check_texts(values: Sequence[bytearray]) -> None:
 
 
 def _check_moments(values: Sequence[bytearray]) -> None:
+    # `fromisoformat` would cut them without an error.
+    if _NANOSECONDS.search(b"\n".join(values)):
+        raise ValueError("is finer than a microsecond, which PostgreSQL cannot hold")
     try:
         for value in values:
             _moment(value)

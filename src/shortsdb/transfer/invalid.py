@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkstemp
 from typing import IO, TYPE_CHECKING, Any
 
 from shortsdb.log import get_logger
-from shortsdb.migration.backup import fsync
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.sqlite.file_checks import kind
+from shortsdb.sqlite.files import NewFile, open_folder
+from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,15 +62,17 @@ class Findings:
     def __init__(
         self,
         file: IO[str] | None = None,
-        partial: Path = Path(),
+        new: NewFile | None = None,
         destination: Path = Path(),
+        folder: int | None = None,
     ) -> None:
         """Begin with none, see `collecting`."""
         self.keys: dict[str, set[Any]] = defaultdict(set)
         self._named: list[str] = []
         self._file = file
-        self._partial = partial
+        self._new = new
         self._destination = destination
+        self._folder = folder
 
     def add(self, found: InvalidRow) -> None:
         """Take an invalid row down."""
@@ -87,19 +91,17 @@ class Findings:
         count = sum(map(len, self.keys.values()))
         if not count:
             return
-        if self._file is None:
-            lines = "".join(f"\n  {line}" for line in self._named)
+        if self._file is None or self._new is None:
             more = count - len(self._named)
             raise MigrationRefused(
                 f"{name} holds {count} rows that cannot be copied; nothing was written. Mend "
-                "them, or leave them out with --skip-invalid FILE, which writes them to FILE:"
-                + lines
-                + (f"\n  and {more} more" if more else "")
+                "them, or leave them out with --skip-invalid FILE, which writes them to FILE:",
+                *self._named,
+                *([f"and {more} more"] if more else []),
             )
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._partial.replace(self._destination)
-        fsync(self._destination.parent)
+        self._new.rename(self._destination.name, self._folder)
         log.warning("%s: %d rows are left out, see %s", name, count, self._destination)
 
 
@@ -108,6 +110,9 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
     """Give what collects invalid rows, and writes them to a file if there are any.
 
     The file may be that of an earlier copy, which is replaced. Nobody else may read it.
+
+    Until it is complete it lies in a folder beside. A killed copy leaves that folder behind, and
+    the next copy with the same file removes it.
 
     Args:
         destination: The file; None for none.
@@ -118,22 +123,33 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
     if destination is None:
         yield Findings()
         return
-    try:
-        _refuse_other_file(destination)
-        descriptor, partial = mkstemp(prefix=f".{destination.name}.", dir=destination.parent)
-    except OSError as error:
-        raise MigrationRefused(f"{destination} cannot be made ({error.strerror})") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield Findings(file, Path(partial), destination)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(open_folder(destination.parent))
+            _refuse_other_file(destination, folder)
+            prefix = f".{destination.name[:40]}."
+            scratch = stack.enter_context(scratch_folder(destination.parent, prefix))
+            private = stack.enter_context(open_folder(scratch))
+            new = stack.enter_context(NewFile.create(scratch / "rows", private))
+        except OSError as error:
+            raise MigrationRefused(f"{destination} cannot be made ({error.strerror})") from error
+        # The descriptor is closed with `new`.
+        file = os.fdopen(new.descriptor, "w", encoding="utf-8", closefd=False)
+        yield Findings(stack.enter_context(file), new, destination, folder)
 
 
-def _refuse_other_file(destination: Path) -> None:
-    if not destination.exists():
+def _refuse_other_file(destination: Path, folder: int) -> None:
+    """Refuse to replace what is not a file of an earlier copy, without waiting for a FIFO."""
+    try:
+        found = os.stat(destination.name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
         return
-    with destination.open("rb") as file:
+    if not stat.S_ISREG(found.st_mode):
+        raise MigrationRefused(
+            f"{destination} is {kind(found.st_mode)}, which is not replaced; name another file"
+        )
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(destination.name, flags, dir_fd=folder), "rb") as file:
         beginning = file.read(len(_BEGINNING))
     if beginning not in {b"", _BEGINNING}:
         raise MigrationRefused(f"{destination} holds something else already; name another file")

@@ -13,15 +13,17 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb import url as urls
+from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.database import connectable, display_name, parse
-from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.progress import progress_line
-from shortsdb.migration.refusals import explain, left_behind, refuse_unusable_file
+from shortsdb.migration.errors import MigrationRefused, as_migration_refused
 from shortsdb.models import metadata
+from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.progress import progress_line
 from shortsdb.transfer.invalid import Findings, collecting
 from shortsdb.transfer.postgres import (
     Postgres,
+    engine_of,
     refuse_unusable_target,
     snapshot,
     target_transaction,
@@ -50,6 +52,7 @@ class Verified:
 
 
 @operation()
+@as_migration_refused()
 def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None) -> list[Verified]:
     """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
 
@@ -96,9 +99,9 @@ def _to_postgresql(source: URL, target: URL, findings: Findings) -> list[Verifie
     refuse_unusable_file(file, changes=False)
     if not file.exists():
         raise MigrationRefused(f"{file} does not exist")
-    # Looked at again when nobody else can write to it, but why read a whole source in vain.
-    with connectable(target, changes=True).connect() as connection:
-        refuse_unusable_target(connection, metadata)
+    # Fail before reading the source; this is checked again when nobody else can write to it.
+    with engine_of(target, changes=True).connect() as connection:
+        refuse_unusable_target(connection, metadata, display_name(target))
     with upgraded_copy(file) as copied:
         with connectable(parse(str(copied)), changes=False).connect() as connection:
             _say_what_stays(connection, name)
@@ -113,7 +116,7 @@ def _to_sqlite(source: URL, target: URL, findings: Findings) -> list[Verified]:
     file = _file(target)
     refuse_unusable_file(file, changes=True)
     refuse_existing(file)
-    with snapshot(source) as side:
+    with snapshot(source, metadata) as side:
         _say_what_stays(side.connection, name)
         _examine(side, findings, name)
         with new_file(file) as there:
@@ -170,6 +173,7 @@ def _copy(
         for table in metadata.sorted_tables:
             sent[table.name] = tally = _Tally(advance)
             target.write(table, tally.over(source.read(table, findings.keys[table.name])))
+    target.finish(metadata.sorted_tables)
     with _progress("comparing", source) as advance:
         for table in metadata.sorted_tables:
             tally = _Tally(advance)
@@ -178,7 +182,9 @@ def _copy(
             if tally.result != sent[table.name].result:
                 raise MigrationRefused(
                     f"{table.name} would not be what it is in the source: {tally.result} of "
-                    f"{sent[table.name].result} (rows, sha256); nothing was copied. Report it"
+                    f"{sent[table.name].result} (rows, sha256); nothing was copied. A "
+                    "trigger of the target can change rows: disable it for the copy. If there is "
+                    "none, report it"
                 )
             verified.append(Verified(table.name, *tally.result))
     return verified

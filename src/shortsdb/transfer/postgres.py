@@ -34,7 +34,7 @@ from shortsdb.log import quiet
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.postgresql import set_timeouts
-from shortsdb.migration.timeouts import table_lock_timeout
+from shortsdb.settings import table_lock_timeout
 from shortsdb.transfer.binary import HEADER, TRAILER, kind
 from shortsdb.transfer.invalid import InvalidRow
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
@@ -42,7 +42,7 @@ from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from sqlalchemy import URL, Column, ColumnElement, Connection, Table
+    from sqlalchemy import URL, Column, ColumnElement, Connection, Engine, Table
     from sqlalchemy.sql import ClauseElement
 
 _ROWS_A_STEP = 100  # few, because a row may hold a long text
@@ -120,7 +120,16 @@ class Postgres:
                 copy.write(b"".join(rows))
             copy.write(TRAILER)
 
-    def advance_sequences(self, tables: Iterable[Table]) -> None:
+    def finish(self, tables: Iterable[Table]) -> None:
+        """Make every change now that would otherwise come with the commit or after it.
+
+        So that rows which are read after this are those that the commit makes visible.
+        """
+        self._advance_sequences(tables)
+        # Triggers of the target that are deferred fire here, and not after the rows were compared.
+        self.connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def _advance_sequences(self, tables: Iterable[Table]) -> None:
         """Let the next ids come after those that were copied."""
         for column in [table.autoincrement_column for table in tables]:
             last = None if column is None else self.connection.scalar(select(func.max(column)))
@@ -164,20 +173,30 @@ def _sql(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=_dialect, compile_kwargs={"literal_binds": True}))
 
 
+def engine_of(url: URL, *, changes: bool) -> Engine:
+    """Return an engine whose connections speak UTF-8, whatever PGCLIENTENCODING or a role says.
+
+    Raises:
+        MigrationRefused: The driver is not there.
+    """
+    return connectable(url.update_query_dict({"client_encoding": "utf8"}), changes=changes)
+
+
 @contextmanager
-def snapshot(url: URL) -> Iterator[Postgres]:
+def snapshot(url: URL, metadata: MetaData) -> Iterator[Postgres]:
     """Give a database as it is at one moment; nobody who writes to it has to wait.
 
     Raises:
-        MigrationRefused: It is not at head, or not in UTF-8.
+        MigrationRefused: It is not at head, not in UTF-8, or hides rows of `metadata`.
     """
     name = display_name(url)
-    engine = connectable(url, changes=False).execution_options(
+    engine = engine_of(url, changes=False).execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
     with engine.connect() as connection, connection.begin():
         set_timeouts(connection, lock=table_lock_timeout(), statement=0)
         _refuse_encoding(connection, name)
+        _refuse_hidden_rows(connection, metadata, name)
         at = ", ".join(MigrationContext.configure(connection).get_current_heads()) or "none"
         head = ScriptDirectory.from_config(alembic_config()).get_current_head()
         if at != head:
@@ -198,38 +217,52 @@ def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
         MigrationRefused: It cannot be written, or its tables hold rows, or it cannot be upgraded.
     """
     # Else rows that others committed while this one waited for the tables would not be seen.
-    engine = connectable(url, changes=True).execution_options(isolation_level="READ COMMITTED")
+    engine = engine_of(url, changes=True).execution_options(isolation_level="READ COMMITTED")
+    name = display_name(url)
     with engine.connect() as connection, connection.begin():
         set_timeouts(connection, lock=table_lock_timeout(), statement=0)
-        refuse_unusable_target(connection, metadata)
+        _wait_for_disk(connection)
+        refuse_unusable_target(connection, metadata, name)
         with quiet("shortsdb.migration", logging.ERROR):
             upgrade(connection=connection)
         tables = ", ".join(_quoted(table) for table in metadata.tables)
         connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
-        refuse_unusable_target(connection, metadata)
-        side = Postgres(connection)
-        yield side
-        side.advance_sequences(metadata.sorted_tables)
+        refuse_unusable_target(connection, metadata, name)
+        yield Postgres(connection)
 
 
-def refuse_unusable_target(connection: Connection, metadata: MetaData) -> None:
+def _wait_for_disk(connection: Connection) -> None:
+    """Have the commit wait until it is durable, if a setting of the server says otherwise."""
+    if connection.scalar(text("SHOW synchronous_commit")) == "off":
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+
+
+def refuse_unusable_target(connection: Connection, metadata: MetaData, name: str) -> None:
     """Look whether a database can be copied to.
 
+    Args:
+        connection: To the database, which may be at any revision.
+        metadata: The tables to copy.
+        name: What to call the database.
+
     Raises:
-        MigrationRefused: It is read-only, not in UTF-8, or tables of ours hold rows.
+        MigrationRefused: It is read-only, not in UTF-8, hides rows, or tables of ours hold rows.
     """
-    name = display_name(connection.engine.url)
     if connection.scalar(text("SHOW transaction_read_only")) == "on":
         raise MigrationRefused(
             f"{name} is read-only: a standby, or default_transaction_read_only is on; nothing was "
             "written. Name the primary"
         )
     _refuse_encoding(connection, name)
+    _refuse_hidden_rows(connection, metadata, name)
     there = set(inspect(connection).get_table_names())
+    one: ColumnElement[int] = literal_column(
+        "1"
+    )  # not the columns of today, which an older revision does not have
     filled = [
         table.name
         for table in metadata.sorted_tables
-        if table.name in there and connection.scalar(select(exists(select(table))))
+        if table.name in there and connection.scalar(select(exists(select(one).select_from(table))))
     ]
     if filled:
         raise MigrationRefused(
@@ -239,10 +272,26 @@ def refuse_unusable_target(connection: Connection, metadata: MetaData) -> None:
 
 
 def _refuse_encoding(connection: Connection, name: str) -> None:
-    connection.exec_driver_sql("SET client_encoding = 'UTF8'")
     encoding = connection.scalar(text("SHOW server_encoding"))
     if encoding != "UTF8":
         raise MigrationRefused(
             f"{name} has the encoding {encoding}, which does not hold every text; nothing was "
             "written. Create one with ENCODING 'UTF8'"
+        )
+
+
+def _refuse_hidden_rows(connection: Connection, metadata: MetaData, name: str) -> None:
+    # From here on the server fails a query from which row-level security would hide rows.
+    connection.exec_driver_sql("SET row_security = off")
+    tables = connection.scalars(
+        text(
+            "SELECT relname FROM pg_class WHERE relname = ANY(:names)"
+            " AND pg_table_is_visible(oid) AND row_security_active(oid) ORDER BY relname"
+        ),
+        {"names": list(metadata.tables)},
+    ).all()
+    if tables:
+        raise MigrationRefused(
+            f"{name}: row-level security hides rows of {', '.join(tables)} from this user; "
+            "nothing was written. Connect as the owner of the tables, or as a role with BYPASSRLS"
         )

@@ -16,12 +16,15 @@ from sqlalchemy.dialects import sqlite
 
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
-from shortsdb.migration.backup import fsync, refuse_damaged
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.pages import connect_new, connect_read_only, copy_to_new
+from shortsdb.sqlite.backup import refuse_damaged
+from shortsdb.sqlite.file_checks import refuse_orphans, refuse_shared_folder
+from shortsdb.sqlite.files import NewFile, fsync, open_folder
+from shortsdb.sqlite.online_copy import connect_new, connect_read_only, copy_to_new
 from shortsdb.transfer.binary import RowFormat
 from shortsdb.transfer.invalid import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
+from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import sqlite3
@@ -107,6 +110,9 @@ class Sqlite:
         rows = map(RowFormat(table).decode, chain.from_iterable(parts))
         self.connection.executemany(_sql(insert(table)), rows)
 
+    def finish(self, tables: Iterable[Table]) -> None:
+        """Do nothing: a new file of ours has nothing that would change rows at the commit."""
+
     def _select(self, table: Table, *more: ColumnElement[Any]) -> Iterator[list[tuple[Any, ...]]]:
         ordered = select(*table.columns, *more).order_by(key_order(table, "BINARY"))
         cursor = self._execute(ordered)
@@ -130,16 +136,22 @@ def upgraded_copy(file: Path) -> Iterator[Path]:
     Raises:
         MigrationRefused: It is damaged, or cannot be upgraded, or the copy has no room.
     """
-    with tempfile.TemporaryDirectory(prefix="shortsdb-") as folder:
+    with scratch_folder(Path(tempfile.gettempdir()), "shortsdb-copy-") as folder:
         free, needed = shutil.disk_usage(folder).free, file.stat().st_size
         if free < needed:
             raise MigrationRefused(
                 f"{file} is first copied to {tempfile.gettempdir()}, which has {free} bytes free "
                 f"of {needed}; nothing was written. Make room, or name another folder by TMPDIR"
             )
-        copy = Path(folder) / file.name
-        with closing(connect_read_only(file)) as source:
-            copy_to_new(source, file, copy, f"reading {file}")
+        copy = folder / file.name
+        found = file.stat()
+        with (
+            closing(connect_read_only(file, found)) as source,
+            open_folder(copy.parent) as private,
+            NewFile.create(copy.with_name("copy.partial"), private) as partial,
+        ):
+            copy_to_new(source, file, found, partial, f"reading {file}")
+            partial.rename(copy.name)
         refuse_damaged(copy, str(file))
         try:
             _upgrade(copy)
@@ -159,15 +171,17 @@ def opened(file: Path) -> Iterator[Sqlite]:
 def new_file(file: Path) -> Iterator[Sqlite]:
     """Give a new database at head that gets the name `file` when the block has ended well.
 
-    Until then it lies in a folder beside that nobody else may look into; a killed copy leaves that
-    folder behind. Nobody else may read the file.
+    Until then it lies in a folder beside that only its owner may read. A killed copy leaves that
+    folder behind, and the next copy to the same file removes it. Only the owner may read the file.
 
     Raises:
-        MigrationRefused: There is a file of that name.
+        OperationRefused: There is a file of that name, or root was asked to write where another
+            user can replace what root writes.
     """
     refuse_existing(file)
-    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
-        partial = Path(folder) / file.name
+    refuse_shared_folder(file.parent)
+    with scratch_folder(file.parent, f".{file.name[:40]}.") as folder:
+        partial = folder / file.name
         _upgrade(partial)
         partial.chmod(0o600)
         with closing(connect_new(partial)) as connection:
@@ -188,16 +202,15 @@ def new_file(file: Path) -> Iterator[Sqlite]:
 def refuse_existing(file: Path) -> None:
     """Look whether the name of a new database is free.
 
-    So must be those of its journals: SQLite would replay what another database has left there.
+    So must be those of its journals, see `refuse_orphans`.
 
     Raises:
-        MigrationRefused: It is not.
+        OperationRefused: It is not.
     """
-    names = (file.name + end for end in ("", "-wal", "-journal"))
-    there = next((path for path in map(file.with_name, names) if path.exists()), None)
-    if there:
+    refuse_orphans(file)
+    if os.path.lexists(file):
         raise MigrationRefused(
-            f"{there} exists already, and a copy is only written to a new file; nothing was "
+            f"{file} exists already, and a copy is only written to a new file; nothing was "
             "written. Name another one, or move it out of the way"
         )
 

@@ -1,0 +1,51 @@
+"""What commands print, safe for a terminal, and how they ask."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from shortsdb import streams
+from shortsdb.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def say(text: object) -> None:
+    """Print one line of a result; it stays one line whatever names are in it."""
+    click.echo(printable(text))
+
+
+def say_fields(fields: Mapping[str, object], colours: Mapping[str, str]) -> None:
+    """Print a line for each field that is not None, coloured by its name on a terminal."""
+    for name, value in fields.items():
+        if value is not None:
+            text = printable(value)
+            if name in colours:
+                text = click.style(text, fg=colours[name])
+            click.echo(f"{name + ':':<14}{text}")
+
+
+def ask(question: str) -> None:
+    """Ask, and return if the answer is yes.
+
+    Raises:
+        click.Abort: The answer is no.
+        click.ClickException: Nobody could read the question or answer it.
+    """
+    try:
+        agreed = click.confirm(printable(question))
+    except click.Abort:  # also the end of the input
+        if sys.stdin.isatty():
+            raise
+        click.echo()
+        raise click.ClickException(
+            "nobody answered, so nothing was done; --yes answers for a script"
+        ) from None
+    if streams.output_failure():
+        raise click.ClickException("the question could not be printed, so nothing was done")
+    if not agreed:
+        raise click.Abort

@@ -1,0 +1,91 @@
+"""Says in one sentence why a database cannot be worked on, and what to do about it."""
+
+from __future__ import annotations
+
+from shortsdb.printable import one_line
+from shortsdb.settings import lock_timeout, statement_timeout
+
+# When the disk fails or fills at the very end of a COMMIT, SQLite may report one of these although
+# the next one who opens the file finds it committed.
+UNCERTAIN = ("SQLITE_IOERR", "SQLITE_FULL")
+
+# By the name of SQLite's result code, https://sqlite.org/rescode.html, as sqlite3 gives it, or by
+# PostgreSQL's SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+_MEANINGS = {
+    "SQLITE_BUSY": (
+        "is locked by another process for longer than {timeout:g} s (SHORTSDB_LOCK_TIMEOUT); "
+        "find out what holds it, or try again when it is idle"
+    ),
+    "SQLITE_NOTADB": (
+        "is not an SQLite database, or it is encrypted; check that this is the right file"
+    ),
+    "SQLITE_CORRUPT": (
+        "is damaged ({error}); restore the last backup, or salvage what is left with the sqlite3 "
+        "program's .recover"
+    ),
+    "SQLITE_READONLY": "cannot be written ({error}): the file or its file system is read-only",
+    "SQLITE_FULL": "does not fit its file system any more; make room and try again",
+    "SQLITE_CANTOPEN": "cannot be opened ({error})",
+    "SQLITE_IOERR": "could not be read or written ({error}, {code}); look at the disk",
+    "55P03": (
+        "is locked by another session for longer than SHORTSDB_LOCK_TIMEOUT allows{at}; "
+        "pg_stat_activity says what it does; try again when that has ended"
+    ),
+    "57014": (
+        "cancelled a statement ({error}){at}; SHORTSDB_STATEMENT_TIMEOUT is how long one may take, "
+        "{statement_timeout:g} s now"
+    ),
+    "57P": "ended the connection ({error}){at}; try again when the server is up",
+    "25006": (
+        "is read-only ({error}): a standby, or default_transaction_read_only is on; name the "
+        "primary"
+    ),
+}
+
+
+def explain(error: BaseException, name: str) -> str:
+    """Return what an error of the database driver means for the operator, in one line.
+
+    Args:
+        error: The driver's own error, or SQLAlchemy's around it.
+        name: What to call the database.
+    """
+    cause, code = _cause(error)
+    text = one_line(cause)
+    statement = getattr(error, "statement", None)
+    at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
+    for prefix, meaning in _MEANINGS.items():
+        if code.startswith(prefix):
+            explained = meaning.format(
+                error=text,
+                code=code,
+                at=at,
+                timeout=lock_timeout(),
+                statement_timeout=statement_timeout(),
+            )
+            return f"{name} {explained}"
+    return f"{name}: {text}{at}"
+
+
+def left_behind(error: BaseException, done: str) -> str:
+    """Return what is known of the database after an error of the driver.
+
+    Args:
+        error: The driver's own error, or SQLAlchemy's around it.
+        done: What would have been done to it, as in "nothing was changed".
+    """
+    # A COMMIT has no statement; while connecting there is no connection to be invalidated.
+    lost_in_commit = getattr(error, "connection_invalidated", False) and (
+        getattr(error, "statement", None) is None
+    )
+    if lost_in_commit or _cause(error)[1].startswith(UNCERTAIN):
+        return f"it is wholly as it was or wholly {done}: run the same again once this is mended"
+    return f"nothing was {done}"
+
+
+def _cause(error: BaseException) -> tuple[BaseException, str]:
+    """Return the driver's own error, with the name of SQLite's result code or the SQLSTATE."""
+    # Of SQLAlchemy's error, which is not imported here.
+    cause = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return cause, code or ""

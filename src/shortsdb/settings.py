@@ -1,0 +1,49 @@
+"""How long a migration waits, by the environment."""
+
+from __future__ import annotations
+
+import os
+
+from shortsdb.errors import OperationRefused
+
+# Everybody who comes after an upgrade that waits for a table's lock on PostgreSQL waits behind it.
+_TABLE_LOCK_SECONDS = 5.0
+
+
+def lock_timeout(default: float = 60.0) -> float:
+    """Return how many seconds to wait for a lock: SHORTSDB_LOCK_TIMEOUT, or `default`.
+
+    Raises:
+        OperationRefused: The variable holds no number of seconds.
+    """
+    return _seconds("SHORTSDB_LOCK_TIMEOUT", default)
+
+
+def table_lock_timeout() -> float:
+    """Return how many seconds to wait for a table's lock on PostgreSQL, see `lock_timeout`."""
+    return lock_timeout(_TABLE_LOCK_SECONDS)
+
+
+def statement_timeout() -> float:
+    """Return how many seconds a statement may take on PostgreSQL; 0 for as long as it takes.
+
+    SHORTSDB_STATEMENT_TIMEOUT, or 300.
+
+    Raises:
+        OperationRefused: The variable holds no number of seconds.
+    """
+    return _seconds("SHORTSDB_STATEMENT_TIMEOUT", 300.0)
+
+
+def _seconds(variable: str, default: float) -> float:
+    given = os.environ.get(variable)
+    if not given:
+        return default
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1
+    # SQLite and PostgreSQL count milliseconds in 32 bits.
+    if not 0 <= seconds <= 2**31 / 1000 - 1:
+        raise OperationRefused(f"{variable} is {given!r}, not a number of seconds")
+    return seconds

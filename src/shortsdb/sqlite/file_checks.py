@@ -1,0 +1,207 @@
+"""Looks at database files from outside, without opening them, before something is done to them.
+
+Opening and closing a database file would drop the locks that this process holds on it through
+SQLite, see https://sqlite.org/howtocorrupt.html, section 2.2.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from typing import TYPE_CHECKING
+
+from shortsdb.errors import OperationRefused
+from shortsdb.sqlite.online_copy import interpreter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What an upgrade writes beside the copy: new pages and the journal, with room to spare.
+CHANGE_BYTES = 2**20
+
+# Exits with 1 in WAL mode. Byte 18 is the version of the format that writers need, see
+# https://sqlite.org/fileformat.html, section 1.3.
+_IN_WAL_MODE = "import sys; sys.exit(open(sys.argv[1], 'rb').read(19)[18:] == b'\\2')"
+
+
+def refuse_unusable_file(file: Path, *, changes: bool, in_use: bool = True) -> None:
+    """Look whether a command could work on a database file, which need not be there.
+
+    Args:
+        file: The database.
+        changes: Whether the command changes it, and creates it where it is not there.
+        in_use: Whether others may use it; a backup is opened as `immutable`, without side files.
+
+    Raises:
+        OperationRefused: It could not.
+    """
+    try:
+        _refuse_unusable_file(file, changes=changes, in_use=in_use)
+    except OSError as error:  # a name too long, links in a circle
+        raise OperationRefused(f"{file}: {error.strerror}") from error
+    except ValueError as error:
+        raise OperationRefused(f"{str(file)!r} is not a path: it has a NUL in it") from error
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _refuse_unusable_file(file: Path, *, changes: bool, in_use: bool) -> None:
+    folder = file.parent
+    if not folder.is_dir():
+        raise OperationRefused(f"{file}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.X_OK):
+        raise OperationRefused(f"{file}: no permission to look into the folder {folder}")
+    found = _stat(file)
+    if found is not None:
+        _refuse_unreadable(file, found, in_use=in_use)
+    if changes:
+        _refuse_unwritable(file, found)
+
+
+def _refuse_unwritable(file: Path, found: os.stat_result | None) -> None:
+    folder = file.parent
+    if found is None:
+        refuse_orphans(file)
+    elif not os.access(file, os.W_OK):
+        raise OperationRefused(
+            f"{file} cannot be written: the file or its file system is read-only for this user"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OperationRefused(
+            f"{file}: the folder {folder} cannot be written, and SQLite needs its journal there"
+        )
+
+
+def _refuse_unreadable(file: Path, found: os.stat_result, *, in_use: bool) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OperationRefused(f"{file} is {kind(found.st_mode)}, not a database file")
+    if not os.access(file, os.R_OK):
+        raise OperationRefused(f"{file}: no permission to read it")
+    if in_use:
+        _refuse_to_lock_owner_out(file, found)
+
+
+def kind(mode: int) -> str:
+    """Return what a file is that is not a regular one, by its mode."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a link" if stat.S_ISLNK(mode) else "a device")
+
+
+def orphan(file: Path) -> Path | None:
+    """Return a -wal or -journal with content that lies beside a database which is not there.
+
+    It holds rows of the database that it belongs to. SQLite deletes it as soon as a new database
+    of that name is opened.
+    """
+    if os.path.lexists(file):
+        return None
+    for side in ("-wal", "-journal"):
+        beside = file.with_name(file.name + side)
+        if beside.exists() and beside.stat().st_size:
+            return beside
+    return None
+
+
+def refuse_orphans(file: Path) -> None:
+    """Refuse to create a database beside the -wal or -journal of another one.
+
+    Raises:
+        OperationRefused: There is an `orphan`.
+    """
+    if beside := orphan(file):
+        raise OperationRefused(
+            f"{file} is not there, but {beside.name} is, which may hold rows of it and would be "
+            "deleted by SQLite; nothing was changed. Put the database back beside it, or move it "
+            "away"
+        )
+
+
+def refuse_shared_folder(folder: Path) -> None:
+    """Refuse to let root open files by their paths where another user can replace them.
+
+    Raises:
+        OperationRefused: The user is root, and another one can rename what is in the folder.
+    """
+    found = folder.stat()
+    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+    if os.geteuid() == 0 and (found.st_uid or shared):
+        raise OperationRefused(
+            f"{folder} can be changed by other users, who could make root write elsewhere; nothing "
+            "was written. Run this as the owner of that folder, or name another one"
+        )
+
+
+def _refuse_to_lock_owner_out(file: Path, found: os.stat_result) -> None:
+    """Refuse to leave a -wal and -shm that the owner of the database cannot write.
+
+    In WAL mode SQLite creates them for every connection that finds none. It gives them the mode of
+    the database, and its owner only if the user is root.
+    """
+    user, folder = os.geteuid(), file.parent
+    if user in {0, found.st_uid} or not os.access(folder, os.W_OK):
+        return
+    if file.with_name(f"{file.name}-shm").exists():
+        return
+    there = folder.stat()
+    group = there.st_gid if there.st_mode & stat.S_ISGID else os.getegid()
+    if found.st_mode & stat.S_IWOTH or (
+        found.st_mode & stat.S_IWGRP and group in _groups(found.st_uid)
+    ):
+        return
+    python = interpreter()
+    if python is None:
+        return
+    # Another process: this one must not open the file.
+    command = [python, "-I", "-S", "-c", _IN_WAL_MODE, str(file)]
+    if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 1:  # noqa: S603 - a program of ours
+        raise OperationRefused(
+            f"{file} belongs to another user, and is in WAL mode: SQLite would create "
+            f"{file.name}-wal and {file.name}-shm, which that user could not write. Run this as "
+            "the owner of the file or as root"
+        )
+
+
+def _groups(uid: int) -> list[int]:
+    import pwd  # noqa: PLC0415 - Windows has none, and can import this module
+
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return []
+    return os.getgrouplist(user.pw_name, user.pw_gid)
+
+
+def refuse_without_space(file: Path, copy_folder: Path | None, copy_bytes: int) -> None:
+    """Look whether the copy and the change have room.
+
+    Args:
+        file: The database.
+        copy_folder: Where the copy goes, which exists; None for no copy.
+        copy_bytes: The size of the copy.
+
+    Raises:
+        OperationRefused: A file system has too little free space.
+    """
+    needed = {file.parent: CHANGE_BYTES}
+    if copy_folder is not None:
+        same = copy_folder.stat().st_dev == file.parent.stat().st_dev
+        needed = {copy_folder: copy_bytes + CHANGE_BYTES * same} | ({} if same else needed)
+    for folder, size in needed.items():
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise OperationRefused(
+                f"{file}: {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed "
+                "for the backup and the change; nothing was changed. Make room, or name another "
+                "folder for the backup (SHORTSDB_BACKUP, -x backup=DIR)"
+            )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,70 @@
+"""The figures of the torture: how much was done in each family, and what went wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from database_state import HALF, ROWS
+
+SECOND_RUNS = "failed second runs"
+TRACEBACKS = "tracebacks"
+BACKUPS = "missing backups"
+# Success that left the old state, and errors that deployed code saw.
+UNTRUE = "untrue endings"
+# "Nothing was changed" where something was.
+MESSAGES = "untrue messages"
+KINDS = (HALF, ROWS, SECOND_RUNS, TRACEBACKS, BACKUPS, UNTRUE, MESSAGES)
+
+AT_STATEMENT = "kill -9 before a statement or COMMIT"
+AT_CALL = "kill -9 at a system call"
+FULL = "disk full (ENOSPC)"
+BROKEN = "I/O error (EIO)"
+POWER = "power loss"
+RACE = "16 upgrades at once, one killed"
+TRAFFIC = "deployed code beside an upgrade or downgrade"
+GENERATED = "generated databases"
+
+
+class Figures:
+    """Counts points and findings by family."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.points: Counter[str] = Counter()
+        self.findings: list[tuple[str, str, str]] = []
+        self.longest_stall = 0.0
+
+    def point(self, family: str) -> None:
+        """Count a point."""
+        self.points[family] += 1
+
+    def find(self, family: str, kind: str, detail: str) -> None:
+        """Note a finding: its kind is one of KINDS, its detail says how to see it again."""
+        self.findings.append((family, kind, detail))
+
+    def add(self, others: Figures) -> None:
+        """Count what another process counted."""
+        self.points += others.points
+        self.findings += others.findings
+        self.longest_stall = max(self.longest_stall, others.longest_stall)
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Return the details of all findings of a kind."""
+        return [detail for _, other, detail in self.findings if other == kind]
+
+    def report(self) -> str:
+        """Return the findings, one for each line."""
+        return "\n".join(map(": ".join, self.findings))
+
+    def table(self) -> str:
+        """Return the figures as a Markdown table."""
+        counts = Counter((family, kind) for family, kind, _ in self.findings)
+        rows = [
+            ["family", "points", *KINDS],
+            ["---", *["---:"] * (len(KINDS) + 1)],
+            *(
+                [family, f"{points:,}", *(str(counts[family, kind]) for kind in KINDS)]
+                for family, points in sorted(self.points.items())
+            ),
+        ]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)

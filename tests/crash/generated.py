@@ -1,0 +1,168 @@
+"""Properties of generated databases: nothing is lost, nothing foreign is touched, nothing refused.
+
+Called with hypothesis's settings, each property tries as many databases as those say.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import legacy_database
+from alembic import command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from inspect_sqlite import file_hash, row_hashes, schema, version
+from project import HEAD
+from schema_strategies import genuine, mutants
+
+from shortsdb.config import alembic_config
+from shortsdb.migration import MigrationRefused
+from shortsdb.shapes import KNOWN_SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+# SQLite holds any kind of value in any column, and deployed files are not known to be tidy.
+_ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_MOMENTS = st.datetimes().map(lambda moment: moment.isoformat(" "))
+_INTEGERS = st.integers(-(2**63), 2**63 - 1)
+_FLOATS = st.floats(allow_nan=False)
+_BY_TYPE = {"INTEGER": _INTEGERS, "FLOAT": _FLOATS, "DATETIME": _MOMENTS}
+_ANYTHING = st.one_of(_INTEGERS, _FLOATS, _ANY_TEXT, st.binary(), _MOMENTS)
+
+
+def _columns(ddl: str) -> dict[str, list[tuple[Any, ...]]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(ddl)
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {
+            name: connection.execute(f"PRAGMA table_info({name})").fetchall() for (name,) in names
+        }
+
+
+def _rows(columns: list[tuple[Any, ...]]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    values = []
+    uniques = []
+    for position, (_, name, declared, not_null, _, in_key) in enumerate(columns):
+        value = _BY_TYPE.get(declared, _ANY_TEXT)
+        if in_key or name == "video_id":
+            uniques.append(position)
+        else:
+            value = st.one_of(value, _ANYTHING)
+            if not not_null:
+                value = st.one_of(st.none(), value)
+        values.append(value)
+    return st.lists(
+        st.tuples(*values), max_size=5, unique_by=tuple(_item(position) for position in uniques)
+    )
+
+
+def _item(position: int) -> Any:  # noqa: ANN401 - an accessor of any value
+    return lambda row: row[position]
+
+
+_COLUMNS = _columns(KNOWN_SHAPES["0008"])
+_DEPLOYED = set(_columns(legacy_database.SCHEMA))
+_DATABASES = st.fixed_dictionaries({name: _rows(columns) for name, columns in _COLUMNS.items()})
+
+
+def check(name: str, examples: int, *, derandomize: bool) -> None:
+    """Try a property on that many databases.
+
+    Raises:
+        AssertionError: A property does not hold; the message shows the smallest counterexample.
+    """
+    settings(
+        max_examples=examples,
+        derandomize=derandomize,
+        deadline=None,  # timings are no matter of right or wrong
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )(PROPERTIES[name])()
+
+
+@given(_DATABASES)
+def up_down_and_up_keeps_every_row(rows: Rows) -> None:
+    with _database(legacy_database.SCHEMA) as path:
+        _insert(path, {table: rows[table] for table in rows if table in _DEPLOYED})
+        before, schema_before = row_hashes(path), schema(path)
+        _upgrade(path)
+        assert {table: row_hashes(path)[table] for table in before} == before
+        schema_at_head = schema(path)
+        _insert(path, {table: rows[table] for table in rows if table not in _DEPLOYED})
+        command.downgrade(alembic_config(str(path)), "0001")
+        assert row_hashes(path) == before
+        assert {name: schema(path)[name] for name in schema_before} == schema_before
+        _upgrade(path)
+        assert {table: row_hashes(path)[table] for table in before} == before
+        assert schema(path) == schema_at_head
+
+
+@given(_DATABASES)
+def adopting_all_ten_tables_keeps_every_row(rows: Rows) -> None:
+    with _database(KNOWN_SHAPES["0008"]) as path:
+        _insert(path, rows)
+        before, schema_before = row_hashes(path), schema(path)
+        _upgrade(path)
+        assert row_hashes(path) == before
+        assert {name: schema(path)[name] for name in schema_before} == schema_before
+
+
+@given(genuine())
+def genuine_variants_are_adopted(ddl: str) -> None:
+    with _database(ddl) as path:
+        schema_before = schema(path)
+        _upgrade(path)
+        assert version(path) == [HEAD]
+        assert {name: schema(path)[name] for name in schema_before} == schema_before
+
+
+@given(mutants())
+def mutants_are_refused_untouched(ddl: str) -> None:
+    with _database(ddl) as path:
+        before = file_hash(path)
+        try:
+            _upgrade(path)
+        except MigrationRefused as refusal:
+            assert "does not fit" in str(refusal)  # noqa: PT017 - one of two ends, both judged
+        else:
+            raise AssertionError(f"upgraded, and should have been refused:\n{ddl}")
+        assert file_hash(path) == before
+        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+PROPERTIES = {
+    one.__name__: one
+    for one in (
+        up_down_and_up_keeps_every_row,
+        adopting_all_ten_tables_keeps_every_row,
+        genuine_variants_are_adopted,
+        mutants_are_refused_untouched,
+    )
+}
+
+
+@contextmanager
+def _database(ddl: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generated.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(ddl)
+        yield path
+
+
+def _insert(path: Path, rows: Rows) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table, values in rows.items():
+            places = ", ".join("?" * len(_COLUMNS[table]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({places})", values)
+
+
+def _upgrade(path: Path) -> None:
+    command.upgrade(alembic_config(str(path)), "head")

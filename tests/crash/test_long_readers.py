@@ -1,0 +1,119 @@
+"""A reader that outlasts the COMMIT: others are never kept out for long, and the cause is named."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic import command
+from inspect_sqlite import file_hash, version
+from project import HEAD
+from sqlalchemy import create_engine
+
+from shortsdb.config import alembic_config
+from shortsdb.migration import MigrationRefused, transaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_for_long(path: Path) -> sqlite3.Connection:
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM clips").fetchone()
+    return reader
+
+
+def deployed_code(path: Path, stop: threading.Event, failures: list[Exception]) -> None:
+    """Read and write as deployed code does, which gives up after 5 s."""
+    while not stop.is_set():
+        try:
+            with closing(sqlite3.connect(path, timeout=5)) as connection:
+                connection.execute("SELECT count(*) FROM pipeline_runs").fetchone()
+        except sqlite3.Error as error:
+            failures.append(error)
+
+
+def upgrade_beside_reader(path: Path) -> list[Exception]:
+    """Return what deployed code saw fail while an upgrade was refused for a long reader."""
+    failures: list[Exception] = []
+    stop = threading.Event()
+    with closing(read_for_long(path)):
+        thread = threading.Thread(target=deployed_code, args=(path, stop, failures))
+        thread.start()
+        try:
+            with pytest.raises(MigrationRefused, match="is read by another process for longer"):
+                command.upgrade(alembic_config(str(path)), "head")
+        finally:
+            stop.set()
+            thread.join()
+    return failures
+
+
+def test_a_reader_that_stays_is_named_and_others_go_on(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "8")
+    before = file_hash(deployed_file)
+    assert upgrade_beside_reader(deployed_file) == []
+    assert file_hash(deployed_file) == before
+    assert not list(deployed_file.parent.glob("backups/*"))
+
+
+def test_the_control_starves_deployed_code(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A COMMIT that waits as long as any other statement keeps readers out all the time."""
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "8")
+    monkeypatch.setattr(transaction, "_COMMIT_SECONDS", 60.0)
+    assert upgrade_beside_reader(deployed_file)
+
+
+def test_an_upgrade_comes_through_when_the_reader_has_ended(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = read_for_long(deployed_file)
+    wait = transaction.wait_for_readers
+
+    def end_and_wait(*arguments: object) -> bool:
+        reader.close()
+        return wait(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("shortsdb.migration.upgrade.wait_for_readers", end_and_wait)
+    command.upgrade(alembic_config(str(deployed_file)), "head")
+    assert version(deployed_file) == [HEAD]
+
+
+def test_a_connection_is_given_back_as_it_was(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")
+    settings = {
+        "foreign_keys": 1,
+        "busy_timeout": 1234,
+        "synchronous": 1,
+        "query_only": 1,
+        "cache_spill": 77,
+    }
+    engine = create_engine(f"sqlite:///{deployed_file}")
+    with engine.connect() as connection, closing(read_for_long(deployed_file)):
+        cursor = connection.connection.cursor()
+        for name, value in settings.items():
+            cursor.execute(f"PRAGMA {name} = {value}")
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        with pytest.raises(MigrationRefused, match="is read by another process"):
+            command.upgrade(config, "head")
+        assert not connection.in_transaction()
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        assert not driver.in_transaction
+        for name, value in settings.items():
+            cursor.execute(f"PRAGMA {name}")
+            found = cursor.fetchall()[0][0]
+            assert found >= value if name == "cache_spill" else found == value, name
+        assert driver.isolation_level == ""
+    engine.dispose()

@@ -1,0 +1,87 @@
+"""Traffic: deployed code goes on writing and reading while the database goes up and down."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cases import DATABASE, DOWNGRADE, UPGRADE
+from database_state import HALF, ROWS, damage
+from figures import SECOND_RUNS, TRACEBACKS, TRAFFIC, UNTRUE
+
+if TYPE_CHECKING:
+    from harness import Bench, Prepared
+
+WORKERS = ("raw", "orm", "reader")
+# What each writer numbers its rows by, as far as they are whole.
+WRITTEN = {
+    "raw": "SELECT retry_count FROM pipeline_runs WHERE niche = ?",
+    "orm": "SELECT retry_count FROM clips"
+    " JOIN pipeline_runs ON pipeline_runs.id = pipeline_run_id"
+    " JOIN discovered_videos ON discovered_videos.id = discovered_video_id"
+    " WHERE pipeline_runs.niche = ? AND status = 'approved'"
+    " AND video_id = pipeline_runs.niche || '-' || retry_count",
+}
+
+
+def drive(bench: Bench, prepared: Prepared, rounds: int) -> None:
+    """Upgrade and downgrade `rounds` times under traffic."""
+    folder = bench.fresh(prepared.template)
+    path = folder / DATABASE
+    with ExitStack() as stack:
+        workers = {
+            kind: stack.enter_context(
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        Path(__file__).with_name("deployed_code.py"),
+                        *(kind, path, f"name-{kind}"),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for kind in WORKERS
+        }
+        for worker in workers.values():
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "begun\n"
+        for number in range(rounds):
+            for command, arguments in (UPGRADE, DOWNGRADE):
+                case = replace(prepared.case, command=command, arguments=arguments)
+                outcome = bench.fork_server.run(bench.job(case, folder))
+                bench.figures.point(TRAFFIC)
+                what = f"{case}: round {number}"
+                if outcome.code != 0:
+                    bench.figures.find(TRAFFIC, SECOND_RUNS, f"{what}: {outcome.output[-300:]}")
+                if "Traceback" in outcome.output:
+                    bench.figures.find(TRAFFIC, TRACEBACKS, f"{what}: {outcome.output[-300:]}")
+        reports = {kind: json.loads(worker.communicate()[0]) for kind, worker in workers.items()}
+    _judge(bench, prepared, path, reports)
+    longest = max(float(report["longest"]) for report in reports.values())
+    bench.figures.longest_stall = max(bench.figures.longest_stall, longest)
+
+
+def _judge(
+    bench: Bench, prepared: Prepared, path: Path, reports: dict[str, dict[str, Any]]
+) -> None:
+    if damaged := damage(path):
+        bench.figures.find(TRAFFIC, HALF, f"{prepared.case}: {damaged}")
+        return
+    for kind, report in reports.items():
+        for error in report["errors"]:
+            bench.figures.find(TRAFFIC, UNTRUE, f"{prepared.case}: {kind} saw {error}")
+    with closing(sqlite3.connect(path)) as connection:
+        for kind, query in WRITTEN.items():
+            there = {row[0] for row in connection.execute(query, (f"name-{kind}",))}
+            acknowledged = set(reports[kind]["acknowledged"])
+            if not acknowledged or acknowledged - there:
+                lost = sorted(acknowledged - there)
+                bench.figures.find(TRAFFIC, ROWS, f"{prepared.case}: {kind} lost {lost}")

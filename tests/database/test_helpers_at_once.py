@@ -1,0 +1,83 @@
+"""Helpers that decide by what they read do so with the write lock: several at once are right."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import func, select
+
+from shortsdb.database import (
+    ConfigOverride,
+    DiscoveredVideo,
+    delete_override,
+    get_override,
+    get_pending_videos,
+    get_session,
+    mark_video_processed,
+    seed_db,
+    set_override,
+)
+from shortsdb.engine import create_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+AT_ONCE = 6
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """Return an engine on a new database."""
+    engine = create_engine(url, pool_size=AT_ONCE)
+    yield engine
+    engine.dispose()
+
+
+def test_one_of_many_seeds(engine: Engine) -> None:
+    def seed(_: int) -> str:
+        with get_session(engine) as session:
+            # In a transaction already, that has only read.
+            session.scalar(select(func.count(DiscoveredVideo.id)))
+            try:
+                seed_db(session)
+            except ValueError as error:
+                return str(error).partition(": ")[2]
+            return "seeded"
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = sorted(pool.map(seed, range(AT_ONCE)))
+    assert found == ["only an empty database is seeded"] * (AT_ONCE - 1) + ["seeded"]
+    with get_session(engine) as session:
+        assert session.scalar(select(func.count(DiscoveredVideo.id))) == 144
+
+
+def test_many_set_one_new_setting(engine: Engine) -> None:
+    def put(number: int) -> None:
+        with get_session(engine) as session:
+            assert session.get(ConfigOverride, "none") is None
+            for _ in range(5):
+                set_override(session, "k", str(number))
+                delete_override(session, "k")
+            set_override(session, "k", str(number))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(put, range(AT_ONCE)))
+    with get_session(engine) as session:
+        assert get_override(session, "k") in {str(number) for number in range(AT_ONCE)}
+
+
+def test_a_helper_changes_a_row_that_was_read_earlier_and_changed_since(engine: Engine) -> None:
+    with get_session(engine) as session, get_session(engine) as other:
+        seed_db(session)
+        video = get_pending_videos(session, "cats")[0]
+        mark_video_processed(other, video.video_id, 1)
+        mark_video_processed(session, video.video_id, 2)
+        assert other.scalar(select(DiscoveredVideo.processed).filter_by(id=video.id)) == 2
+        session.get_one(ConfigOverride, "clips_per_run")
+        set_override(other, "clips_per_run", "9")
+        set_override(session, "clips_per_run", "10")
+        assert get_override(other, "clips_per_run") == "10"

@@ -1,0 +1,179 @@
+"""Health: what is said of good, missing, old, strange and damaged databases; nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+from inspect_sqlite import execute
+from project import HEAD
+from sqlalchemy import text
+
+import shortsdb.engine
+from shortsdb.config import revisions
+from shortsdb.database import (
+    check_db_health,
+    check_db_health_async,
+    get_session,
+    init_db,
+    init_db_async,
+    seed_db,
+)
+from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.sqlite.backup import make_backup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postgresql_server import Server
+
+AFTER_0006 = tuple(revisions()[6:])
+
+ALL = tuple(f"{number:04}" for number in range(1, 9))
+
+
+def test_everything_is_answered_in_one_call(tmp_path: Path) -> None:
+    path = tmp_path / "good.db"
+    engine = init_db(path)
+    backup = make_backup(path, HEAD, tmp_path / "backups")
+    health = check_db_health(engine)
+    engine.dispose()
+    assert health.ok
+    assert health.latency_seconds is not None
+    assert 0 < health.latency_seconds < 60
+    assert health.free_bytes is not None
+    assert health.free_bytes <= shutil.disk_usage(tmp_path).total
+    assert health == shortsdb.health.Health(
+        reachable=True,
+        revision=HEAD,
+        shape=None,
+        head=HEAD,
+        known=True,
+        pending=(),
+        writable=True,
+        foreign_keys=True,
+        journal_mode="wal",
+        free_bytes=health.free_bytes,
+        last_backup=str(backup),
+        latency_seconds=health.latency_seconds,
+        problems=(),
+        error=None,
+    )
+
+
+def test_the_same_is_answered_on_async_engines(tmp_path: Path) -> None:
+    async def main() -> None:
+        engine = await init_db_async(tmp_path / "x.db")
+        health = await check_db_health_async(engine, thorough=False)
+        await engine.dispose()
+        assert health.ok
+        assert (health.revision, health.journal_mode, health.foreign_keys) == (HEAD, "wal", True)
+
+    asyncio.run(main())
+
+
+def test_postgresql(postgres: Server) -> None:
+    database = postgres.create_database()
+    engine = shortsdb.engine.create_engine(database.url)
+    health = check_db_health(engine)
+    assert (health.reachable, health.revision, health.pending) == (True, None, ALL)
+    init_db(database.url).dispose()
+    health = check_db_health(engine)
+    assert health.ok
+    assert (health.revision, health.foreign_keys, health.journal_mode) == (HEAD, True, None)
+    assert (health.free_bytes, health.last_backup) == (None, None)
+    engine.dispose()
+
+
+def test_what_cannot_be_reached(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.db"
+    garbage = tmp_path / "garbage.db"
+    garbage.write_bytes(b"no database " * 1000)
+    for url, problem, error in (
+        (missing, "the file is not there", None),
+        (garbage, "it cannot be reached or read", "file is not a database"),
+        (f"postgresql+psycopg://u:secret@/d?host={tmp_path}", "it cannot be reached or read", ""),
+    ):
+        engine = shortsdb.engine.create_engine(url)
+        health = check_db_health(engine)
+        engine.dispose()
+        assert (health.reachable, health.head, health.problems) == (False, HEAD, (problem,))
+        assert error == health.error or (error == "" and health.error)
+        assert "secret" not in str(health)
+    assert not missing.exists()
+
+
+def test_older_and_newer_databases(tmp_path: Path) -> None:
+    for version, pending, problem in (
+        ("0006", AFTER_0006, f"revisions are pending: {', '.join(AFTER_0006)}"),
+        ("0999", (), "it is at revision 0999, which this release does not know"),
+    ):
+        path = tmp_path / f"{version}.db"
+        init_db(path).dispose()
+        execute(path, f"UPDATE alembic_version SET version_num = '{version}'")
+        engine = shortsdb.engine.create_engine(path)
+        health = check_db_health(engine, thorough=False)
+        engine.dispose()
+        assert (health.revision, health.pending, health.problems) == (version, pending, (problem,))
+        assert health.known == bool(pending)
+
+
+def test_databases_without_a_version(deployed_file: Path, tmp_path: Path) -> None:
+    unversioned = tmp_path / "create_all.db"
+    execute(unversioned, KNOWN_SHAPES["0008"])
+    other = tmp_path / "other.db"
+    execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    for path, shape, known, pending in (
+        (deployed_file, "0001", True, ALL[1:]),
+        (unversioned, "0008", True, ALL[8:]),
+        (other, None, False, ()),
+        (empty, None, True, ALL),
+    ):
+        engine = shortsdb.engine.create_engine(path)
+        health = check_db_health(engine, thorough=False)
+        engine.dispose()
+        assert (health.reachable, health.revision, health.shape) == (True, None, shape)
+        assert (health.known, health.pending) == (known, pending)
+        assert health.ok == (known and not pending)
+        assert tmp_path.name not in str(health.problems)
+
+
+def test_another_engine_may_not_enforce_foreign_keys(tmp_path: Path) -> None:
+    init_db(tmp_path / "x.db").dispose()
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    health = check_db_health(engine)
+    engine.dispose()
+    assert health.foreign_keys is False
+    assert health.problems == ("connections of this engine do not enforce foreign keys",)
+
+
+def test_only_a_thorough_look_reads_everything(tmp_path: Path) -> None:
+    engine = init_db(tmp_path / "x.db")
+    with closing(sqlite3.connect(tmp_path / "x.db")) as raw, raw:
+        raw.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")
+    assert check_db_health(engine, thorough=False).ok
+    assert check_db_health(engine).problems == (
+        "1 rows of shorts point to rows of pipeline_runs that are not there",
+    )
+    engine.dispose()
+
+
+def test_a_damaged_index_is_found(tmp_path: Path) -> None:
+    engine = init_db(tmp_path / "x.db")
+    with get_session(engine) as session:
+        seed_db(session)
+        session.execute(text("PRAGMA writable_schema = ON"))
+        session.execute(
+            text("UPDATE sqlite_master SET rootpage = 3 WHERE name = 'idx_analytics_video'")
+        )
+        session.commit()
+    engine.dispose()
+    health = check_db_health(engine)
+    assert not health.ok
+    engine.dispose()

@@ -1,0 +1,138 @@
+"""A probe of a frozen server answers within its timeout, and probes do not pile up."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from frozen_server import frozen
+from postgresql_server import Server
+from project import PROGRAMS
+
+import shortsdb.health
+from shortsdb.bounded_calls import BoundedCalls
+from shortsdb.database import check_db_health, check_db_health_async, init_db
+from shortsdb.engine import create_async_engine, create_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROBLEM = ("it has not answered within 0.2 s",)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Return a server that may be frozen."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    """Return the URL of a database at head."""
+    database = server.create_database()
+    init_db(database.url).dispose()
+    return database.url
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_frozen_server(server: Server, url: str, *, pooled: bool) -> None:
+    engine = create_engine(url)
+    if pooled:
+        assert check_db_health(engine).ok
+    with frozen(server) as thawed:
+        threads = threading.active_count()
+        for _ in range(3):
+            health = check_db_health(engine, timeout_seconds=0.2)
+            assert (health.reachable, health.problems) == (False, PROBLEM)
+            assert (health.writable, health.latency_seconds) == (None, None)
+        assert threading.active_count() == threads + 1
+        assert not thawed.is_set()
+    assert check_db_health(engine).ok
+    assert check_db_health(engine, timeout_seconds=60).ok
+    engine.dispose()
+
+
+def test_a_frozen_server_on_an_async_engine(server: Server, url: str) -> None:
+    async def main() -> None:
+        engine = create_async_engine(url)
+        with frozen(server) as thawed:
+            for _ in range(3):
+                health = await check_db_health_async(engine, timeout_seconds=0.2)
+                assert (health.reachable, health.problems) == (False, PROBLEM)
+            assert len(asyncio.all_tasks()) == 2
+            assert not thawed.is_set()
+        assert (await check_db_health_async(engine)).ok
+        await engine.dispose()
+
+    asyncio.run(main())
+
+
+def test_the_command_ends_although_the_server_is_frozen(server: Server, url: str) -> None:
+    with frozen(server) as thawed:
+        done = subprocess.run(
+            [PROGRAMS / "shortsdb", "health", "--url", url, "--timeout", "0.2"],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        assert not thawed.is_set()
+    assert (done.returncode, done.stderr) == (1, "")
+    assert PROBLEM[0] in done.stdout
+
+
+def test_a_server_has_a_timeout_by_default(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shortsdb.health, "_SERVER_TIMEOUT_SECONDS", 0.2)
+    engine = create_engine(url)
+    with frozen(server):
+        assert check_db_health(engine).problems == PROBLEM
+    assert check_db_health(engine, timeout_seconds=60).ok
+    engine.dispose()
+
+
+def test_a_timeout_for_sqlite(tmp_path: Path) -> None:
+    engine = init_db(tmp_path / "x.db")
+    assert check_db_health(engine, timeout_seconds=60).ok
+    engine.dispose()
+    memory = init_db(":memory:")
+    assert check_db_health(memory, timeout_seconds=60).ok
+    memory.dispose()
+
+
+def test_errors_of_a_bounded_call_are_raised() -> None:
+    calls: BoundedCalls[int] = BoundedCalls()
+    with pytest.raises(ZeroDivisionError):
+        calls.call("key", lambda: 1 // 0, 60)
+    assert calls.call("key", lambda: 1, 60) == 1
+    hanging = threading.Event()
+
+    def wait() -> int:
+        hanging.wait()
+        return 2
+
+    with pytest.raises(TimeoutError):
+        calls.call("key", wait, 0.01)
+    assert calls.call("other", lambda: 3, 60) == 3
+    hanging.set()
+    assert calls.call("key", wait, 60) == 2
+    assert calls.call("key", lambda: 4, 60) == 4
+
+
+def test_a_hanging_call_does_not_keep_a_program_from_ending() -> None:
+    program = (
+        "import threading; from shortsdb.bounded_calls import BoundedCalls\n"
+        "try: BoundedCalls().call('key', threading.Event().wait, 0.01)\n"
+        "except TimeoutError: print('late')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "late\n", "")

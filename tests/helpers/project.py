@@ -1,0 +1,23 @@
+"""The checkout under test: where it is, its revisions and its programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from shortsdb.config import revisions
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+HEAD = revisions()[-1]
+NEXT = f"{int(HEAD) + 1:04}"
+"""The revision that a test adds."""
+PROGRAMS = Path(sys.executable).parent
+HELPERS = ROOT / "tests" / "helpers"
+
+NewUrl: TypeAlias = "Callable[[], str]"
+Program: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"

@@ -1,0 +1,79 @@
+"""The databases that an upgrade may start from."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import legacy_database
+from alembic import command
+from sample_rows import fill_new_tables
+
+from shortsdb.config import alembic_config, revisions
+from shortsdb.shapes import KNOWN_SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+REVISIONS = revisions()
+
+
+def no_file(_path: Path) -> None:
+    """Leave no file."""
+
+
+def empty_file(path: Path) -> None:
+    """Make an empty file."""
+    path.touch()
+
+
+def unversioned(path: Path) -> None:
+    """Make a deployed database."""
+    legacy_database.make(path)
+
+
+def empty_version_table(path: Path) -> None:
+    """Make a deployed database with a version table without a row."""
+    legacy_database.make(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+
+
+def only_an_empty_version_table(path: Path) -> None:
+    """Make a database that holds only an empty version table."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+
+
+def create_all(path: Path) -> None:
+    """Make what create_all made of the models of release 0.1."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(KNOWN_SHAPES["0008"])
+        legacy_database.fill(connection, 60)
+    fill_new_tables(path)
+
+
+def at_revision(revision: str) -> Callable[[Path], None]:
+    """Return what makes a database with rows at a revision."""
+
+    def start(path: Path) -> None:
+        command.upgrade(alembic_config(str(path)), revision)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            legacy_database.fill(connection, 60)
+        fill_new_tables(path)
+
+    start.__name__ = f"at_{revision}"
+    return start
+
+
+STARTS = [
+    no_file,
+    empty_file,
+    unversioned,
+    empty_version_table,
+    only_an_empty_version_table,
+    create_all,
+    *map(at_revision, REVISIONS[:-1]),
+]

@@ -1,0 +1,31 @@
+"""Which database env.py migrates: -x, then what the caller told, then SHORTSDB_URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inspect_sqlite import version
+from project import HEAD
+
+from shortsdb.lifecycle import init_db
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from project import Program
+
+
+def test_what_init_db_is_told_wins_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_URL", str(tmp_path / "other.db"))
+    init_db(tmp_path / "told.db").dispose()
+    assert version(tmp_path / "told.db") == [HEAD]
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_x_wins_over_the_environment(alembic: Program, tmp_path: Path) -> None:
+    assert alembic("-x", "url=x.db", "upgrade", "head", SHORTSDB_URL="other.db").returncode == 0
+    assert version(tmp_path / "x.db") == [HEAD]
+    assert not (tmp_path / "other.db").exists()

@@ -1,0 +1,98 @@
+"""The history: one head, linear, numbered, frozen; and what it prints with --sql."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from inspect_sqlite import schema, version
+from project import HEAD, ROOT
+
+from shortsdb.config import alembic_config, revisions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from project import Program
+
+FILES = sorted((ROOT / "alembic" / "versions").glob("*.py"))
+
+
+def test_history_is_linear_numbered_and_has_one_head() -> None:
+    script = ScriptDirectory.from_config(alembic_config())
+    assert script.get_heads() == [f"{len(FILES):04}"] == [HEAD]
+    newest_first = list(script.walk_revisions())
+    assert [revision.revision for revision in newest_first] == [
+        f"{number:04}" for number in range(len(FILES), 0, -1)
+    ]
+    assert [revision.down_revision for revision in newest_first[:-1]] == [
+        revision.revision for revision in newest_first[1:]
+    ]
+    assert revisions() == [revision.revision for revision in reversed(newest_first)]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_revision_imports_nothing_of_ours_and_says_why(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not any(name.name.startswith("shortsdb") for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not (node.module or "").startswith("shortsdb")
+    docstring = ast.get_docstring(tree) or ""
+    assert f"Revision ID: {file.stem[:4]}" in docstring
+    assert len(docstring.splitlines()) >= 5
+
+
+def test_alembic_is_never_shadowed() -> None:
+    assert not list((ROOT / "alembic").glob("**/__init__.py"))
+
+
+def run_script(path: Path, script: str) -> None:
+    """Run a script as an operator would: with the sqlite3 program, or what Python has of it."""
+    program = shutil.which("sqlite3")
+    if program:
+        subprocess.run([program, "-bail", path], input=script, text=True, check=True)
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(script)
+
+
+def folded(ddl: dict[str, str]) -> dict[str, str]:
+    """Return the DDL with white space folded: --sql writes spaces for tabs."""
+    return {name: re.sub(r"\s+", " ", sql) for name, sql in ddl.items()}
+
+
+def test_printed_scripts_build_the_same_schema_on_sqlite(alembic: Program, tmp_path: Path) -> None:
+    online, offline = tmp_path / "online.db", tmp_path / "offline.db"
+    command.upgrade(alembic_config(str(online)), "head")
+    up = alembic("upgrade", "head", "--sql", SHORTSDB_URL="sqlite:///anything.db")
+    assert up.returncode == 0
+    run_script(offline, up.stdout)
+    assert folded(schema(offline)) == folded(schema(online))
+    assert version(offline) == [HEAD]
+    assert not (tmp_path / "anything.db").exists()
+
+    command.downgrade(alembic_config(str(online)), "0001")
+    down = alembic("downgrade", f"{HEAD}:0001", "--sql", SHORTSDB_URL="sqlite:///anything.db")
+    assert down.returncode == 0
+    run_script(offline, down.stdout)
+    assert folded(schema(offline)) == folded(schema(online))
+    assert version(offline) == ["0001"]
+
+
+def test_a_printed_script_never_drops_the_deployed_tables(alembic: Program) -> None:
+    down = alembic("downgrade", f"{HEAD}:base", "--sql", SHORTSDB_URL="sqlite:///anything.db")
+    assert down.returncode != 0
+    assert "DROP TABLE clips" not in down.stdout
+    assert "a printed script cannot look" in down.stdout
+    assert "COMMIT" not in down.stdout
+    assert "Traceback" not in down.stderr

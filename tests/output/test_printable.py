@@ -1,0 +1,80 @@
+"""Text of others is safe to print: one line, no control characters, no password, not endless."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shortsdb.migration import MigrationRefused
+from shortsdb.printable import VALUE_LENGTH, one_line, printable, printable_lines
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("plain äöü 日本 😀", "plain äöü 日本 😀"),
+        ("a\nb\r\x1b[31m", "a\\nb\\r\\x1b[31m"),
+        ("\x85\x9b\x7f", "\\x85\\x9b\\x7f"),
+        ("\u202eevil\u2066", "\\u202eevil\\u2066"),
+        ("\u2028\u2029", "\\u2028\\u2029"),
+        ("\udcff", "\\udcff"),
+    ],
+)
+def test_characters_that_do_something_are_escaped(given: str, shown: str) -> None:
+    assert printable(given) == shown
+
+
+@given(st.text(st.characters()))
+def test_what_comes_out_is_one_printable_line_and_stays_so(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    shown.encode()
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://u:p@ss/w@h/d", "postgresql://u:***@h/d"),
+        ("(postgresql:/u:pw@h)", "(postgresql:***@h)"),
+        ("postgresql://u:***@h:5432/d: no", "postgresql://u:***@h:5432/d: no"),
+        ("host=h password='a b\\' c' user=u", "host=h password=*** user=u"),
+        ("?sslPassword=pw&x=1", "?sslPassword=***&x=1"),
+        ("at 12:30 by me@h", "at 12:30 by me@h"),
+        ("passfile=/x", "passfile=/x"),
+    ],
+)
+def test_passwords_are_left_out(given: str, shown: str) -> None:
+    assert printable(given) == shown
+
+
+def test_a_long_value_is_shortened_and_keeps_both_ends() -> None:
+    shown = printable("begin" + "://a:\n" * 2_000_000 + "end")
+    assert len(shown) < 100_000
+    assert shown.startswith("begin")
+    assert shown.endswith("end")
+    assert "characters left out" in shown
+    assert len(printable("x" * 10_000_000, VALUE_LENGTH)) <= VALUE_LENGTH
+
+
+def test_the_search_for_passwords_does_not_take_forever() -> None:
+    begun = time.process_time()
+    printable("://a:" * 2_000_000)
+    printable("password='" * 1_000_000)
+    assert time.process_time() - begun < 60  # a guard against a hang, which hours would be
+
+
+def test_lines_and_one_line() -> None:
+    assert printable_lines("a\x1b\nb") == "a\\x1b\nb"
+    assert one_line(ValueError("a\n  b\x00")) == "a b\\x00"
+
+
+def test_a_refusal_is_safe_when_it_is_made() -> None:
+    """An application that prints it needs no care."""
+    forged = "x\nINFO    shorts.db is now at 0008"
+    assert str(MigrationRefused(f"{forged} is wrong")) == f"{printable(forged)} is wrong"
+    assert str(MigrationRefused("these:", "a\nb", "c")) == "these:\n  a\\nb\n  c"
+    assert len(str(MigrationRefused("x" * 10_000_000))) < 20_000

@@ -1,0 +1,148 @@
+"""Copies of a database that others use: locks, damage, and what lies beside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from inspect_sqlite import execute, row_hashes
+
+from shortsdb.errors import OperationRefused
+from shortsdb.sqlite import online_copy
+from shortsdb.sqlite.backup import make_backup, refuse_damaged
+from shortsdb.sqlite.files import NewFile, identity, open_files, open_folder, refuse_other_file
+from shortsdb.sqlite.online_copy import connect_new, connect_read_only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def _hang_guard() -> Iterator[None]:
+    def hangs(*_: object) -> None:
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("_hang_guard")
+def test_a_lock_in_the_middle_of_a_copy_is_not_waited_for_without_end(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.2")
+    monkeypatch.setattr(online_copy, "_PAGES_A_STEP", 1)
+    folder = deployed_file.parent / "backups"
+    with closing(sqlite3.connect(deployed_file, isolation_level=None)) as other:
+        shown: list[float] = []
+
+        @contextmanager
+        def lock_after_the_first_step(_label: str) -> Iterator[Callable[[float], None]]:
+            def show(share: float) -> None:
+                if not shown:
+                    other.execute("BEGIN EXCLUSIVE")
+                shown.append(share)
+
+            yield show
+
+        monkeypatch.setattr(online_copy, "progress_line", lock_after_the_first_step)
+        with pytest.raises(OperationRefused, match="is locked by another process for longer than"):
+            make_backup(deployed_file, "0001", folder)
+        other.execute("ROLLBACK")
+    assert len(shown) == 1
+    assert not list(folder.iterdir())
+
+
+def test_damage_that_is_reported_and_not_raised(deployed_file: Path) -> None:
+    execute(deployed_file, "CREATE TABLE gone (x); DROP TABLE gone; VACUUM")
+    with deployed_file.open("r+b") as raw:
+        raw.seek(36)  # how many pages are free, https://sqlite.org/fileformat.html
+        raw.write((5).to_bytes(4, "big"))
+    with closing(sqlite3.connect(deployed_file)) as connection:
+        assert connection.execute("PRAGMA quick_check").fetchone() != ("ok",)
+    folder = deployed_file.parent / "backups"
+    with pytest.raises(OperationRefused, match=r"deployed\.db is damaged: .+; nothing was changed"):
+        make_backup(deployed_file, "0001", folder)
+    assert not list(folder.iterdir())
+
+
+def test_looking_for_damage_leaves_nothing_beside(deployed_file: Path) -> None:
+    execute(deployed_file, "PRAGMA journal_mode = WAL")
+    refuse_damaged(deployed_file, "it")
+    backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    assert list(backup.parent.iterdir()) == [backup]
+    deployed_file.with_name("deployed.db-wal").unlink(missing_ok=True)
+    deployed_file.with_name("deployed.db-shm").unlink(missing_ok=True)
+    refuse_damaged(deployed_file, "it")
+    assert not list(deployed_file.parent.glob("*-*"))
+
+
+def test_a_connection_for_reading_cannot_write(deployed_file: Path) -> None:
+    for immutable in (False, True):
+        with (
+            closing(connect_read_only(deployed_file, immutable=immutable)) as connection,
+            pytest.raises(sqlite3.OperationalError, match="readonly"),
+        ):
+            connection.execute("DELETE FROM clips")
+
+
+def test_a_name_that_leads_to_another_file_is_noticed(deployed_file: Path, tmp_path: Path) -> None:
+    expected = deployed_file.stat()
+    other = tmp_path / "other.db"
+    execute(other, "CREATE TABLE t (x)")
+    deployed_file.rename(tmp_path / "aside.db")
+    deployed_file.symlink_to(other)
+    before = open_files()
+    for connect in (connect_read_only, connect_new):
+        with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+            connect(deployed_file, expected)
+    assert open_files() == before  # and it is closed again
+    # Also where this process has the file open that was meant.
+    with closing(sqlite3.connect(tmp_path / "aside.db")) as connection:
+        connection.execute("SELECT * FROM clips").fetchone()
+        with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+            connect_read_only(deployed_file, expected)
+    (tmp_path / "gone.db").unlink(missing_ok=True)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        connect_new(tmp_path / "gone.db", expected)
+    assert not (tmp_path / "gone.db").exists()
+
+
+def test_a_descriptor_that_is_reused_counts(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).touch()
+    first = os.open(tmp_path / "a", os.O_RDONLY)
+    before = open_files()
+    assert before[first] == identity((tmp_path / "a").stat())
+    os.close(first)
+    second = os.open(tmp_path / "b", os.O_RDONLY)
+    try:
+        refuse_other_file(before, (tmp_path / "b").stat(), tmp_path / "b")
+        with pytest.raises(OperationRefused):
+            refuse_other_file(before, (tmp_path / "a").stat(), tmp_path / "a")
+    finally:
+        os.close(second)
+
+
+def test_a_new_file_that_was_replaced_is_not_taken_for_it(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        with NewFile.create(tmp_path / "new", folder) as new:
+            new.path.unlink()
+            new.path.write_text("of another user")
+            with pytest.raises(OperationRefused, match="was replaced by another file"):
+                new.rename("final")
+        with pytest.raises(FileExistsError):
+            NewFile.create(tmp_path / "final", folder)
+
+
+def test_the_copy_has_the_rows(deployed_file: Path) -> None:
+    backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    assert row_hashes(backup) == row_hashes(deployed_file)

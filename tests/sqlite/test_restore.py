@@ -1,0 +1,112 @@
+"""A restore loses no row that somebody else commits meanwhile, and leaves the backup as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import legacy_database
+import pytest
+from inspect_sqlite import execute, file_hash, row_hashes
+
+from shortsdb.errors import OperationRefused
+from shortsdb.sqlite import restore as module
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.restore import refuse_unfinished, restore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(params=["delete", "wal"])
+def file(deployed_file: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a deployed file, in either journal mode."""
+    execute(deployed_file, f"PRAGMA journal_mode = {request.param}")
+    return deployed_file
+
+
+def write(file: Path) -> None:
+    with closing(sqlite3.connect(file, timeout=0)) as connection:
+        connection.execute("UPDATE clips SET rank_position = 4711")
+        connection.commit()
+
+
+@pytest.mark.parametrize("moment", ["make_backup", "copy_pages"])
+def test_nobody_writes_between_the_backup_and_the_copy(
+    file: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder = file.parent / "backups"
+    backup = make_backup(file, "0001", folder)
+    real, refused = getattr(module, moment), []
+
+    def write_before_and_after(*arguments: object, **options: object) -> object:
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            write(file)
+        result = real(*arguments, **options)
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            write(file)
+        refused.append(moment)
+        return result
+
+    monkeypatch.setattr(module, moment, write_before_and_after)
+    before = row_hashes(file)
+    replaced = restore(backup, file, folder, "0001")
+    assert refused == [moment]
+    assert replaced is not None
+    assert row_hashes(replaced) == row_hashes(file) == before
+    write(file)  # the lock is gone
+
+
+def test_nothing_is_left_beside_the_backup(file: Path) -> None:
+    folder = file.parent / "backups"
+    backup = make_backup(file, "0001", folder)
+    before = file_hash(backup), backup.stat()
+    folder.chmod(0o500)
+    restore(backup, file, None, None)
+    assert (file_hash(backup), backup.stat().st_mtime_ns) == (before[0], before[1].st_mtime_ns)
+    assert list(folder.iterdir()) == [backup]
+
+
+def test_a_backup_that_is_named_through_a_link(file: Path, tmp_path: Path) -> None:
+    backup = make_backup(file, "0001", tmp_path / "backups")
+    rows = row_hashes(file)
+    link = tmp_path / "links" / "latest.db"
+    link.parent.mkdir()
+    link.symlink_to(backup)
+    write(file)
+    restore(link, file, None, None)
+    assert row_hashes(file) == rows
+    assert list(link.parent.iterdir()) == [link]
+    # What lies beside the file behind the link counts.
+    beside = backup.with_name(f"{backup.name}-wal")
+    beside.write_bytes(b"committed rows")
+    with pytest.raises(OperationRefused, match="beside it"):
+        refuse_unfinished(link, file)
+    beside.unlink()
+    link.with_name("latest.db-wal").write_bytes(b"of something else")
+    refuse_unfinished(link, file)
+    # The database itself, by another name.
+    link.unlink()
+    link.symlink_to(file)
+    with pytest.raises(OperationRefused, match="is the database itself"):
+        refuse_unfinished(link, file)
+
+
+def test_a_database_that_is_named_through_a_link(file: Path, tmp_path: Path) -> None:
+    backup = make_backup(file, "0001", tmp_path / "backups")
+    rows = row_hashes(file)
+    link = tmp_path / "links" / "database.db"
+    link.parent.mkdir()
+    link.symlink_to(file)
+    write(file)
+    restore(backup, link, None, None)
+    assert link.is_symlink()
+    assert row_hashes(file) == rows
+
+
+def test_an_empty_file_is_replaced_without_a_backup(tmp_path: Path) -> None:
+    backup = legacy_database.make(tmp_path / "saved.db")
+    (tmp_path / "d.db").touch()
+    assert restore(backup, tmp_path / "d.db", tmp_path / "backups", None) is None
+    assert row_hashes(tmp_path / "d.db") == row_hashes(backup)

@@ -1,0 +1,144 @@
+"""What a copy reads: all rows, of one moment, in UTF-8, whatever the server is set to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from inspect_sqlite import row_hashes
+
+from shortsdb.migration import MigrationRefused
+from shortsdb.migration.database import parse
+from shortsdb.models import metadata
+from shortsdb.transfer import copy
+from shortsdb.transfer.postgres import Postgres, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from postgresql_server import Database, Server
+
+POLICY = (
+    "ALTER TABLE clips ENABLE ROW LEVEL SECURITY;"
+    "CREATE POLICY visible ON clips USING (id < 3) WITH CHECK (true)"
+)
+
+
+@pytest.fixture(scope="module")
+def tenant(postgres: Server) -> Iterator[str]:
+    """Return a role that owns nothing and may do everything with the rows."""
+    postgres.execute("CREATE ROLE tenant LOGIN")
+    yield "tenant"
+    postgres.execute("DROP ROLE tenant")
+
+
+def url_of(database: Database, role: str) -> str:
+    return database.url.replace("//shortsdb@", f"//{role}@")
+
+
+def test_rows_that_a_policy_hides_refuse_the_copy(
+    full_file: Path, target: Database, tenant: str, tmp_path: Path
+) -> None:
+    copy(str(full_file), target.url)
+    target.psql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {tenant}; {POLICY}")
+    phrase = "row-level security hides rows of clips from this user; nothing was written"
+    with pytest.raises(MigrationRefused, match=phrase):
+        copy(url_of(target, tenant), str(tmp_path / "back.db"))
+    assert [path.name for path in tmp_path.iterdir()] == ["deployed.db"]
+    # The policy does not apply to the owner.
+    copy(target.url, str(tmp_path / "back.db"))
+    assert row_hashes(tmp_path / "back.db").keys() == row_hashes(full_file).keys()
+
+
+def test_rows_that_a_policy_hides_do_not_make_a_target_empty(
+    full_file: Path, target: Database, tenant: str
+) -> None:
+    copy(str(full_file), target.url)
+    target.psql(
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {tenant}; {POLICY};"
+        "ALTER POLICY visible ON clips USING (false)"
+    )
+    before = target.dump()
+    with pytest.raises(MigrationRefused, match="row-level security hides rows of clips"):
+        copy(str(full_file), url_of(target, tenant))
+    assert target.dump() == before
+
+
+def test_a_policy_that_comes_after_the_look_would_fail_the_query(
+    full_file: Path, target: Database
+) -> None:
+    copy(str(full_file), target.url)
+    with snapshot(parse(target.url), metadata) as source:
+        assert source.connection.exec_driver_sql("SHOW row_security").scalar() == "off"
+
+
+@pytest.mark.parametrize("setting", ["environment", "database"])
+def test_another_client_encoding_changes_no_text(
+    full_file: Path,
+    target: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+) -> None:
+    if setting == "environment":
+        monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    else:
+        target.psql(f"ALTER DATABASE {target.name} SET client_encoding = 'LATIN1'")
+    there = copy(str(full_file), target.url)
+    assert copy(target.url, str(tmp_path / "back.db")) == there
+    monkeypatch.delenv("PGCLIENTENCODING", raising=False)
+    text = "SELECT octet_length(opening_text), opening_text FROM scripts WHERE id = 1"
+    with psycopg.connect(target.server.url(target.name), client_encoding="utf8") as connection:
+        assert connection.execute(text).fetchone() == (13, "Öffnung 🎬")
+
+
+def test_settings_of_a_database_change_no_value(
+    full_file: Path, target: Database, tmp_path: Path
+) -> None:
+    for setting in (
+        "DateStyle = 'SQL, DMY'",
+        "TimeZone = 'America/Los_Angeles'",
+        "extra_float_digits = -15",
+        "bytea_output = 'escape'",
+        "transform_null_equals = on",
+        "default_transaction_isolation = 'serializable'",
+    ):
+        target.psql(f"ALTER DATABASE {target.name} SET {setting}")
+    there = copy(str(full_file), target.url)
+    assert copy(target.url, str(tmp_path / "back.db")) == there
+
+
+def test_a_database_in_sql_ascii_is_refused(
+    full_file: Path, postgres: Server, target: Database, tmp_path: Path
+) -> None:
+    postgres.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
+    url = target.url.replace(f"/{target.name}", "/ascii")
+    for source, to in ((str(full_file), url), (url, str(tmp_path / "back.db"))):
+        with pytest.raises(MigrationRefused, match="has the encoding SQL_ASCII"):
+            copy(source, to)
+    postgres.execute("DROP DATABASE ascii WITH (FORCE)")
+
+
+def test_a_source_is_read_as_it_is_at_one_moment(
+    full_file: Path, target: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes after the checks, and between two tables."""
+    there = copy(str(full_file), target.url)
+    read = Postgres.read
+    wrote = 0
+
+    def write_and_read(side: Postgres, *arguments: Any) -> Any:  # noqa: ANN401 - handed on
+        nonlocal wrote
+        wrote += 1
+        target.psql(
+            "INSERT INTO error_logs (module, error_type, error_message) VALUES ('m', 't', 'late');"
+            "UPDATE config_overrides SET value = value || '!'; DELETE FROM review_logs"
+        )
+        return read(side, *arguments)
+
+    monkeypatch.setattr(Postgres, "read", write_and_read)
+    assert copy(target.url, str(tmp_path / "back.db")) == there
+    assert wrote == 10
+    assert target.psql("SELECT count(*) FROM error_logs WHERE error_message = 'late'") == "10\n"

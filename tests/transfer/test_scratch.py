@@ -1,0 +1,125 @@
+"""Temporary folders: removed at every end, and by the next copy after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from project import PROGRAMS
+
+from shortsdb.transfer.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _typeshed import StrPath
+    from postgresql_server import Database
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def abandon(parent: Path, prefix: str) -> None:
+    """Make a folder with a file in it, in a process that is killed."""
+    child = os.fork()
+    if child == 0:
+        with scratch_folder(parent, prefix) as folder:
+            (folder / "file").write_bytes(b"x")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_it_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path, "a-") as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        (folder / "file").write_bytes(b"x")
+        assert names(tmp_path) == [folder.name]
+    assert names(tmp_path) == []
+    with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path, "a-"):
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_those_of_killed_processes_are_removed_by_the_next_one(tmp_path: Path) -> None:
+    abandon(tmp_path, "a-")
+    abandon(tmp_path, "b-")
+    assert len(names(tmp_path)) == 2
+    with scratch_folder(tmp_path, "a-") as folder:
+        assert folder.name in names(tmp_path)
+        assert len(names(tmp_path)) == 2
+    (left,) = names(tmp_path)
+    assert left.startswith("b-")
+
+
+def test_those_in_use_and_those_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "a-mine").mkdir()
+    (tmp_path / "a-file.shortsdb").touch()
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    (tmp_path / "a-link.shortsdb").symlink_to(tmp_path / "precious")
+    there = names(tmp_path)
+    with scratch_folder(tmp_path, "a-") as first:
+        with scratch_folder(tmp_path, "a-") as second:
+            assert first.exists()
+            assert second != first
+        assert first.exists()
+    assert names(tmp_path) == there
+    assert (tmp_path / "precious" / "file").exists()
+    if os.geteuid() == 0:
+        other = tmp_path / "a-other.shortsdb"
+        other.mkdir()
+        os.chown(other, 65534, -1)
+        with scratch_folder(tmp_path, "a-"):
+            assert other.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_a_copy_that_is_ended_by_a_signal(
+    full_file: Path, target: Database, tmp_path: Path, number: signal.Signals
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    left_out = tmp_path / "left-out.jsonl"
+    arguments: list[StrPath] = [
+        PROGRAMS / "shortsdb",
+        "copy",
+        full_file,
+        target.url,
+        "--skip-invalid",
+        left_out,
+    ]
+    environment = {**os.environ, "TMPDIR": str(temporary), "SHORTSDB_LOCK_TIMEOUT": "60"}
+    # The copy waits for the target with its temporary files made.
+    lock = target.server.url(target.name)
+    with psycopg.connect(lock) as other:
+        other.execute("CREATE TABLE alembic_version (version_num varchar(32))")
+        with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE) as process:
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            while target.psql(f"{waiting} AND datname = current_database()") == "0\n":
+                assert process.poll() is None, "it did not wait"
+            assert len(names(temporary)) == 1
+            assert len(names(tmp_path)) == 3
+            process.send_signal(number)
+            process.communicate(timeout=60)
+        assert (
+            process.returncode
+            == {
+                signal.SIGTERM: 143,
+                signal.SIGHUP: 129,
+                signal.SIGINT: 1,
+                signal.SIGKILL: -9,
+            }[number]
+        )
+        other.rollback()
+    killed = number == signal.SIGKILL
+    assert len(names(temporary)) == killed
+    assert len(names(tmp_path)) == 2 + killed
+    subprocess.run(arguments, env=environment, check=True, capture_output=True)
+    assert names(temporary) == []
+    assert names(tmp_path) == ["deployed.db", "temporary"]

@@ -1,0 +1,129 @@
+"""Which failures are answered by 503, with what headers, and which stay errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from asgi import ask
+from postgresql_server import Server
+from sqlalchemy import text
+from web_application import application
+
+from shortsdb.database import init_db
+from shortsdb.engine import READ_ONLY_OPTIONS, create_async_engine, create_engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+UNAVAILABLE = {"detail": "the database is not available"}
+
+
+def assert_unavailable(answer: httpx.Response) -> None:
+    assert (answer.status_code, answer.json()) == (503, UNAVAILABLE)
+    assert answer.headers["Retry-After"] == "5"
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_a_full_pool(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    init_db(tmp_path / "x.db").dispose()
+    engine = create_engine(tmp_path / "x.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
+    app = application(engine)
+    with engine.connect():
+        (answer,) = ask(app, "/errors")
+        assert_unavailable(answer)
+        (written,) = ask(app, "/errors/one", method="POST")
+        assert_unavailable(written)
+    assert "GET /errors: the database failed: QueuePool limit of size 1" in caplog.text
+    assert "POST /errors/one: the database failed: QueuePool limit" in caplog.text
+    assert ask(app, "/errors")[0].json() == 0
+    engine.dispose()
+
+
+def test_a_full_pool_of_an_async_engine(tmp_path: Path) -> None:
+    init_db(tmp_path / "x.db").dispose()
+    engine = create_async_engine(tmp_path / "x.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
+    app = application(engine)
+
+    async def hold() -> httpx.Response:
+        async with engine.connect():
+            return (await asyncio.to_thread(ask, app, "/errors"))[0]
+
+    assert_unavailable(asyncio.run(hold()))
+
+
+def test_a_locked_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = init_db(tmp_path / "x.db")
+    engine.dispose()
+    impatient = create_engine(tmp_path / "x.db", pragmas={"busy_timeout": 1})
+    with engine.begin() as connection:
+        connection.execute(text("SELECT 1"))
+        assert_unavailable(ask(application(impatient), "/errors/one", method="POST")[0])
+    records = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage() for record in records] == [
+        "POST /errors/one: the database failed: database is locked"
+    ]
+    impatient.dispose()
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT CAST('x' AS integer)",  # DataError
+        "SELECT * FROM nowhere",  # ProgrammingError
+        "INSERT INTO shorts (pipeline_run_id) VALUES (777)",  # IntegrityError
+        "DECLARE c CURSOR FOR SELECT 1 FOR UPDATE OF nothing",  # ProgrammingError
+    ],
+)
+def test_what_the_application_did_wrong_stays_an_error(postgres: Server, sql: str) -> None:
+    database = postgres.create_database()
+    init_db(database.url).dispose()
+    engine = create_engine(database.url)
+    (answer,) = ask(application(engine), f"/bad-sql/{sql}")
+    assert answer.status_code == (503 if sql.startswith("INSERT") else 500)
+    assert "Retry-After" in answer.headers or answer.status_code == 500
+    assert sql.split()[1] not in answer.text
+    engine.dispose()
+
+
+def test_a_database_that_cannot_be_written_is_not_ready(postgres: Server) -> None:
+    database = postgres.create_database()
+    init_db(database.url).dispose()
+    engine = create_engine(database.url)
+    pages = ("/health/ready", "/health/db", "/health/live")
+    assert [page.status_code for page in ask(application(engine), *pages)] == [200, 200, 200]
+    engine.dispose()
+    postgres.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    ready, found, live = ask(application(engine), *pages)
+    assert (ready.status_code, ready.json()) == (
+        503,
+        {"status": "not ready", "reason": "read-only"},
+    )
+    assert (found.status_code, found.json()["writable"]) == (503, False)
+    assert live.status_code == 200
+    reading = engine.execution_options(**READ_ONLY_OPTIONS)
+    assert [page.status_code for page in ask(application(reading), *pages)] == [200, 200, 200]
+    engine.dispose()
+
+
+def test_a_standby_is_not_ready() -> None:
+    with Server() as server:
+        primary = server.create_database()
+        init_db(primary.url).dispose()
+        with Server(primary=server) as replica:
+            url = f"{replica.url(primary.name)}".replace("postgresql:", "postgresql+psycopg:")
+
+            async def pages() -> list[int]:
+                engine = create_async_engine(url)
+                found = await asyncio.to_thread(ask, application(engine), "/health/ready")
+                await engine.dispose()
+                return [page.status_code for page in found]
+
+            assert asyncio.run(pages()) == [503]
+            replica.promote()
+            assert asyncio.run(pages()) == [200]

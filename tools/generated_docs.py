@@ -1,0 +1,60 @@
+"""Writes the pages that are made from the source, and README's figures: `make docs`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from api_page import api_page
+from readme_figures import README, readme_page
+from schema_page import schema_page, schema_picture
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+DESIGN = DOCS / "design"
+_DESIGN = """\
+# Design
+
+Why shortsdb is built as it is: the decisions, their reasons, the measurements behind them and what
+they cost. Each page can be read from top to bottom. A number such as "decision 013" in a comment or
+a commit message leads to one section. `make docs` generates this index.
+
+| page | decisions |
+|---|---|
+"""
+_NUMBERED = re.compile(r'^<a id="decision-(\d{3})"></a>$', re.MULTILINE)
+
+
+def design_sections() -> list[tuple[str, str]]:
+    """Return every numbered decision with the name of its page."""
+    pages = sorted(page for page in DESIGN.glob("*.md") if page.stem != "README")
+    return [
+        (number, page.name)
+        for page in pages
+        for number in sorted(_NUMBERED.findall(page.read_text(encoding="utf-8")))
+    ]
+
+
+def design_index() -> str:
+    """Return the list of the design pages, each with its numbered decisions."""
+    numbers: dict[str, list[str]] = {}
+    for number, name in design_sections():
+        numbers.setdefault(name, []).append(f"[{number}]({name}#decision-{number})")
+    rows = []
+    for name, links in numbers.items():
+        title = (DESIGN / name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        rows.append(f"| [{title}]({name}) | {', '.join(links)} |\n")
+    return "".join([_DESIGN, *rows])
+
+
+FILES = {
+    README: readme_page,
+    DESIGN / "README.md": design_index,
+    DOCS / "api.md": api_page,
+    DOCS / "schema.md": schema_page,
+    DOCS / "schema.svg": schema_picture,
+}
+
+if __name__ == "__main__":
+    for file, page in FILES.items():
+        file.write_text(page(), encoding="utf-8")
