@@ -470,7 +470,7 @@ class ContractMachine(RuleBasedStateMachine):
 
         player = self.players[who]
         if self.model.holder is not None:
-            with pytest.raises(OperationalError, match="database is locked|lock timeout"):
+            with pytest.raises(OperationalError, match=r"database is locked|lock timeout"):
                 player.run_transaction(work)
         elif fails:
             with pytest.raises(ZeroDivisionError):

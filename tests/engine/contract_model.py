@@ -34,6 +34,7 @@ class Stale(Refused):
     """Others have changed what the party is about to overwrite: columns by primary key."""
 
     def __init__(self, columns: dict[int, set[str]]) -> None:
+        """Name the columns."""
         super().__init__(columns)
         self.columns = columns
 

@@ -70,18 +70,23 @@ class Worker:
         self.loop.close()
 
     def plain(self, work: Callable[[Session], None]) -> None:
+        """Work in a session that is merely used."""
         with self.factory() as session:
             work(session)
             session.commit()
 
     def explicit(self, work: Callable[[Session], None]) -> None:
+        """Work in an explicit transaction."""
         with self.factory.begin() as session:
             work(session)
 
     def repeated(self, work: Callable[[Session], None]) -> None:
+        """Work in `run_transaction`."""
         run_transaction(self.factory, work)
 
     def async_plain(self, work: Callable[[Session], None]) -> None:
+        """Work in an async session that is merely used."""
+
         async def run() -> None:
             async with self.async_factory() as session:
                 await session.run_sync(work)
@@ -90,17 +95,21 @@ class Worker:
         self.loop.run_until_complete(run())
 
     def async_repeated(self, work: Callable[[Session], None]) -> None:
+        """Work in `run_transaction_async`."""
+
         async def async_work(session: AsyncSession) -> None:
             await session.run_sync(work)
 
         self.loop.run_until_complete(run_transaction_async(self.async_factory, async_work))
 
     def core(self, work: Callable[[Connection], None]) -> None:
+        """Work on a connection."""
         with self.engine.connect() as connection:
             work(connection)
             connection.commit()
 
     def core_explicit(self, work: Callable[[Connection], None]) -> None:
+        """Work in an explicit transaction of a connection."""
         with self.engine.begin() as connection:
             work(connection)
 
