@@ -6,19 +6,21 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import pytest
 from contract_machine import ContractMachine, World
 from contract_model import Refused
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from project import HELPERS
 from sqlalchemy import select
 
 from shortsdb.engine import create_engine, session_factory
 from shortsdb.models import ConfigOverride
 
-WORKER = Path(__file__).with_name("contract_worker.py")
+WORKER = HELPERS / "contract_worker.py"
 COUNTERS = {"counter", "second counter"}
 
 QUICK = settings(
@@ -34,7 +36,9 @@ QUICK = settings(
 def check_steps(url: str, profile: settings) -> None:
     """Play sessions step by step, as many times as the profile says."""
     with World(url) as world:
-        run_state_machine_as_test(lambda: ContractMachine(world), settings=profile)
+        # Any factory will do, although its type says a class.
+        factory: Any = partial(ContractMachine, world)
+        run_state_machine_as_test(factory, settings=profile)
         # Else the play was too short to say anything.
         assert world.refusals.keys() == set(Refused.__subclasses__())
 
