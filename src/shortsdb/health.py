@@ -15,11 +15,11 @@ from sqlalchemy.util import greenlet_spawn
 
 from shortsdb import url
 from shortsdb.bounded_calls import BoundedCalls
-from shortsdb.config import revisions
 from shortsdb.engine import READ_ONLY_OPTIONS
 from shortsdb.errors import OperationRefused
+from shortsdb.migration.baselines import BASELINES
+from shortsdb.migration.revisions import revisions
 from shortsdb.printable import VALUE_LENGTH, one_line, printable
-from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,11 +221,11 @@ def _revision(connection: Connection) -> str | None:
 def _shape(connection: Connection) -> tuple[str | None, bool]:
     """Return whose shape a SQLite database without a version has, and whether upgrade takes it."""
     # Half a second that an application whose database has a version need not wait for.
-    from shortsdb.migration.adopt import recognise  # noqa: PLC0415
+    from shortsdb.migration.baseline import recognise  # noqa: PLC0415
     from shortsdb.migration.errors import MigrationRefused  # noqa: PLC0415
 
     try:
-        return recognise(connection, KNOWN_SHAPES, "alembic_version", "it"), True
+        return recognise(connection, BASELINES, "alembic_version", "it"), True
     except MigrationRefused:
         return None, False
 

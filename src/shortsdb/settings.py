@@ -6,6 +6,9 @@ import os
 
 from shortsdb.errors import OperationRefused
 
+DEFAULT_URL = "sqlite:///shortsdb.db"
+"""The database where nobody names one: a file in the present folder."""
+
 # Everybody who comes after an upgrade that waits for a table's lock on PostgreSQL waits behind it.
 _TABLE_LOCK_SECONDS = 5.0
 

@@ -28,12 +28,12 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm.exc import StaleDataError
 
-from shortsdb.config import revisions
 from shortsdb.database import check_db_health_async
 from shortsdb.engine import OutcomeUnknownError, async_session_factory, session_factory
 from shortsdb.extras import extra
 from shortsdb.health import Health, check_db_health
 from shortsdb.log import get_logger
+from shortsdb.migration.revisions import revisions
 from shortsdb.printable import one_line
 
 with extra("web", "fastapi"):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from shortsdb.config import revisions
+from shortsdb.migration.revisions import revisions
 
 if TYPE_CHECKING:
     import subprocess

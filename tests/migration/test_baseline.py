@@ -25,10 +25,10 @@ from sqlalchemy import (
     create_engine,
 )
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
-from shortsdb.migration.adopt import recognise
-from shortsdb.migration.shape import shape_of_script
+from shortsdb.migration.baseline import recognise
+from shortsdb.migration.revisions import alembic_config
+from shortsdb.migration.schema import schema_of_script
 from shortsdb.models import Base
 
 if TYPE_CHECKING:
@@ -375,7 +375,7 @@ def test_models_of_others_are_adopted(tmp_path: Path) -> None:
     """What create_all makes of models that somebody else wrote by the same description."""
     metadata = MetaData()
     types: dict[str, Any] = {"INTEGER": Integer, "FLOAT": Double, "TEXT": String(200)}
-    for name, shape in shape_of_script(legacy_database.SCHEMA).items():
+    for name, shape in schema_of_script(legacy_database.SCHEMA).items():
         columns: list[Column[Any]] = [
             Column(
                 column,

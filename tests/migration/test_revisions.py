@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from inspect_sqlite import schema, version
 from project import HEAD, ROOT
 
-from shortsdb.config import alembic_config, revisions
+from shortsdb.migration.revisions import alembic_config, revisions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from shortsdb.migration import MigrationRefused
 from shortsdb.migration.database import parse
 from shortsdb.models import metadata
 from shortsdb.transfer import copy
-from shortsdb.transfer.postgres import Postgres, snapshot
+from shortsdb.transfer.postgresql import Postgres, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

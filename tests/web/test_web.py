@@ -19,9 +19,9 @@ from project import HEAD, ROOT
 from sqlalchemy import select
 from web_application import application
 
-from shortsdb.config import revisions
 from shortsdb.database import init_db
 from shortsdb.engine import create_async_engine, create_engine
+from shortsdb.migration.revisions import revisions
 from shortsdb.models import ErrorLog
 from shortsdb.sqlite.backup import make_backup
 

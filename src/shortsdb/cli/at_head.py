@@ -10,7 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from shortsdb.config import DEFAULT_URL, revisions
+from shortsdb.migration.revisions import revisions
+from shortsdb.settings import DEFAULT_URL
 
 _STARTS = ("sqlite:///", "sqlite+pysqlite:///", "sqlite+aiosqlite:///")
 # File times may be that coarse, see https://learn.microsoft.com/windows/win32/sysinfo/file-times.

@@ -53,10 +53,12 @@ def health(
     from shortsdb.cli.target import parse_url
     from shortsdb.engine import create_engine
     from shortsdb.health import CALLS, check_db_health
-    from shortsdb.migration.database import connectable, display_name
+    from shortsdb.migration.database import create_migration_engine, display_name
 
     database = parse_url(url)
-    connectable(database, changes=False)  # refuses what could never be reached, such as a folder
+    create_migration_engine(
+        database, changes=False
+    )  # refuses what could never be reached, such as a folder
     engine = create_engine(database, pragmas={"journal_mode": None})
     try:
         found = check_db_health(engine, backup=backup, thorough=thorough, timeout_seconds=timeout)

@@ -49,7 +49,7 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
         return
     from alembic import command
 
-    from shortsdb.config import alembic_config
+    from shortsdb.migration.revisions import alembic_config
 
     command.upgrade(alembic_config(url, backup=backup), revision)
 
@@ -73,11 +73,11 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
     from alembic import command
 
     from shortsdb.cli.target import parse_url
-    from shortsdb.config import alembic_config
-    from shortsdb.migration.rehearsal import tables_that_go
+    from shortsdb.migration.downgrade_preview import dropped_tables
+    from shortsdb.migration.revisions import alembic_config
 
     if not yes:
-        for table, rows in tables_that_go(parse_url(url), alembic_config(), revision).items():
+        for table, rows in dropped_tables(parse_url(url), alembic_config(), revision).items():
             say(f"{table} would go, with {rows} rows in it")
         ask(f"Downgrade to {revision}?")
     command.downgrade(alembic_config(url, backup=backup), revision)
@@ -167,16 +167,16 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
       shortsdb check --json               for programs
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_url, status_of
-    from shortsdb.config import alembic_config
-    from shortsdb.migration.differences import differences
-    from shortsdb.migration.status import broken_keys, looking, outdated
+    from shortsdb.migration.drift import find_drift
+    from shortsdb.migration.revisions import alembic_config
+    from shortsdb.migration.status import broken_keys, outdated, read_only_connection
 
     database = parse_url(url)
     status = status_of(database, "off")
     why_not = outdated(status)
-    with looking(database) as connection:
+    with read_only_connection(database) as connection:
         broken = broken_keys(connection) if connection.dialect.name == "sqlite" else []
-        drift = [] if why_not else differences(alembic_config(), connection)
+        drift = [] if why_not else find_drift(alembic_config(), connection)
     if as_json:
         found = {"outdated": why_not, "drift": drift, "broken_keys": list(map(asdict, broken))}
         click.echo(json.dumps(found))

@@ -8,10 +8,11 @@ import click
 from alembic.script import ScriptDirectory
 
 from shortsdb import url as urls
-from shortsdb.config import DEFAULT_URL, alembic_config
+from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.database import parse, refuse_in_memory
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.migration.status import Status, read_status
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.settings import DEFAULT_URL
 from shortsdb.sqlite.backup import folder_for
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def parse_url(url: str | None) -> URL:
 
 def status_of(url: URL, backup: str | None) -> Status:
     """Return the status of a database among the revisions of this release."""
-    return read_status(url, ScriptDirectory.from_config(alembic_config()), KNOWN_SHAPES, backup)
+    return read_status(url, ScriptDirectory.from_config(alembic_config()), BASELINES, backup)
 
 
 def file_and_folder(url: URL, backup: str | None) -> tuple[Path, Path | None]:

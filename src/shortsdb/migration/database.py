@@ -59,7 +59,7 @@ def immutable_url(backup: Path) -> URL:
     return URL.create("sqlite", database=f"file://{path}", query=query)
 
 
-def connectable(url: URL, *, changes: bool) -> Engine:
+def create_migration_engine(url: URL, *, changes: bool) -> Engine:
     """Return an engine for one connection.
 
     Args:

@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.shape import read_shape, table_names
+from shortsdb.migration.schema import read_schema, table_names
 from shortsdb.migration.transaction import on_driver
 from shortsdb.sqlite.definitions import check_clauses, numbers_without_reuse
 from shortsdb.sqlite.rows import holds_values, same_rows
@@ -203,8 +203,8 @@ class RebuildChecks:
         self, before: Connection, table: str, now: str, authorizer: Authorizer | None
     ) -> list[str]:
         """Return what belonged to a table and does not any more, as phrases."""
-        old = read_shape(before, [table])[table]
-        new = read_shape(self.connection, [now])[now]
+        old = read_schema(before, [table])[table]
+        new = read_schema(self.connection, [now])[now]
         kept = authorizer.dropped if authorizer else set()
         lost = [
             f"the {kind} {name}"

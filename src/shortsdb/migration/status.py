@@ -14,12 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb import url as urls
 from shortsdb.driver_errors import explain
 from shortsdb.log import get_logger
-from shortsdb.migration.adopt import recognise
-from shortsdb.migration.database import connectable, display_name
+from shortsdb.migration.baseline import recognise
+from shortsdb.migration.database import create_migration_engine, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import known_revisions
-from shortsdb.migration.shape import table_names
-from shortsdb.migration.transaction import reading
+from shortsdb.migration.schema import table_names
+from shortsdb.migration.transaction import read_only_transaction
 from shortsdb.printable import VALUE_LENGTH, printable
 from shortsdb.sqlite.backup import backups_of, folder_for
 
@@ -65,7 +65,7 @@ class BrokenKey:
 
 
 @contextmanager
-def looking(url: URL) -> Iterator[Connection]:
+def read_only_connection(url: URL) -> Iterator[Connection]:
     """Give a connection to a database that cannot write to it, in a transaction.
 
     Where there is no SQLite file it is one to an empty database in memory.
@@ -74,21 +74,24 @@ def looking(url: URL) -> Iterator[Connection]:
         MigrationRefused: The database cannot be opened or read.
     """
     try:
-        with connectable(url, changes=False).connect() as connection, reading(connection):
+        with (
+            create_migration_engine(url, changes=False).connect() as connection,
+            read_only_transaction(connection),
+        ):
             yield connection
     except (DBAPIError, sqlite3.Error) as error:  # PRAGMAs do not go through SQLAlchemy
         raise MigrationRefused(explain(error, display_name(url))) from error
 
 
 def read_status(
-    url: URL, script: ScriptDirectory, shapes: Mapping[str, str], backup: str | None
+    url: URL, script: ScriptDirectory, baselines: Mapping[str, str], backup: str | None
 ) -> Status:
     """Return the status of a database.
 
     Args:
         url: The database.
         script: The revisions.
-        shapes: The DDL script of every revision that unversioned databases are known to have.
+        baselines: The DDL script of every revision that unversioned databases are known to have.
         backup: Where backups go, see `backup.folder_for`.
 
     Raises:
@@ -97,14 +100,14 @@ def read_status(
     name = display_name(url)
     file = urls.file(url)
     shape = misfit = journal_mode = None
-    with looking(url) as connection:
+    with read_only_connection(url) as connection:
         migration = MigrationContext.configure(connection)
         versions = migration.get_current_heads()
         if connection.dialect.name == "sqlite":
             journal_mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
             if not versions:
                 try:
-                    shape = recognise(connection, shapes, migration.version_table, name)
+                    shape = recognise(connection, baselines, migration.version_table, name)
                 except MigrationRefused as refusal:
                     misfit = str(refusal)
     known = known_revisions(script)

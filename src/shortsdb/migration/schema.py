@@ -62,7 +62,7 @@ class Table:
     indexes: dict[str, tuple[str, ...]]
 
 
-Shape = dict[str, Table]
+Schema = dict[str, Table]
 
 
 def affinity(declared: str) -> str:
@@ -94,7 +94,7 @@ def table_names(connection: Connection) -> list[str]:
     )
 
 
-def read_shape(connection: Connection, names: Collection[str]) -> Shape:
+def read_schema(connection: Connection, names: Collection[str]) -> Schema:
     """Return the shape of the tables `names`, those of them that exist.
 
     Names are compared as they are spelled: SQLite would ignore case, Alembic does not.
@@ -105,12 +105,12 @@ def read_shape(connection: Connection, names: Collection[str]) -> Shape:
 
 
 @cache
-def shape_of_script(script: str) -> Shape:
+def schema_of_script(script: str) -> Schema:
     """Return the shape of all tables that a DDL script creates; one upgrade asks several times."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     with engine.connect() as connection:
         connection.connection.cursor().executescript(script)
-        shape = read_shape(connection, table_names(connection))
+        shape = read_schema(connection, table_names(connection))
     engine.dispose()
     return shape
 
@@ -177,7 +177,7 @@ def _read_foreign_keys(connection: Connection, name: str) -> Iterator[ForeignKey
         yield ForeignKey(columns, referred_table, referred, on_update, on_delete)
 
 
-def misfits(expected: Shape, actual: Shape) -> list[str]:
+def schema_mismatches(expected: Schema, actual: Schema) -> list[str]:
     """Return what `actual` lacks or contradicts of `expected`, a phrase for each table or column.
 
     What it has beyond `expected` fits, unless the application could not write a row any more: a
@@ -189,14 +189,14 @@ def misfits(expected: Shape, actual: Shape) -> list[str]:
         phrase
         for name, table in expected.items()
         for phrase in (
-            _table_misfits(name, table, actual[name])
+            _table_mismatches(name, table, actual[name])
             if name in actual
             else [f"table {name} is missing"]
         )
     ]
 
 
-def _table_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
+def _table_mismatches(name: str, expected: Table, actual: Table) -> Iterator[str]:
     for column, wanted in expected.columns.items():
         found = actual.columns.get(column)
         in_key = column in expected.primary_key
@@ -210,10 +210,10 @@ def _table_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
     for column, found in actual.columns.items():
         if column not in expected.columns and found.not_null and not found.has_default:
             yield f"column {name}.{column} must have a value, and the pipeline does not know it"
-    yield from _key_misfits(name, expected, actual)
+    yield from _key_mismatches(name, expected, actual)
 
 
-def _key_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
+def _key_mismatches(name: str, expected: Table, actual: Table) -> Iterator[str]:
     if actual.primary_key != expected.primary_key:
         yield f"table {name} has no PRIMARY KEY ({', '.join(expected.primary_key)})"
     elif expected.numbers_rows and not actual.numbers_rows:
@@ -225,7 +225,7 @@ def _key_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
         yield f"table {name} has no {key}"
 
 
-def nullable_columns(expected: Shape, actual: Shape) -> list[tuple[str, str]]:
+def nullable_columns(expected: Schema, actual: Schema) -> list[tuple[str, str]]:
     """Return the columns, each with its table, that may be NULL in `actual` only.
 
     Files that were made by hand-written SQL lack the NOT NULL here and there. Such a column fits
@@ -243,7 +243,7 @@ def nullable_columns(expected: Shape, actual: Shape) -> list[tuple[str, str]]:
     ]
 
 
-def missing_indexes(expected: Shape, actual: Shape) -> list[str]:
+def missing_indexes(expected: Schema, actual: Schema) -> list[str]:
     """Return the indexes of `expected` that `actual` lacks, each as "NAME on TABLE (COLUMNS)"."""
     return [
         f"{index} on {name} ({', '.join(columns)})"

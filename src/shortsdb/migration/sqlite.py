@@ -10,12 +10,12 @@ from alembic import context
 
 from shortsdb.driver_errors import UNCERTAIN
 from shortsdb.log import get_logger
-from shortsdb.migration.adopt import report_adoption
+from shortsdb.migration.baseline import report_adoption
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import Plan, make_plan
 from shortsdb.migration.rebuild_checks import RebuildChecks
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
-from shortsdb.migration.shape import table_names
+from shortsdb.migration.schema import table_names
 from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
 from shortsdb.settings import lock_timeout
 from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
@@ -31,23 +31,23 @@ log = get_logger(__name__)
 _STALL_SECONDS = 1.0  # writers of deployed code give up after 5
 
 
-class Upgrade:
+class SQLiteMigration:
     """One upgrade, downgrade or stamp of one SQLite database."""
 
     def __init__(
-        self, connection: Connection, name: str, shapes: Mapping[str, str], backup: str | None
+        self, connection: Connection, name: str, baselines: Mapping[str, str], backup: str | None
     ) -> None:
         """Prepare, once `context.configure` was called; nothing is read yet.
 
         Args:
             connection: The database.
             name: What to call it in messages.
-            shapes: The DDL script of every revision that unversioned databases are known to have.
+            baselines: The DDL script of each revision that unversioned databases may be at.
             backup: Where backups go, see `backup.folder_for`.
         """
         self.connection = connection
         self.name = name
-        self.shapes = shapes
+        self.baselines = baselines
         self.setting = backup
         self.file: Path | None = None
         self.backup: Path | None = None
@@ -150,7 +150,7 @@ class Upgrade:
     def _plan(self) -> Plan:
         rows = self.connection.exec_driver_sql("PRAGMA database_list").all()
         self.file = next((Path(row[2]) for row in rows if row[1] == "main" and row[2]), None)
-        return make_plan(context.get_context(), context.script, self.shapes, self.name)
+        return make_plan(context.get_context(), context.script, self.baselines, self.name)
 
     def _data_version(self) -> int:
         """Return a number that is another one when somebody else has committed something."""
@@ -188,7 +188,7 @@ class Upgrade:
     def _apply(self, plan: Plan, *, begins: bool) -> None:
         migration = context.get_context()
         if plan.stamp is not None:
-            report_adoption(self.connection, plan.stamp, self.shapes[plan.stamp], self.name)
+            report_adoption(self.connection, plan.stamp, self.baselines[plan.stamp], self.name)
             migration.stamp(context.script, plan.stamp)
         elif plan.revisions and not plan.heads:
             log.info("%s is new: creating the schema from the first revision", self.name)

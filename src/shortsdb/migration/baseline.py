@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.shape import (
-    Shape,
-    misfits,
+from shortsdb.migration.schema import (
+    Schema,
     missing_indexes,
     nullable_columns,
-    read_shape,
-    shape_of_script,
+    read_schema,
+    schema_mismatches,
+    schema_of_script,
     table_names,
 )
 
@@ -25,13 +25,13 @@ log = get_logger(__name__)
 
 
 def recognise(
-    connection: Connection, shapes: Mapping[str, str], version_table: str, name: str
+    connection: Connection, baselines: Mapping[str, str], version_table: str, name: str
 ) -> str | None:
     """Return the revision whose shape an unversioned database has, None if it has no table.
 
     Args:
         connection: The database.
-        shapes: The DDL script of every revision that unversioned databases are known to have.
+        baselines: The DDL script of every revision that unversioned databases are known to have.
         version_table: The table that is not looked at.
         name: What to call the database in messages.
 
@@ -42,7 +42,7 @@ def recognise(
     tables = [table for table in table_names(connection) if table != version_table]
     if not tables:
         return None
-    known = {revision: shape_of_script(script) for revision, script in shapes.items()}
+    known = {revision: schema_of_script(script) for revision, script in baselines.items()}
     ours = {table for shape in known.values() for table in shape}
     held = ours.intersection(tables)
     others = [table for table in tables if table not in ours]
@@ -56,7 +56,8 @@ def recognise(
         )
     taken = _names_taken(connection, ours)
     faults = {
-        revision: [*_misfits(connection, known[revision], held), *taken] for revision in candidates
+        revision: [*_mismatches(connection, known[revision], held), *taken]
+        for revision in candidates
     }
     fitting = [revision for revision in candidates if not faults[revision]]
     if not fitting:
@@ -84,9 +85,9 @@ def recognise(
     return best[0]
 
 
-def _misfits(connection: Connection, shape: Shape, held: Collection[str]) -> list[str]:
-    found = read_shape(connection, held)
-    return misfits(shape, found) + [
+def _mismatches(connection: Connection, shape: Schema, held: Collection[str]) -> list[str]:
+    found = read_schema(connection, held)
+    return schema_mismatches(shape, found) + [
         f"column {table}.{column} may be NULL where NOT NULL belongs, and is in {rows} rows"
         for table, column in nullable_columns(shape, found)
         if (rows := _rows_with_null(connection, table, column))
@@ -111,21 +112,21 @@ def _names_taken(connection: Connection, ours: Collection[str]) -> list[str]:
     ]
 
 
-def _asks_for_more(one: Shape, other: Shape) -> bool:
+def _asks_for_more(one: Schema, other: Schema) -> bool:
     """Return whether every database that fits `one` also fits `other`, but not the reverse."""
-    return not misfits(other, one) and bool(misfits(one, other))
+    return not schema_mismatches(other, one) and bool(schema_mismatches(one, other))
 
 
 def report_adoption(connection: Connection, revision: str, script: str, name: str) -> None:
     """Log that a database is adopted at `revision`, whose DDL is `script`, and what it lacks."""
-    shape = shape_of_script(script)
+    shape = schema_of_script(script)
     log.info(
         "%s has no version; its tables are those of revision %s (%s): adopting it there as it is",
         name,
         revision,
         ", ".join(shape),
     )
-    found = read_shape(connection, shape)
+    found = read_schema(connection, shape)
     for table, column in nullable_columns(shape, found):
         log.warning(
             "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, and "

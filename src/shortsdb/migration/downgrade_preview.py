@@ -13,14 +13,14 @@ from sqlalchemy import create_engine, inspect
 from shortsdb.log import quiet
 from shortsdb.migration.database import display_name
 from shortsdb.migration.plan import refuse_strange_version, refuse_unversioned
-from shortsdb.migration.status import looking, rows_in
+from shortsdb.migration.status import read_only_connection, rows_in
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import URL
 
 
-def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
+def dropped_tables(url: URL, config: Config, revision: str) -> dict[str, int]:
     """Return the tables that a downgrade would drop, and how many rows each holds.
 
     Found out by doing the same to an empty database in memory.
@@ -34,7 +34,7 @@ def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
         MigrationRefused: The database has no version or a strange one, or cannot be read, or there
             is no such revision below.
     """
-    with looking(url) as connection:
+    with read_only_connection(url) as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
         refuse_unversioned(heads, display_name(url))
         refuse_strange_version(heads, ScriptDirectory.from_config(config), display_name(url))

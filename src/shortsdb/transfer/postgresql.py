@@ -28,16 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from shortsdb.config import alembic_config
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
-from shortsdb.migration.database import connectable, display_name
+from shortsdb.migration.database import create_migration_engine, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.postgresql import set_timeouts
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.settings import table_lock_timeout
-from shortsdb.transfer.binary import HEADER, TRAILER, kind
-from shortsdb.transfer.invalid import InvalidRow
+from shortsdb.transfer.invalid_rows import InvalidRow
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
+from shortsdb.transfer.pgcopy import HEADER, TRAILER, kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -179,7 +179,9 @@ def engine_of(url: URL, *, changes: bool) -> Engine:
     Raises:
         MigrationRefused: The driver is not there.
     """
-    return connectable(url.update_query_dict({"client_encoding": "utf8"}), changes=changes)
+    return create_migration_engine(
+        url.update_query_dict({"client_encoding": "utf8"}), changes=changes
+    )
 
 
 @contextmanager
