@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from alembic import context
 
 from shortsdb import log, migration
-from shortsdb.migration.baselines import BASELINES
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -38,7 +37,7 @@ migration.run(
         or config.get_main_option("sqlalchemy.url", "")
     ),
     metadata=metadata,
-    baselines=BASELINES,
+    baselines=migration.BASELINES,
     backup=(
         arguments.get("backup")
         or config.attributes.get("backup")

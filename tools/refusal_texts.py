@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from api_page import SOURCE
 
 from shortsdb import driver_errors
-from shortsdb.migration import baseline, schema
+from shortsdb.sqlite import baseline, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -121,7 +121,7 @@ def _create_other_tables(engine: Engine) -> None:
         with engine.begin() as connection:
             Base.metadata.create_all(connection, tables)
         return
-    from shortsdb.migration.postgresql import advisory_lock  # noqa: PLC0415 - as in `upgrade`
+    from shortsdb.migration import advisory_lock  # noqa: PLC0415 - as in `upgrade`
 
     # READ COMMITTED, to see what another process has created while this one waited.
     committed = engine.execution_options(isolation_level="READ COMMITTED")
@@ -141,7 +141,7 @@ def upgrade(**attributes: object) -> None:
     # Half a second that an application which upgrades nothing need not wait for.
     from alembic import command  # noqa: PLC0415
 
-    from shortsdb.migration.revisions import alembic_config  # noqa: PLC0415
+    from shortsdb.migration import alembic_config  # noqa: PLC0415
 
     config = alembic_config()
     config.attributes |= attributes

@@ -23,7 +23,7 @@ from shortsdb.database import (
     seed_db,
 )
 from shortsdb.migration.baselines import BASELINES
-from shortsdb.migration.revisions import revisions
+from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from postgresql_server import Server
 
-AFTER_0006 = tuple(revisions()[6:])
+AFTER_0006 = tuple(revision_ids()[6:])
 
 ALL = tuple(f"{number:04}" for number in range(1, 9))
 

@@ -11,13 +11,13 @@ from alembic import command
 from sample_rows import fill_new_tables
 
 from shortsdb.migration.baselines import BASELINES
-from shortsdb.migration.revisions import alembic_config, revisions
+from shortsdb.migration.revisions import alembic_config, revision_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-REVISIONS = revisions()
+REVISIONS = revision_ids()
 
 
 def no_file(_path: Path) -> None:

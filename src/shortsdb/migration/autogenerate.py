@@ -14,7 +14,7 @@ from alembic.operations.ops import AlterColumnOp, MigrationScript, ModifyTableOp
 from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 
-from shortsdb.migration.schema import affinity, schema_of_script
+from shortsdb.sqlite.schema import affinity, schema_of_script
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

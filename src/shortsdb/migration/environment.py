@@ -16,18 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.autogenerate import comparison_options
-from shortsdb.migration.database import (
-    create_migration_engine,
-    display_name,
-    parse,
-    refuse_in_memory,
-)
+from shortsdb.migration.database import create_migration_engine
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
 from shortsdb.migration.plan import Plan, known_revisions, planned_revisions, refuse_strange_version
 from shortsdb.migration.postgresql import advisory_lock
 from shortsdb.migration.revision_run import RevisionRun
 from shortsdb.migration.sqlite import SQLiteMigration
 from shortsdb.migration.transaction import read_only_transaction, sqlite_transactions
+from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -65,17 +61,18 @@ def run(
         MigrationRefused: The database was left as it was; the message says why.
     """
     if context.is_offline_mode():
-        _print_script(parse(url))
+        _print_script(Target.parse(url).url)
         return
     changes = _changes()
-    handed_in = context.config.attributes.get("connection")
-    if handed_in is None and changes:
-        refuse_in_memory(parse(url))
-    # Both an engine and a connection know their engine.
-    source = (
-        create_migration_engine(parse(url), changes=changes) if handed_in is None else handed_in
-    )
-    name = display_name(source.engine.url)
+    source = context.config.attributes.get("connection")
+    if source is None:
+        target = Target.parse(url)
+        if changes:
+            target.refuse_in_memory()
+        source = create_migration_engine(target, changes=changes)
+    else:
+        target = Target.of(source.engine.url)  # both an engine and a connection know their engine
+    name = target.name
     try:
         with _connection(source) as connection:
             if not changes:

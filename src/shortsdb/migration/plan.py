@@ -10,9 +10,9 @@ from alembic.util import CommandError
 from sqlalchemy import exists, literal, select
 from sqlalchemy import table as sql_table
 
-from shortsdb.migration.baseline import recognise
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.schema import schema_of_script, table_names
+from shortsdb.sqlite.baseline import recognise
+from shortsdb.sqlite.schema import schema_of_script, table_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def make_plan(
     revisions = _revisions_of(steps)
     if heads or not revisions:
         return Plan(heads, None, revisions)
-    stamp = recognise(context.connection, baselines, context.version_table, name)
+    stamp = recognise(context.connection.connection, baselines, context.version_table, name)
     if stamp is not None:
         revisions = planned_revisions(context, (stamp,), name)
     return Plan(heads, stamp, revisions)
@@ -198,7 +198,9 @@ def _refuse_leftovers(context: MigrationContext, name: str) -> None:
             "with the sqlite3 program's .recover"
         )
     prefix = "_alembic_tmp_"
-    left = [table for table in table_names(context.connection) if table.startswith(prefix)]
+    left = [
+        table for table in table_names(context.connection.connection) if table.startswith(prefix)
+    ]
     if left:
         raise MigrationRefused(
             f"{name} holds {', '.join(left)}: the rebuild of a table by another tool was "

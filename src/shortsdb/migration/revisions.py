@@ -19,7 +19,7 @@ def _location() -> Path:
     return packaged if packaged.is_dir() else _PACKAGE.parents[1] / "alembic"
 
 
-def revisions() -> list[str]:
+def revision_ids() -> list[str]:
     """Return the revisions of this release, oldest first, as their files' names say.
 
     Half a second faster than to ask Alembic; revisions are numbered, and each follows the one

@@ -15,11 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb import url as urls
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
-from shortsdb.migration.database import create_migration_engine, display_name, parse
-from shortsdb.migration.errors import MigrationRefused, as_migration_refused
+from shortsdb.migration import MigrationRefused, as_migration_refused, create_migration_engine
 from shortsdb.models import metadata
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.progress import progress_line
+from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRowReport, collecting
 from shortsdb.transfer.postgresql import (
     Postgres,
@@ -71,14 +71,14 @@ def copy(
     Raises:
         MigrationRefused: Nothing was copied; the message says why.
     """
-    from_url, to_url = parse(source), parse(target)
+    from_url, to_url = Target.parse(source).url, Target.parse(target).url
     kinds = (from_url.get_backend_name(), to_url.get_backend_name())
     if kinds not in {("sqlite", "postgresql"), ("postgresql", "sqlite")}:
         raise MigrationRefused(
             f"a copy goes from SQLite to PostgreSQL or back, not from {kinds[0]} to {kinds[1]}; "
             "between two of a kind use its own programs"
         )
-    names = {kind: display_name(url) for kind, url in zip(kinds, (from_url, to_url), strict=True)}
+    names = {kind: urls.display(url) for kind, url in zip(kinds, (from_url, to_url), strict=True)}
     begun = time.monotonic()
     with _explained(names), collecting(skip_invalid) as findings:
         if kinds[0] == "sqlite":
@@ -87,8 +87,8 @@ def copy(
             verified = _to_sqlite(from_url, to_url, findings)
     log.info(
         "%s is copied to %s: %d rows in %.1f s, every table compared",
-        display_name(from_url),
-        display_name(to_url),
+        urls.display(from_url),
+        urls.display(to_url),
         sum(table.rows for table in verified),
         time.monotonic() - begun,
     )
@@ -96,16 +96,16 @@ def copy(
 
 
 def _to_postgresql(source: URL, target: URL, findings: InvalidRowReport) -> list[TableChecksum]:
-    name = display_name(source)
+    name = urls.display(source)
     file = _file(source)
     refuse_unusable_file(file, changes=False)
     if not file.exists():
         raise MigrationRefused(f"{file} does not exist")
     # Fail before reading the source; this is checked again when nobody else can write to it.
     with engine_of(target, changes=True).connect() as connection:
-        refuse_unusable_target(connection, metadata, display_name(target))
+        refuse_unusable_target(connection, metadata, urls.display(target))
     with upgraded_copy(file) as copied:
-        with create_migration_engine(parse(str(copied)), changes=False).connect() as connection:
+        with create_migration_engine(Target.parse(copied), changes=False).connect() as connection:
             _say_what_stays(connection, name)
         with open_source(copied) as side:
             _examine(side, findings, name)
@@ -114,7 +114,7 @@ def _to_postgresql(source: URL, target: URL, findings: InvalidRowReport) -> list
 
 
 def _to_sqlite(source: URL, target: URL, findings: InvalidRowReport) -> list[TableChecksum]:
-    name = display_name(source)
+    name = urls.display(source)
     file = _file(target)
     refuse_unusable_file(file, changes=True)
     refuse_existing(file)

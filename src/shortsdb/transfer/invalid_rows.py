@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from shortsdb.log import get_logger
-from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration import MigrationRefused
 from shortsdb.sqlite.file_checks import kind
 from shortsdb.sqlite.files import NewFile, open_folder
 from shortsdb.transfer.scratch import scratch_folder

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import sqlite
 
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
-from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration import MigrationRefused
 from shortsdb.sqlite.backup import refuse_damaged
 from shortsdb.sqlite.file_checks import refuse_orphans, refuse_shared_folder
 from shortsdb.sqlite.files import NewFile, fsync, open_folder
