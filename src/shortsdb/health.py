@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shortsdb import settings
 from shortsdb.bounded_calls import BoundedCalls
 from shortsdb.errors import OperationRefused
 from shortsdb.migration import BASELINES, revision_ids
@@ -383,7 +384,7 @@ def _free_bytes(file: Path) -> int | None:
 
 def _last_backup(file: Path, backup: str | None) -> str | None:
     try:
-        folder = folder_for(file, backup or os.environ.get("SHORTSDB_BACKUP"))
+        folder = folder_for(file, backup or settings.backup())
         backups = backups_of(file, folder) if folder else []
     except (OSError, OperationRefused):  # a folder that this user cannot look into
         return None

@@ -17,7 +17,7 @@ from shortsdb.engine.memory import AsyncSharedConnectionPool, SharedConnectionPo
 from shortsdb.engine.replaced_file import guard_replaced_file
 from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
 from shortsdb.extras import extra
-from shortsdb.settings import DEFAULT_URL
+from shortsdb.settings import DEFAULT_URL, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,10 +114,7 @@ def create_async_engine(
 
 def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, str]) -> URL:
     """Return the URL of what the caller gave or the environment says, on the kind of driver."""
-    given = given or os.environ.get("SHORTSDB_URL")
-    if not given:
-        given = DEFAULT_URL
-    url = urls.parse(given)
+    url = urls.parse(given or database_url() or DEFAULT_URL)
     if urls.file(url) is not None:
         # The same file whatever folder the process goes to later.
         url = url.set(database=os.path.abspath(str(url.database)))  # noqa: PTH100 - resolves no link

@@ -1,6 +1,15 @@
 """In-place upgrades of a schema that Alembic manages, safe for SQLite files with data in them.
 
-Knows no table by itself: the metadata and the known unversioned schemas are arguments.
+Serves any schema whose revisions meet these preconditions:
+
+- There is one head: each revision follows the one before. Else a migration is refused.
+- Ids are decimal numbers of equal length, as `alembic revision` gives them here. By them a database
+  of newer code is told from one of other software, and a new revision gets the next number.
+- Revisions do not commit, roll back or leave the transaction. Else the migration is refused.
+- The version table has Alembic's own name, alembic_version.
+
+The metadata and the baselines, the schemas that databases without a version may have, are
+arguments of `run`. Without baselines only new databases and those with a version are upgraded.
 
 Everything else of shortsdb imports these names and nothing from inside. They are loaded when they
 are first used: to know the revisions of this release, or the status of a SQLite file, needs neither

@@ -14,6 +14,7 @@ from alembic.operations.ops import AlterColumnOp, MigrationScript, ModifyTableOp
 from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 
+from shortsdb.migration.errors import MigrationRefused
 from shortsdb.sqlite.schema import affinity, schema_of_script
 
 if TYPE_CHECKING:
@@ -142,6 +143,11 @@ def _process_revision_directives(
         return
     if getattr(options, "rev_id", None) is None:
         head = context.script.get_current_head()
+        if head is not None and not head.isdecimal():
+            raise MigrationRefused(
+                f"the newest revision is {head}, which is not a number to count on from; nothing "
+                "was written. Give the new one an id with --rev-id"
+            )
         script.rev_id = f"{int(head or 0) + 1:04}"
 
 

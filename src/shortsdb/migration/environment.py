@@ -18,7 +18,13 @@ from shortsdb.log import get_logger, operation
 from shortsdb.migration.autogenerate import comparison_options
 from shortsdb.migration.database import create_migration_engine
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-from shortsdb.migration.plan import Plan, known_revisions, planned_revisions, refuse_strange_version
+from shortsdb.migration.plan import (
+    Plan,
+    known_revisions,
+    planned_revisions,
+    refuse_several_heads,
+    refuse_strange_version,
+)
 from shortsdb.migration.postgresql import advisory_lock
 from shortsdb.migration.revision_run import RevisionRun
 from shortsdb.migration.sqlite import SQLiteMigration
@@ -64,14 +70,9 @@ def run(
         _print_script(Target.parse(url).url)
         return
     changes = _changes()
-    source = context.config.attributes.get("connection")
-    if source is None:
-        target = Target.parse(url)
-        if changes:
-            target.refuse_in_memory()
-        source = create_migration_engine(target, changes=changes)
-    else:
-        target = Target.of(source.engine.url)  # both an engine and a connection know their engine
+    if changes:
+        refuse_several_heads(context.script)
+    target, source = _open_target(url, changes=changes)
     name = target.name
     try:
         with _connection(source) as connection:
@@ -127,6 +128,18 @@ def _changes() -> bool:
     except KeyError:
         return False
     return True
+
+
+def _open_target(url: str | URL, *, changes: bool) -> tuple[Target, Any]:
+    """Return the database of the command, and what to connect to it by: a caller's, or ours."""
+    handed_in = context.config.attributes.get("connection")
+    if handed_in is not None:
+        # Both an engine and a connection know their engine.
+        return Target.of(handed_in.engine.url), handed_in
+    target = Target.parse(url)
+    if changes:
+        target.refuse_in_memory()
+    return target, create_migration_engine(target, changes=changes)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def _revisions_of(steps: list[RevisionStep]) -> tuple[str, ...]:
 
 def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list[RevisionStep]:
     # Alembic tells env.py the destination but not the command; the steps it plans tell both.
-    plan = context._migrations_fn  # noqa: SLF001 - there is no public way to ask for them
+    plan = context.opts["fn"]
     assert plan is not None  # noqa: S101 - every command has one
     try:
         steps = list(plan(heads, context))
@@ -150,6 +150,20 @@ def refuse_unversioned(heads: tuple[str, ...], name: str) -> None:
 def known_revisions(script: ScriptDirectory) -> list[str]:
     """Return the ids of all revisions, newest first."""
     return [revision.revision for revision in script.walk_revisions()]
+
+
+def refuse_several_heads(script: ScriptDirectory) -> None:
+    """Refuse revisions that do not follow one another in one line.
+
+    Raises:
+        MigrationRefused: There is more than one newest revision.
+    """
+    heads = script.get_heads()
+    if len(heads) > 1:
+        raise MigrationRefused(
+            f"there are {len(heads)} newest revisions ({', '.join(sorted(heads))}), and an upgrade "
+            "goes to one; nothing was changed. Let one of them follow the other (down_revision)"
+        )
 
 
 def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
