@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from alembic import context
 
-from shortsdb import log, migration
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb import log, migration, settings
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -34,14 +32,10 @@ migration.run(
     url=(
         arguments.get("url")
         or config.attributes.get("url")
-        or os.environ.get("SHORTSDB_URL")
+        or settings.database_url()
         or config.get_main_option("sqlalchemy.url", "")
     ),
     metadata=metadata,
-    shapes=KNOWN_SHAPES,
-    backup=(
-        arguments.get("backup")
-        or config.attributes.get("backup")
-        or os.environ.get("SHORTSDB_BACKUP")
-    ),
+    baselines=migration.BASELINES,
+    backup=(arguments.get("backup") or config.attributes.get("backup") or settings.backup()),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from peers import COUNTER, RUN_ID
 
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.migration.baselines import BASELINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def video(number: int) -> str:
 def make(path: Path) -> None:
     """Make a file at head with a counter and a run, and no snapshots."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(KNOWN_SHAPES["0008"])
+        connection.executescript(BASELINES["0008"])
         connection.execute(
             "INSERT INTO config_overrides VALUES (?, '0', ?, 'system')", (COUNTER, _MOMENT)
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import legacy_database
 from measure import HERE, PROGRAMS, ROOT, Run, run_program
 
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.migration.baselines import BASELINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -159,7 +159,7 @@ def _replace(file: Path, old: str, new: str) -> None:
 
 def new_ddl() -> list[str]:
     """Return the statements that make the new tables and their indexes."""
-    statements = KNOWN_SHAPES["0008"].removeprefix(KNOWN_SHAPES["0001"]).split(";\n")
+    statements = BASELINES["0008"].removeprefix(BASELINES["0001"]).split(";\n")
     return [f"{statement};\n" for statement in statements if statement]
 
 

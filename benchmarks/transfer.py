@@ -16,7 +16,7 @@ from pathlib import Path
 
 from alembic.command import upgrade
 
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import metadata
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))

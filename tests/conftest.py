@@ -15,7 +15,7 @@ from project import PROGRAMS, ROOT
 from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 INTERNAL = {
     "shortsdb.cli": "`shortsdb --help`",
     "shortsdb.cli.*": "`shortsdb --help`",
-    "shortsdb.shapes": "decision 010",
+    "shortsdb.migration.baselines": "decision 010",
     "shortsdb.migration.*": "`shortsdb.migration` has the two public names",
     "shortsdb.sqlite": "`shortsdb backup --help` and docs/operations.md",
     "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/operations.md",

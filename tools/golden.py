@@ -10,14 +10,14 @@ from pathlib import Path
 
 from alembic import command
 
-from shortsdb import shapes
-from shortsdb.config import alembic_config
+from shortsdb.migration import baselines
+from shortsdb.migration.revisions import alembic_config
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 from postgresql_server import Server
 
-SHAPES = Path(shapes.__file__).parent
+BASELINES = Path(baselines.__file__).parent
 POSTGRESQL = Path(__file__).parents[1] / "tests" / "assets" / "head_postgresql.sql"
 
 
@@ -43,7 +43,7 @@ def postgresql_ddl(server: Server) -> str:
 
 def golden() -> dict[Path, str]:
     """Return what every golden file of SQLite should hold, by path."""
-    return {SHAPES / f"{revision}.sql": sqlite_ddl(revision) for revision in ("0001", "0008")}
+    return {BASELINES / f"{revision}.sql": sqlite_ddl(revision) for revision in ("0001", "0008")}
 
 
 if __name__ == "__main__":

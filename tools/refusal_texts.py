@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from api_page import SOURCE
 
 from shortsdb import driver_errors
-from shortsdb.migration import adopt, shape
+from shortsdb.sqlite import baseline, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,11 +43,11 @@ def texts() -> dict[str, str]:
     return found
 
 
-def misfits() -> list[str]:
+def schema_mismatches() -> list[str]:
     """Return the phrases that say what does not fit about an unversioned file."""
     nodes = [
         node
-        for module in (adopt, shape)
+        for module in (baseline, schema)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.JoinedStr)
     ]

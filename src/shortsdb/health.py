@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.util import greenlet_spawn
-
-from shortsdb import url
+from shortsdb import settings
 from shortsdb.bounded_calls import BoundedCalls
-from shortsdb.config import revisions
-from shortsdb.engine import READ_ONLY_OPTIONS
 from shortsdb.errors import OperationRefused
+from shortsdb.migration import BASELINES, revision_ids
 from shortsdb.printable import VALUE_LENGTH, one_line, printable
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.sqlite.backup import backups_of, folder_for
+from shortsdb.sqlite.connection import values
+from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.foreign_keys import broken_keys
+from shortsdb.sqlite.version import Version, read_version, reading, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from shortsdb.sqlite.connection import Connection as SQLiteConnection
+
+# `shortsdb health` of a SQLite file needs no SQLAlchemy, which takes a third of a second to import:
+# functions of engines import what they use.
 
 _SERVER_TIMEOUT_SECONDS = 30.0
 
@@ -122,6 +127,28 @@ def check_db_health(
         return _unanswered(timeout)
 
 
+def check_file_health(
+    file: Path,
+    *,
+    backup: str | None = None,
+    thorough: bool = True,
+    timeout_seconds: float | None = None,
+) -> Health:
+    """Do as `check_db_health` for a SQLite file, without an engine and without setting WAL mode.
+
+    Raises:
+        OperationRefused: It is no file that could be a database, such as a folder.
+    """
+    refuse_unusable_file(file, changes=False)
+    look = partial(_look_at_file, file, backup, thorough=thorough)
+    if timeout_seconds is None:
+        return look()
+    try:
+        return CALLS.call((file, backup, thorough), look, timeout_seconds)
+    except TimeoutError:
+        return _unanswered(timeout_seconds)
+
+
 async def check_db_health_async(
     engine: AsyncEngine,
     *,
@@ -130,6 +157,8 @@ async def check_db_health_async(
     timeout_seconds: float | None = None,
 ) -> Health:
     """Do as `check_db_health`; a call that outlasts the timeout goes on as a task of the loop."""
+    from sqlalchemy.util import greenlet_spawn  # noqa: PLC0415 - see above
+
     sync_engine = engine.sync_engine
     look = partial(greenlet_spawn, _look, sync_engine, backup, thorough=thorough)
     timeout = _timeout(sync_engine, timeout_seconds)
@@ -140,6 +169,8 @@ async def check_db_health_async(
 
 
 def _timeout(engine: Engine, given: float | None) -> float | None:
+    from shortsdb import url  # noqa: PLC0415 - see above
+
     if url.in_memory(engine.url):
         return None  # in another thread it may be another database
     if given is None and engine.dialect.name != "sqlite":
@@ -149,89 +180,138 @@ def _timeout(engine: Engine, given: float | None) -> float | None:
 
 def _unanswered(timeout: float) -> Health:
     problem = f"it has not answered within {timeout:g} s"
-    return Health(reachable=False, head=revisions()[-1], problems=(problem,))
+    return Health(reachable=False, head=revision_ids()[-1], problems=(problem,))
 
 
 def _look(engine: Engine, backup: str | None, *, thorough: bool) -> Health:
-    known = revisions()
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - see above
+
+    from shortsdb import url  # noqa: PLC0415 - see above
+    from shortsdb.engine import READ_ONLY_OPTIONS  # noqa: PLC0415 - see above
+
     # Connecting would create the file.
     file = url.file(engine.url)
     if file is not None and not os.path.exists(file):  # noqa: PTH110 - raises nothing
-        return Health(reachable=False, head=known[-1], problems=("the file is not there",))
+        return _unreachable("the file is not there")
+    wanted = not _is_read_only(engine)
     begun = time.perf_counter()
     try:
         with engine.execution_options(**READ_ONLY_OPTIONS).connect() as connection:
+            if connection.dialect.name != "sqlite":
+                return _of_server(connection, begun, writable_wanted=wanted)
             # First: the transaction that begins with the next statement is read-only itself.
             query_only = _query_only(connection)
-            revision = _revision(connection)
-            latency = time.perf_counter() - begun
-            on_sqlite = connection.dialect.name == "sqlite"
-            shape, fits = None, revision is None or revision in known
-            if revision is None and on_sqlite:
-                shape, fits = _shape(connection)
-            foreign_keys = not on_sqlite or bool(_pragma(connection, "foreign_keys"))
-            journal_mode = str(_pragma(connection, "journal_mode")) if on_sqlite else None
-            unwritable = None
-            if not _is_read_only(engine):
-                unwritable = (
-                    _why_unwritable_file(file, query_only=query_only)
-                    if on_sqlite
-                    else _why_unwritable_server(connection)
-                )
-            damage = list(_damage(connection)) if on_sqlite and thorough else []
-    except SQLAlchemyError as error:
-        return Health(
-            reachable=False,
-            head=known[-1],
-            problems=("it cannot be reached or read",),
-            error=one_line(getattr(error, "orig", None) or error),
-        )
-    at = revision or shape
-    pending = known[known.index(at) + 1 if at else 0 :] if fits else []
+            connection.exec_driver_sql("SELECT 1")  # begins it
+            unwritable = _why_unwritable_file(file, query_only=query_only) if wanted else None
+            return _of_sqlite(
+                connection.connection,
+                file,
+                backup,
+                begun,
+                thorough=thorough,
+                writable=None if not wanted else unwritable is None,
+                unwritable=unwritable,
+            )
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        return _unreachable("it cannot be reached or read", getattr(error, "orig", None) or error)
+
+
+def _look_at_file(file: Path, backup: str | None, *, thorough: bool) -> Health:
+    if not os.path.exists(file):  # noqa: PTH110 - raises nothing
+        return _unreachable("the file is not there")
+    begun = time.perf_counter()
+    try:
+        with reading(file, foreign_keys=True) as connection:
+            unwritable = _why_unwritable_file(file, query_only=False)
+            return _of_sqlite(
+                connection,
+                file,
+                backup,
+                begun,
+                thorough=thorough,
+                writable=unwritable is None,
+                unwritable=unwritable,
+            )
+    except sqlite3.Error as error:
+        return _unreachable("it cannot be reached or read", error)
+
+
+def _unreachable(problem: str, error: BaseException | None = None) -> Health:
+    return Health(
+        reachable=False,
+        head=revision_ids()[-1],
+        problems=(problem,),
+        error=one_line(error) if error else None,
+    )
+
+
+def _of_sqlite(  # noqa: PLR0913 - private, and all of it is needed
+    connection: SQLiteConnection,
+    file: Path | None,
+    backup: str | None,
+    begun: float,
+    *,
+    thorough: bool,
+    writable: bool | None,
+    unwritable: str | None,
+) -> Health:
+    version = read_version(connection, revision_ids(), BASELINES, "it")
+    latency = time.perf_counter() - begun
+    foreign_keys = bool(_pragma(connection, "foreign_keys"))
     return Health(
         reachable=True,
-        revision=None if revision is None else _shown(revision),
-        shape=shape,
-        head=known[-1],
-        known=fits,
-        pending=tuple(pending),
-        writable=None if _is_read_only(engine) else unwritable is None,
+        revision=version.revision,
+        shape=version.shape,
+        head=revision_ids()[-1],
+        known=version.known,
+        pending=version.pending,
+        writable=writable,
         foreign_keys=foreign_keys,
-        journal_mode=journal_mode,
+        journal_mode=str(_pragma(connection, "journal_mode")),
         free_bytes=_free_bytes(file) if file else None,
         last_backup=_last_backup(file, backup) if file else None,
         latency_seconds=latency,
         problems=(
-            *_problems(revision, pending, known=fits, foreign_keys=foreign_keys),
+            *_problems(version, foreign_keys=foreign_keys),
             *([unwritable] if unwritable else []),
-            *damage,
+            *(_damage(connection) if thorough else []),
         ),
     )
 
 
-def _revision(connection: Connection) -> str | None:
-    """Return what the version table says, several versions as one text; None for nothing."""
+def _of_server(connection: Connection, begun: float, *, writable_wanted: bool) -> Health:
+    version = version_of(_versions(connection), revision_ids())
+    latency = time.perf_counter() - begun
+    unwritable = _why_unwritable_server(connection) if writable_wanted else None
+    return Health(
+        reachable=True,
+        revision=version.revision,
+        head=revision_ids()[-1],
+        known=version.known,
+        pending=version.pending,
+        writable=unwritable is None if writable_wanted else None,
+        foreign_keys=True,
+        latency_seconds=latency,
+        problems=(
+            *_problems(version, foreign_keys=True),
+            *([unwritable] if unwritable else []),
+        ),
+    )
+
+
+def _versions(connection: Connection) -> Sequence[object]:
+    """Return what the version table of a server says."""
+    from sqlalchemy import inspect, text  # noqa: PLC0415 - see above
+
     if not inspect(connection).has_table("alembic_version"):
-        return None
-    versions = connection.scalars(text("SELECT version_num FROM alembic_version"))
-    # An empty one is a version too, of other software.
-    return ", ".join(sorted(str(version) or "''" for version in versions)) or None
-
-
-def _shape(connection: Connection) -> tuple[str | None, bool]:
-    """Return whose shape a SQLite database without a version has, and whether upgrade takes it."""
-    # Half a second that an application whose database has a version need not wait for.
-    from shortsdb.migration.adopt import recognise  # noqa: PLC0415
-    from shortsdb.migration.errors import MigrationRefused  # noqa: PLC0415
-
-    try:
-        return recognise(connection, KNOWN_SHAPES, "alembic_version", "it"), True
-    except MigrationRefused:
-        return None, False
+        return []
+    return connection.scalars(text("SELECT version_num FROM alembic_version")).all()
 
 
 def _is_read_only(engine: Engine) -> bool:
     """Return whether whoever made the engine wants it not to write."""
+    from shortsdb.engine import READ_ONLY_OPTIONS  # noqa: PLC0415 - see above
+
     options = engine.get_execution_options()
     return (
         any(options.get(option) for option in READ_ONLY_OPTIONS)
@@ -242,9 +322,11 @@ def _is_read_only(engine: Engine) -> bool:
 
 def _query_only(connection: Connection) -> bool:
     """Return whether a SQLite connection refuses to write, before our own transaction makes it."""
+    from shortsdb.engine import READ_ONLY_OPTIONS  # noqa: PLC0415 - see above
+
     # A read-only session that was dropped instead of closed has left it on; the next one that
     # writes sets it off.
-    if connection.dialect.name != "sqlite" or any(map(connection.info.get, READ_ONLY_OPTIONS)):
+    if any(map(connection.info.get, READ_ONLY_OPTIONS)):
         return False
     cursor = connection.connection.cursor()  # not through SQLAlchemy, which would begin
     cursor.execute("PRAGMA query_only")
@@ -275,6 +357,8 @@ def _why_unwritable_file(file: Path | None, *, query_only: bool) -> str | None:
 
 def _why_unwritable_server(connection: Connection) -> str | None:
     """Return why a server takes no writes, None if it does."""
+    from sqlalchemy import text  # noqa: PLC0415 - see above
+
     if connection.scalar(text("SELECT pg_is_in_recovery()")):
         return "it is read-only: the server is a standby"
     if connection.scalar(text("SHOW default_transaction_read_only")) == "on":
@@ -287,8 +371,8 @@ def _shown(value: object) -> str:
     return printable(value, VALUE_LENGTH)
 
 
-def _pragma(connection: Connection, name: str) -> object:
-    return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+def _pragma(connection: SQLiteConnection, name: str) -> object:
+    return values(connection, f"PRAGMA {name}")[0]
 
 
 def _free_bytes(file: Path) -> int | None:
@@ -299,34 +383,27 @@ def _free_bytes(file: Path) -> int | None:
 
 
 def _last_backup(file: Path, backup: str | None) -> str | None:
-    # Half a second that an application which asks for no health need not wait for.
-    from shortsdb.sqlite.backup import backups_of, folder_for  # noqa: PLC0415
-
     try:
-        folder = folder_for(file, backup or os.environ.get("SHORTSDB_BACKUP"))
+        folder = folder_for(file, backup or settings.backup())
         backups = backups_of(file, folder) if folder else []
     except (OSError, OperationRefused):  # a folder that this user cannot look into
         return None
     return str(backups[-1]) if backups else None
 
 
-def _problems(
-    revision: str | None, pending: list[str], *, known: bool, foreign_keys: bool
-) -> Iterator[str]:
-    if not known and revision is None:
+def _problems(version: Version, *, foreign_keys: bool) -> Iterator[str]:
+    if not version.known and version.revision is None:
         yield "it has no version, and its tables are those of no revision that this release knows"
-    elif not known:
-        yield f"it is at revision {_shown(revision)}, which this release does not know"
-    if pending:
-        yield f"revisions are pending: {', '.join(pending)}"
+    elif not version.known:
+        yield f"it is at revision {version.revision}, which this release does not know"
+    if version.pending:
+        yield f"revisions are pending: {', '.join(version.pending)}"
     if not foreign_keys:
         yield "connections of this engine do not enforce foreign keys"
 
 
-def _damage(connection: Connection) -> Iterator[str]:
-    from shortsdb.migration.status import broken_keys  # noqa: PLC0415 - as above
-
-    for message in connection.exec_driver_sql("PRAGMA quick_check").scalars():
+def _damage(connection: SQLiteConnection) -> Iterator[str]:
+    for message in values(connection, "PRAGMA quick_check"):
         if message != "ok":
             yield f"the file is damaged: {_shown(message)}"
     for key in broken_keys(connection):

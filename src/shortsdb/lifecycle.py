@@ -121,11 +121,11 @@ def _create_other_tables(engine: Engine) -> None:
         with engine.begin() as connection:
             Base.metadata.create_all(connection, tables)
         return
-    from shortsdb.migration.postgresql import taking_turns  # noqa: PLC0415 - as in `upgrade`
+    from shortsdb.migration import advisory_lock  # noqa: PLC0415 - as in `upgrade`
 
     # READ COMMITTED, to see what another process has created while this one waited.
     committed = engine.execution_options(isolation_level="READ COMMITTED")
-    with committed.begin() as connection, taking_turns(connection, "alembic_version"):
+    with committed.begin() as connection, advisory_lock(connection, "alembic_version"):
         Base.metadata.create_all(connection, tables)
 
 
@@ -141,7 +141,7 @@ def upgrade(**attributes: object) -> None:
     # Half a second that an application which upgrades nothing need not wait for.
     from alembic import command  # noqa: PLC0415
 
-    from shortsdb.config import alembic_config  # noqa: PLC0415
+    from shortsdb.migration import alembic_config  # noqa: PLC0415
 
     config = alembic_config()
     config.attributes |= attributes

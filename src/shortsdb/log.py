@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from shortsdb import streams
+from shortsdb import settings, streams
 from shortsdb.printable import VALUE_LENGTH, printable, printable_lines
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def _reason(error: Exception) -> str:
 
 
 def _new_id() -> str:
-    given = os.environ.get("SHORTSDB_CORRELATION_ID")
+    given = settings.correlation_id()
     return printable(given, VALUE_LENGTH) if given else uuid4().hex
 
 
@@ -128,7 +127,7 @@ def quiet(name: str, level: int) -> Iterator[None]:
 
 def as_json() -> bool:
     """Return whether programs log JSON: SHORTSDB_LOG=json."""
-    return os.environ.get("SHORTSDB_LOG", "").lower() == "json"
+    return settings.log_format().lower() == "json"
 
 
 def configure(*informative: str) -> None:
@@ -151,7 +150,7 @@ def configure(*informative: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     for name in informative:
         logging.getLogger(name).setLevel(logging.INFO)
-    wanted = os.environ.get("SHORTSDB_LOG")
+    wanted = settings.log_format()
     if wanted and not as_json():
         logging.getLogger(__name__).warning("SHORTSDB_LOG is %r: only json is known", wanted)
     if not as_json():
@@ -160,7 +159,7 @@ def configure(*informative: str) -> None:
 
 
 def _plain() -> str:
-    given = " [%(correlation_id)s]" if os.environ.get("SHORTSDB_CORRELATION_ID") else ""
+    given = " [%(correlation_id)s]" if settings.correlation_id() else ""
     return f"%(levelname)-7s %(message)s{given}"
 
 

@@ -1,4 +1,4 @@
-"""How long a migration waits, by the environment."""
+"""Every environment variable that shortsdb reads, and its default."""
 
 from __future__ import annotations
 
@@ -6,8 +6,34 @@ import os
 
 from shortsdb.errors import OperationRefused
 
+DEFAULT_URL = "sqlite:///shortsdb.db"
+"""The database where nobody names one: a file in the present folder."""
+
+URL = "SHORTSDB_URL"
+BACKUP = "SHORTSDB_BACKUP"
+
 # Everybody who comes after an upgrade that waits for a table's lock on PostgreSQL waits behind it.
 _TABLE_LOCK_SECONDS = 5.0
+
+
+def database_url() -> str | None:
+    """Return the database that SHORTSDB_URL names, by URL or path; None for `DEFAULT_URL`."""
+    return os.environ.get(URL) or None
+
+
+def backup() -> str | None:
+    """Return where SHORTSDB_BACKUP says that backups go, see `sqlite.backup.folder_for`."""
+    return os.environ.get(BACKUP) or None
+
+
+def log_format() -> str:
+    """Return SHORTSDB_LOG: `json` makes each record of a program a line of JSON."""
+    return os.environ.get("SHORTSDB_LOG", "")
+
+
+def correlation_id() -> str | None:
+    """Return SHORTSDB_CORRELATION_ID, which all records of an operation carry; None to make one."""
+    return os.environ.get("SHORTSDB_CORRELATION_ID") or None
 
 
 def lock_timeout(default: float = 60.0) -> float:

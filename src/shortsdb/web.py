@@ -28,12 +28,12 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm.exc import StaleDataError
 
-from shortsdb.config import revisions
 from shortsdb.database import check_db_health_async
 from shortsdb.engine import OutcomeUnknownError, async_session_factory, session_factory
 from shortsdb.extras import extra
 from shortsdb.health import Health, check_db_health
 from shortsdb.log import get_logger
+from shortsdb.migration import revision_ids
 from shortsdb.printable import one_line
 
 with extra("web", "fastapi"):
@@ -125,7 +125,7 @@ class _Looks:
         done, _ = await asyncio.wait({self._running}, timeout=self.timeout_seconds)
         if not done:
             problem = f"it has not answered within {self.timeout_seconds:g} s"
-            return Health(reachable=False, head=revisions()[-1], problems=(problem,))
+            return Health(reachable=False, head=revision_ids()[-1], problems=(problem,))
         health = self._running.result()
         if health.error:
             log.warning("the database cannot be read: %s", one_line(health.error))

@@ -20,7 +20,7 @@ from project import HEAD, PROGRAMS
 from sample_rows import fill_new_tables
 
 from shortsdb.cli import COMMANDS, main
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from postgresql_server import Server

@@ -233,7 +233,7 @@ def test_what_should_not_happen_is_a_record_with_its_traceback(
     def broken(*_: object) -> None:
         raise AssertionError(FORGED)
 
-    monkeypatch.setattr("shortsdb.cli.target.status_of", broken)
+    monkeypatch.setattr("shortsdb.cli.target.parse_target", broken)
     assert run("status", "--url", "x.db").exit_code == 1
     (record,) = caplog.records
     assert record.levelname == "CRITICAL"

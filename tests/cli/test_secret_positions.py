@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from project import PROGRAMS, ROOT
 
 from shortsdb.cli import main
-from shortsdb.config import alembic_config
 from shortsdb.database import init_db
 from shortsdb.engine import create_engine
 from shortsdb.health import check_db_health
+from shortsdb.migration.revisions import alembic_config
 
 MARK = "S3CR3T"
 # No server listens on port 1, and the answer comes at once.

@@ -13,7 +13,7 @@ from alembic import command
 from sample_rows import fill_new_tables
 from starts import REVISIONS, STARTS, at_revision, create_all, no_file, unversioned
 
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable

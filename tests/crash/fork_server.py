@@ -28,8 +28,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import shortsdb.cli
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,9 +19,9 @@ from inspect_sqlite import file_hash, row_hashes, schema, version
 from project import HEAD
 from schema_strategies import genuine, mutants
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.migration.baselines import BASELINES
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def _item(position: int) -> Any:  # noqa: ANN401 - an accessor of any value
     return lambda row: row[position]
 
 
-_COLUMNS = _columns(KNOWN_SHAPES["0008"])
+_COLUMNS = _columns(BASELINES["0008"])
 _DEPLOYED = set(_columns(legacy_database.SCHEMA))
 _DATABASES = st.fixed_dictionaries({name: _rows(columns) for name, columns in _COLUMNS.items()})
 
@@ -106,7 +106,7 @@ def up_down_and_up_keeps_every_row(rows: Rows) -> None:
 
 @given(_DATABASES)
 def adopting_all_ten_tables_keeps_every_row(rows: Rows) -> None:
-    with _database(KNOWN_SHAPES["0008"]) as path:
+    with _database(BASELINES["0008"]) as path:
         _insert(path, rows)
         before, schema_before = row_hashes(path), schema(path)
         _upgrade(path)

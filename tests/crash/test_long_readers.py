@@ -13,8 +13,8 @@ from inspect_sqlite import file_hash, version
 from project import HEAD
 from sqlalchemy import create_engine
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused, transaction
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def test_an_upgrade_comes_through_when_the_reader_has_ended(
         reader.close()
         return wait(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("shortsdb.migration.upgrade.wait_for_readers", end_and_wait)
+    monkeypatch.setattr("shortsdb.migration.sqlite.wait_for_readers", end_and_wait)
     command.upgrade(alembic_config(str(deployed_file)), "head")
     assert version(deployed_file) == [HEAD]
 

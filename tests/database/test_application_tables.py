@@ -132,7 +132,7 @@ def test_processes_may_init_at_once_and_check_sees_no_difference(
 import sys
 from alembic import command
 from sqlalchemy.orm import Mapped, mapped_column
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.database import Base, init_db
 
 class Note(Base):

@@ -32,12 +32,12 @@ def test_every_refusal_is_explained() -> None:
 
 
 def test_every_misfit_is_explained() -> None:
-    phrases = refusal_texts.misfits()
+    phrases = refusal_texts.schema_mismatches()
     assert len(phrases) >= 11
     assert set(phrases) <= set(entries())
 
 
 def test_nothing_is_explained_that_is_never_said() -> None:
-    said = [*refusal_texts.texts(), *refusal_texts.misfits()]
+    said = [*refusal_texts.texts(), *refusal_texts.schema_mismatches()]
     stale = [entry for entry in entries() if not any(entry in text for text in said)]
     assert not stale

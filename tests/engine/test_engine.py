@@ -24,7 +24,6 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
-from shortsdb.config import alembic_config
 from shortsdb.engine import (
     ReadOnlyError,
     async_session_factory,
@@ -33,6 +32,7 @@ from shortsdb.engine import (
     session_factory,
 )
 from shortsdb.lifecycle import init_db, init_db_async
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import ConfigOverride, PipelineRun, Short
 
 if TYPE_CHECKING:

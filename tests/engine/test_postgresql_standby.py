@@ -10,10 +10,10 @@ from alembic import command
 from postgresql_server import Database, Server
 from sqlalchemy.exc import DBAPIError
 
-from shortsdb.config import alembic_config
 from shortsdb.database import check_db_health, get_override, set_override
 from shortsdb.engine import create_engine, session_factory
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.transfer import copy as copy_database
 
 if TYPE_CHECKING:

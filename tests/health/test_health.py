@@ -14,7 +14,6 @@ from project import HEAD
 from sqlalchemy import text
 
 import shortsdb.engine
-from shortsdb.config import revisions
 from shortsdb.database import (
     check_db_health,
     check_db_health_async,
@@ -23,7 +22,8 @@ from shortsdb.database import (
     init_db_async,
     seed_db,
 )
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.migration.baselines import BASELINES
+from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from postgresql_server import Server
 
-AFTER_0006 = tuple(revisions()[6:])
+AFTER_0006 = tuple(revision_ids()[6:])
 
 ALL = tuple(f"{number:04}" for number in range(1, 9))
 
@@ -124,7 +124,7 @@ def test_older_and_newer_databases(tmp_path: Path) -> None:
 
 def test_databases_without_a_version(deployed_file: Path, tmp_path: Path) -> None:
     unversioned = tmp_path / "create_all.db"
-    execute(unversioned, KNOWN_SHAPES["0008"])
+    execute(unversioned, BASELINES["0008"])
     other = tmp_path / "other.db"
     execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
     empty = tmp_path / "empty.db"

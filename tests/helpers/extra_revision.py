@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from project import HEAD, ROOT
 
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from pathlib import Path

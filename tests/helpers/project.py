@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from shortsdb.config import revisions
+from shortsdb.migration.revisions import revision_ids
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
-HEAD = revisions()[-1]
+HEAD = revision_ids()[-1]
 NEXT = f"{int(HEAD) + 1:04}"
 """The revision that a test adds."""
 PROGRAMS = Path(sys.executable).parent

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.migration.baselines import BASELINES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ NEW_ROWS: dict[str, list[tuple[Any, ...]]] = {
 def _columns(table: str) -> str:
     """Return the columns that NEW_ROWS has values for; later revisions may have added others."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(KNOWN_SHAPES["0008"])
+        connection.executescript(BASELINES["0008"])
         return ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
 
 

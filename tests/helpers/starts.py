@@ -10,14 +10,14 @@ import legacy_database
 from alembic import command
 from sample_rows import fill_new_tables
 
-from shortsdb.config import alembic_config, revisions
-from shortsdb.shapes import KNOWN_SHAPES
+from shortsdb.migration.baselines import BASELINES
+from shortsdb.migration.revisions import alembic_config, revision_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-REVISIONS = revisions()
+REVISIONS = revision_ids()
 
 
 def no_file(_path: Path) -> None:
@@ -50,7 +50,7 @@ def only_an_empty_version_table(path: Path) -> None:
 def create_all(path: Path) -> None:
     """Make what create_all made of the models of release 0.1."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(KNOWN_SHAPES["0008"])
+        connection.executescript(BASELINES["0008"])
         legacy_database.fill(connection, 60)
     fill_new_tables(path)
 

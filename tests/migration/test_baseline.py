@@ -25,11 +25,11 @@ from sqlalchemy import (
     create_engine,
 )
 
-from shortsdb.config import alembic_config
-from shortsdb.migration import MigrationRefused
-from shortsdb.migration.adopt import recognise
-from shortsdb.migration.shape import shape_of_script
+from shortsdb.errors import OperationRefused
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import Base
+from shortsdb.sqlite.baseline import recognise
+from shortsdb.sqlite.schema import schema_of_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -346,21 +346,20 @@ def test_a_misfit_is_refused_untouched(
 def test_only_one_shape_that_fits_is_adopted(
     deployed_file: Path, shapes: dict[str, str], phrase: str
 ) -> None:
-    engine = create_engine(f"sqlite:///{deployed_file}")
-    with engine.connect() as connection, pytest.raises(MigrationRefused) as refusal:
+    with (
+        closing(sqlite3.connect(deployed_file)) as connection,
+        pytest.raises(OperationRefused) as refusal,
+    ):
         recognise(connection, shapes, "alembic_version", "d.db")
-    engine.dispose()
     assert phrase in str(refusal.value)
 
 
 def test_the_shape_that_asks_for_most_is_adopted(deployed_file: Path) -> None:
     more = legacy_database.SCHEMA.replace("\tlike_count INTEGER, \n", "")
     less = legacy_database.SCHEMA
-    engine = create_engine(f"sqlite:///{deployed_file}")
-    with engine.connect() as connection:
+    with closing(sqlite3.connect(deployed_file)) as connection:
         for shapes in ({"0001": less, "0002": more}, {"0002": more, "0001": less}):
             assert recognise(connection, shapes, "alembic_version", "d.db") == "0001"
-    engine.dispose()
 
 
 def test_a_nullable_column_is_said(alembic: Program, tmp_path: Path) -> None:
@@ -375,7 +374,7 @@ def test_models_of_others_are_adopted(tmp_path: Path) -> None:
     """What create_all makes of models that somebody else wrote by the same description."""
     metadata = MetaData()
     types: dict[str, Any] = {"INTEGER": Integer, "FLOAT": Double, "TEXT": String(200)}
-    for name, shape in shape_of_script(legacy_database.SCHEMA).items():
+    for name, shape in schema_of_script(legacy_database.SCHEMA).items():
         columns: list[Column[Any]] = [
             Column(
                 column,

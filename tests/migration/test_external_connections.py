@@ -14,11 +14,11 @@ from project import HEAD
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from shortsdb.config import alembic_config
 from shortsdb.engine import READ_ONLY_OPTIONS, ReadOnlyError
 from shortsdb.engine import create_engine as application_engine
 from shortsdb.lifecycle import init_db
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from pathlib import Path

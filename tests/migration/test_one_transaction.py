@@ -16,9 +16,9 @@ from project import HEAD
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
 from shortsdb.migration.revision_run import MigrationHalfApplied
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable

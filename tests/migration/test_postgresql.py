@@ -17,9 +17,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
-from shortsdb.config import alembic_config
 from shortsdb.engine import create_engine as shortsdb_engine
 from shortsdb.engine import session_factory
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import Analytics, Base, ConfigOverride
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from alembic import command
 from project import HEAD, PROGRAMS, ROOT
 from sqlalchemy import create_engine, text
 
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

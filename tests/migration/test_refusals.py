@@ -15,8 +15,8 @@ from alembic import command
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from project import HEAD, PROGRAMS, ROOT
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

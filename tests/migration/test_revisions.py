@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from inspect_sqlite import schema, version
 from project import HEAD, ROOT
 
-from shortsdb.config import alembic_config, revisions
+from shortsdb.migration.revisions import alembic_config, revision_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def test_history_is_linear_numbered_and_has_one_head() -> None:
     assert [revision.down_revision for revision in newest_first[:-1]] == [
         revision.revision for revision in newest_first[1:]
     ]
-    assert revisions() == [revision.revision for revision in reversed(newest_first)]
+    assert revision_ids() == [revision.revision for revision in reversed(newest_first)]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -25,8 +25,8 @@ from starts import (
     unversioned,
 )
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable

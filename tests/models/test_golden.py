@@ -11,8 +11,8 @@ import legacy_database
 import pytest
 from sqlalchemy import create_engine
 
+from shortsdb.migration.baselines import BASELINES
 from shortsdb.models import Base
-from shortsdb.shapes import KNOWN_SHAPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_revision_0001_is_the_deployed_schema_byte_for_byte() -> None:
         "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
     ).fetchall()
     connection.close()
-    assert KNOWN_SHAPES["0001"] == "".join(f"{sql};\n" for (sql,) in statements)
+    assert BASELINES["0001"] == "".join(f"{sql};\n" for (sql,) in statements)
 
 
 def test_revisions_and_models_build_the_same_new_tables() -> None:

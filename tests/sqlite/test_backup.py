@@ -21,8 +21,8 @@ from project import HEAD
 from sqlalchemy.exc import OperationalError
 
 from shortsdb.cli import main
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.sqlite import _raw_copy, backup, online_copy
 from shortsdb.sqlite.backup import KEPT, backups_of, make_backup
 from shortsdb.sqlite.files import identity
@@ -143,7 +143,7 @@ def test_what_is_written_while_the_copy_is_made_is_in_the_backup(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that arrives between the copy and the lock is in the backup that is kept."""
-    import shortsdb.migration.upgrade as module  # noqa: PLC0415 - to put something in between
+    import shortsdb.migration.sqlite as module  # noqa: PLC0415 - to put something in between
 
     copies: list[Path] = []
 
@@ -167,7 +167,7 @@ def test_a_slow_backup_is_kept_and_what_it_lacks_is_said(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Making writers wait for another copy would lose more than it saves."""
-    import shortsdb.migration.upgrade as module  # noqa: PLC0415 - to put something in between
+    import shortsdb.migration.sqlite as module  # noqa: PLC0415 - to put something in between
 
     rows_before = row_hashes(deployed_file)
 

@@ -23,7 +23,7 @@ from shortsdb.errors import OperationRefused
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.restore import restore
-from shortsdb.transfer.invalid import collecting
+from shortsdb.transfer.invalid_rows import collecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,8 +14,8 @@ import pytest
 from inspect_sqlite import execute, file_hash
 from project import HEAD, PROGRAMS
 
-from shortsdb.cli.at_head import at_head
 from shortsdb.database import init_db
+from shortsdb.sqlite.version import is_at_head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,15 +37,6 @@ def head_file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     age(path)
     assert os.listdir(tmp_path) == [path.name]  # noqa: PTH208 - names are compared
     return path
-
-
-def test_what_is_no_plain_path_is_left_to_the_ordinary_path(head_file: Path) -> None:
-    assert at_head("head", str(head_file)) == (head_file, HEAD)
-    # SQLAlchemy 2.1 would open "head A.db".
-    assert at_head("head", f"sqlite:///{head_file}") is None
-    assert at_head("head", str(head_file.with_name("nothing.db"))) is None
-    for folder in (".", "/", "sqlite:///.", str(head_file.parent)):
-        assert at_head("head", folder) is None
 
 
 def test_nothing_to_do_is_seen_without_sqlalchemy_and_alembic(head_file: Path) -> None:
@@ -91,23 +81,10 @@ def test_the_shortcut_logs_the_same_record_as_the_normal_path(head_file: Path) -
         assert record.pop("time")
         return record
 
-    assert at_head("head", str(head_file)) is not None
+    assert is_at_head(head_file, HEAD)
     quick = upgrade()
     os.utime(head_file)  # modified just now: the normal path
     assert upgrade() == quick
-
-
-def test_a_url_and_the_number_of_head_are_understood(
-    head_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(head_file.parent)
-    file = head_file.with_name("shortsdb.db")
-    shutil.copy2(head_file, file)
-    assert at_head("head", f"sqlite:///{file}") == (file, HEAD)
-    assert at_head(HEAD, f"sqlite+aiosqlite:///{file}") == (file, HEAD)
-    found = at_head("head", None)
-    assert found is not None
-    assert found[0] == file
 
 
 def test_others_who_have_the_file_open_are_a_doubt(head_file: Path) -> None:
@@ -115,7 +92,7 @@ def test_others_who_have_the_file_open_are_a_doubt(head_file: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE alembic_version SET version_num = '0007'")
         age(head_file)
-        assert at_head("head", str(head_file)) is None
+        assert not is_at_head(head_file, HEAD)
         connection.execute("ROLLBACK")
 
 
@@ -132,10 +109,10 @@ def test_others_who_have_the_file_open_are_a_doubt(head_file: Path) -> None:
     ],
 )
 def test_another_version_is_not_head(head_file: Path, script: str) -> None:
-    assert at_head("head", str(head_file)) is not None
+    assert is_at_head(head_file, HEAD)
     execute(head_file, script)
     age(head_file)
-    assert at_head("head", str(head_file)) is None
+    assert not is_at_head(head_file, HEAD)
 
 
 def test_what_is_not_plain_is_a_doubt(head_file: Path, tmp_path: Path) -> None:
@@ -147,22 +124,8 @@ def test_what_is_not_plain_is_a_doubt(head_file: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.db"
     empty.touch()
     age(empty)
-    for given in (
-        str(link),
-        str(garbage),
-        str(empty),
-        str(tmp_path / "absent.db"),
-        str(tmp_path),
-        f"sqlite:///file:{head_file}?uri=true",
-        f"sqlite:///{head_file}?timeout=3",
-        f"sqlite:{head_file}",
-        "sqlite://",
-        ":memory:",
-        "postgresql+psycopg://u:p@h/d",
-    ):
-        assert at_head("head", given) is None
-    assert at_head("0007", str(head_file)) is None
-    assert at_head("+1", str(head_file)) is None
+    for file in (link, garbage, empty, tmp_path / "absent.db", tmp_path):
+        assert not is_at_head(file, HEAD)
     os.utime(head_file)
-    assert at_head("head", str(head_file)) is None
+    assert not is_at_head(head_file, HEAD)
     assert not (tmp_path / "absent.db").exists()

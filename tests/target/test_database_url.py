@@ -10,8 +10,8 @@ from alembic import command
 from inspect_sqlite import version
 from project import HEAD
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,11 +25,11 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
 from shortsdb.cli import main
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import Base
 from shortsdb.transfer import copy
-from shortsdb.transfer.binary import RowFormat
+from shortsdb.transfer.pgcopy import RowFormat
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from inspect_sqlite import row_hashes
 from project import HELPERS
 from sample_rows import fill_new_tables
 
-from shortsdb.config import alembic_config
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.transfer import copy
 
 if TYPE_CHECKING:

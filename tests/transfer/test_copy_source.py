@@ -9,10 +9,10 @@ import pytest
 from inspect_sqlite import row_hashes
 
 from shortsdb.migration import MigrationRefused
-from shortsdb.migration.database import parse
 from shortsdb.models import metadata
+from shortsdb.target import Target
 from shortsdb.transfer import copy
-from shortsdb.transfer.postgres import Postgres, snapshot
+from shortsdb.transfer.postgresql import Postgres, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def test_a_policy_that_comes_after_the_look_would_fail_the_query(
     full_file: Path, target: Database
 ) -> None:
     copy(str(full_file), target.url)
-    with snapshot(parse(target.url), metadata) as source:
+    with snapshot(Target.parse(target.url).url, metadata) as source:
         assert source.connection.exec_driver_sql("SHOW row_security").scalar() == "off"
 
 

@@ -9,11 +9,11 @@ import pytest
 from alembic import command
 from sqlalchemy import Column, Integer, MetaData, create_engine
 
-from shortsdb.config import alembic_config
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import metadata
 from shortsdb.transfer import copy
-from shortsdb.transfer.postgres import Postgres, refuse_unusable_target
+from shortsdb.transfer.postgresql import Postgres, refuse_unusable_target
 from shortsdb.transfer.sqlite import Sqlite
 
 if TYPE_CHECKING:

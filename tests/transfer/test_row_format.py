@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shortsdb.models import metadata
-from shortsdb.transfer.binary import RowFormat
+from shortsdb.transfer.pgcopy import RowFormat
 
 
 def row_of(moment: bytes) -> list[object]:

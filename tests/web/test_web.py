@@ -19,9 +19,9 @@ from project import HEAD, ROOT
 from sqlalchemy import select
 from web_application import application
 
-from shortsdb.config import revisions
 from shortsdb.database import init_db
 from shortsdb.engine import create_async_engine, create_engine
+from shortsdb.migration.revisions import revision_ids
 from shortsdb.models import ErrorLog
 from shortsdb.sqlite.backup import make_backup
 
@@ -111,7 +111,7 @@ def test_not_ready_says_why(tmp_path: Path, kind: str) -> None:
         for change, why in (
             (
                 "UPDATE alembic_version SET version_num = '0006'",
-                {"reason": "pending", "pending": revisions()[6:]},
+                {"reason": "pending", "pending": revision_ids()[6:]},
             ),
             (
                 "UPDATE alembic_version SET version_num = '0999'",

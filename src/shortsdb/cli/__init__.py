@@ -104,11 +104,9 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
     except BrokenPipeError:  # click ends it by itself
         raise
     except Exception as error:
-        from alembic.util import CommandError
-
         from shortsdb.errors import OperationRefused
 
-        if not isinstance(error, OperationRefused | CommandError | OSError):
+        if not isinstance(error, OperationRefused | OSError) and not _is_of_alembic(error):
             # Not left to Python, which would print the traceback as it is, names and all.
             log.critical("this should not happen; please report it", exc_info=True)
             ctx.exit(1)
@@ -119,6 +117,13 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
         raise click.ClickException(message) from error
     else:
         _settle_output(work_is_done=ctx.invoked_subcommand in _CHANGING)
+
+
+def _is_of_alembic(error: Exception) -> bool:
+    """Return whether an error is one whose message Alembic prints to its users."""
+    from alembic.util import CommandError
+
+    return isinstance(error, CommandError)
 
 
 def _without_arguments(error: click.ClickException) -> str:

@@ -38,17 +38,17 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
       shortsdb backup                     into the folder backups beside the file
       shortsdb backup --backup /srv/backups --json
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    from shortsdb.cli.target import file_and_folder, parse_url, status_of
+    from shortsdb.cli.target import file_and_folder, parse_target
     from shortsdb.errors import OperationRefused
+    from shortsdb.migration import read_file
     from shortsdb.sqlite.backup import keep_newest, make_backup
 
-    database = parse_url(url)
-    file, folder = file_and_folder(database, backup)
+    file, folder = file_and_folder(parse_target(url), backup)
     if folder is None:
         raise click.UsageError("the backup is switched off; name a folder with --backup")
     if not file.exists():
         raise OperationRefused(f"{file} does not exist")
-    found = status_of(database, backup)
+    found, _ = read_file(file)
     revision = found.revision or found.shape
     copy = make_backup(file, revision, folder)
     keep_newest(file, copy)
@@ -75,19 +75,18 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
     Example:
       shortsdb restore backups/deployed.0001.20261120T193217221994Z.db
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    from shortsdb.cli.target import file_and_folder, parse_url, status_of
+    from shortsdb.cli.target import file_and_folder, parse_target
     from shortsdb.errors import OperationRefused
-    from shortsdb.migration.database import immutable_url
+    from shortsdb.migration import read_file
     from shortsdb.sqlite.backup import backups_of
     from shortsdb.sqlite.files import behind_link
     from shortsdb.sqlite.restore import refuse_unfinished
     from shortsdb.sqlite.restore import restore as restore_file
 
     backup_file = behind_link(backup_file)
-    database = parse_url(url)
-    file, folder = file_and_folder(database, backup)
+    file, folder = file_and_folder(parse_target(url), backup)
     refuse_unfinished(backup_file, file)
-    new = status_of(immutable_url(backup_file), backup)
+    new, _ = read_file(backup_file, immutable=True)
     # What it has copied itself it puts back in any case.
     if not new.known and backup_file not in backups_of(file, backup_file.parent):
         raise OperationRefused(
@@ -95,7 +94,7 @@ def restore(backup_file: Path, url: str | None, backup: str | None, *, yes: bool
             f"know{f': {new.misfit}' if new.misfit else ''}; it was not restored"
         )
     try:
-        old = status_of(database, backup)
+        old, _ = read_file(file)
         at = old.revision or old.shape
     except OperationRefused:  # a damaged database is what one restores for
         at = None

@@ -50,24 +50,30 @@ def health(
       shortsdb health --json              what a probe asks every minute
       shortsdb health --thorough          what a timer asks every night
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    from shortsdb.cli.target import parse_url
-    from shortsdb.engine import create_engine
-    from shortsdb.health import CALLS, check_db_health
-    from shortsdb.migration.database import connectable, display_name
+    from shortsdb.cli.target import parse_target
+    from shortsdb.health import CALLS, check_db_health, check_file_health
 
-    database = parse_url(url)
-    connectable(database, changes=False)  # refuses what could never be reached, such as a folder
-    engine = create_engine(database, pragmas={"journal_mode": None})
-    try:
-        found = check_db_health(engine, backup=backup, thorough=thorough, timeout_seconds=timeout)
-    finally:
-        engine.dispose()
-    if as_json:
-        click.echo(json.dumps({"database": display_name(database), "ok": found.ok} | asdict(found)))
-    else:
-        say_fields(
-            _lines(display_name(database), found), {"problems": "green" if found.ok else "red"}
+    target = parse_target(url)
+    if target.file is not None:
+        found = check_file_health(
+            target.file, backup=backup, thorough=thorough, timeout_seconds=timeout
         )
+    else:
+        from shortsdb.engine import create_engine
+        from shortsdb.migration import create_migration_engine
+
+        create_migration_engine(target, changes=False)  # refuses a driver that is not there
+        engine = create_engine(target.url)
+        try:
+            found = check_db_health(
+                engine, backup=backup, thorough=thorough, timeout_seconds=timeout
+            )
+        finally:
+            engine.dispose()
+    if as_json:
+        click.echo(json.dumps({"database": target.name, "ok": found.ok} | asdict(found)))
+    else:
+        say_fields(_lines(target.name, found), {"problems": "green" if found.ok else "red"})
     if not found.ok:
         if CALLS.hanging:
             # The driver's thread would keep the interpreter from ending in order.

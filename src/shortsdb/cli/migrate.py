@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.at_head import at_head
 from shortsdb.cli.options import (
     backup_option,
     json_option,
@@ -20,7 +19,7 @@ from shortsdb.cli.output import ask, say, say_fields
 from shortsdb.log import get_logger
 
 if TYPE_CHECKING:
-    from shortsdb.migration.status import Status
+    from shortsdb.migration import Status
 
 # The shortcut below logs under the same name as the normal path, so that a filter catches both.
 log = get_logger("shortsdb.migration.environment")
@@ -44,12 +43,15 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
       shortsdb upgrade --url /srv/shorts/deployed.db --backup /srv/backups
       shortsdb upgrade 0007               not further than that
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    if found := at_head(revision, url):
-        log.info("%s is at %s already: nothing to do", *found)
+    from shortsdb.cli.target import parse_target
+    from shortsdb.migration import alembic_config, revision_ids
+    from shortsdb.sqlite.version import is_at_head
+
+    file, head = parse_target(url).file, revision_ids()[-1]
+    if revision in {"head", head} and file is not None and is_at_head(file, head):
+        log.info("%s is at %s already: nothing to do", file, head)
         return
     from alembic import command
-
-    from shortsdb.config import alembic_config
 
     command.upgrade(alembic_config(url, backup=backup), revision)
 
@@ -72,12 +74,11 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from alembic import command
 
-    from shortsdb.cli.target import parse_url
-    from shortsdb.config import alembic_config
-    from shortsdb.migration.rehearsal import tables_that_go
+    from shortsdb.cli.target import parse_target
+    from shortsdb.migration import alembic_config, dropped_tables
 
     if not yes:
-        for table, rows in tables_that_go(parse_url(url), alembic_config(), revision).items():
+        for table, rows in dropped_tables(parse_target(url), alembic_config(), revision).items():
             say(f"{table} would go, with {rows} rows in it")
         ask(f"Downgrade to {revision}?")
     command.downgrade(alembic_config(url, backup=backup), revision)
@@ -107,9 +108,10 @@ def status(
       shortsdb status --json              for programs
       shortsdb status --exit-code || shortsdb upgrade
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    from shortsdb.cli.target import parse_url, status_of
+    from shortsdb.cli.target import parse_target
+    from shortsdb.migration import read_status
 
-    found = status_of(parse_url(url), backup)
+    found = read_status(parse_target(url), backup)
     if as_json:
         click.echo(json.dumps(asdict(found)))
     else:
@@ -166,17 +168,22 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
       shortsdb check                      after an upgrade, or before a release
       shortsdb check --json               for programs
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    from shortsdb.cli.target import parse_url, status_of
-    from shortsdb.config import alembic_config
-    from shortsdb.migration.differences import differences
-    from shortsdb.migration.status import broken_keys, looking, outdated
+    from shortsdb.cli.target import parse_target
+    from shortsdb.migration import (
+        alembic_config,
+        find_drift,
+        outdated,
+        read_only_connection,
+        read_status,
+    )
+    from shortsdb.sqlite.foreign_keys import broken_keys
 
-    database = parse_url(url)
-    status = status_of(database, "off")
+    target = parse_target(url)
+    status = read_status(target, "off")
     why_not = outdated(status)
-    with looking(database) as connection:
-        broken = broken_keys(connection) if connection.dialect.name == "sqlite" else []
-        drift = [] if why_not else differences(alembic_config(), connection)
+    with read_only_connection(target) as connection:
+        broken = broken_keys(connection.connection) if target.file else []
+        drift = [] if why_not else find_drift(alembic_config(), connection)
     if as_json:
         found = {"outdated": why_not, "drift": drift, "broken_keys": list(map(asdict, broken))}
         click.echo(json.dumps(found))

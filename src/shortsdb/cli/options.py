@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shortsdb import settings
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -44,14 +46,14 @@ def plausible_path(
 url_option = click.option(
     "--url",
     callback=not_empty,
-    envvar="SHORTSDB_URL",
+    envvar=settings.URL,
     show_envvar=True,
     metavar="URL|PATH",
     help="The database, as URL or path; ./shortsdb.db where nothing is said.",
 )
 backup_option = click.option(
     "--backup",
-    envvar="SHORTSDB_BACKUP",
+    envvar=settings.BACKUP,
     show_envvar=True,
     metavar="off|DIR",
     help="Where the backup of a SQLite file goes; the folder backups beside it where nothing is "

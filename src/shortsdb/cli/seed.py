@@ -23,19 +23,18 @@ def seed(url: str | None) -> None:
     from sqlalchemy import func, select
     from sqlalchemy.exc import DBAPIError
 
-    from shortsdb.cli.target import parse_url, status_of
+    from shortsdb.cli.target import parse_target
     from shortsdb.database import get_session, seed_db
     from shortsdb.driver_errors import explain
     from shortsdb.engine import create_engine
-    from shortsdb.migration import MigrationRefused
-    from shortsdb.migration.status import outdated
+    from shortsdb.migration import MigrationRefused, outdated, read_status
     from shortsdb.models import metadata
 
-    database = parse_url(url)
-    found = status_of(database, "off")
+    target = parse_target(url)
+    found = read_status(target, "off")
     if why_not := outdated(found):
         raise MigrationRefused(why_not)
-    engine = create_engine(database)
+    engine = create_engine(target.url)
     try:
         with get_session(engine) as session:
             seed_db(session)

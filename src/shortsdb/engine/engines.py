@@ -12,12 +12,12 @@ from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
 
 from shortsdb import url as urls
-from shortsdb.config import DEFAULT_URL
 from shortsdb.engine.fork import guard_forks
 from shortsdb.engine.memory import AsyncSharedConnectionPool, SharedConnectionPool
 from shortsdb.engine.replaced_file import guard_replaced_file
 from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
 from shortsdb.extras import extra
+from shortsdb.settings import DEFAULT_URL, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def create_engine(
 
     Args:
         url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
-            counts, then `shortsdb.config.DEFAULT_URL`.
+            counts, then `shortsdb.settings.DEFAULT_URL`.
         pragmas: Settings that win over `PRAGMAS` or come on top; None leaves one as the file or
             SQLite has it. On PostgreSQL only `busy_timeout` counts: the longest wait for the write
             lock, in milliseconds; None leaves that to the server's `lock_timeout`.
@@ -114,10 +114,7 @@ def create_async_engine(
 
 def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, str]) -> URL:
     """Return the URL of what the caller gave or the environment says, on the kind of driver."""
-    given = given or os.environ.get("SHORTSDB_URL")
-    if not given:
-        given = DEFAULT_URL
-    url = urls.parse(given)
+    url = urls.parse(given or database_url() or DEFAULT_URL)
     if urls.file(url) is not None:
         # The same file whatever folder the process goes to later.
         url = url.set(database=os.path.abspath(str(url.database)))  # noqa: PTH100 - resolves no link

@@ -1,9 +1,72 @@
 """In-place upgrades of a schema that Alembic manages, safe for SQLite files with data in them.
 
-Knows no table by itself: the metadata and the known unversioned shapes are arguments.
+Serves any schema whose revisions meet these preconditions:
+
+- There is one head: each revision follows the one before. Else a migration is refused.
+- Ids are decimal numbers of equal length, as `alembic revision` gives them here. By them a database
+  of newer code is told from one of other software, and a new revision gets the next number.
+- Revisions do not commit, roll back or leave the transaction. Else the migration is refused.
+- The version table has Alembic's own name, alembic_version.
+
+The metadata and the baselines, the schemas that databases without a version may have, are
+arguments of `run`. Without baselines only new databases and those with a version are upgraded.
+
+Everything else of shortsdb imports these names and nothing from inside. They are loaded when they
+are first used: to know the revisions of this release, or the status of a SQLite file, needs neither
+Alembic nor SQLAlchemy, which take half a second to import.
 """
 
-from shortsdb.migration.environment import run, x_arguments
-from shortsdb.migration.errors import MigrationRefused
+from __future__ import annotations
 
-__all__ = ["MigrationRefused", "run", "x_arguments"]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shortsdb.migration.baselines import BASELINES
+    from shortsdb.migration.database import create_migration_engine, read_only_connection
+    from shortsdb.migration.downgrade_preview import dropped_tables
+    from shortsdb.migration.drift import find_drift
+    from shortsdb.migration.environment import run, x_arguments
+    from shortsdb.migration.errors import MigrationRefused, as_migration_refused
+    from shortsdb.migration.postgresql import advisory_lock, set_timeouts
+    from shortsdb.migration.revisions import alembic_config, revision_ids
+    from shortsdb.migration.status import Status, outdated, read_file, read_status
+
+__all__ = [
+    "BASELINES",
+    "MigrationRefused",
+    "Status",
+    "advisory_lock",
+    "alembic_config",
+    "as_migration_refused",
+    "create_migration_engine",
+    "dropped_tables",
+    "find_drift",
+    "outdated",
+    "read_file",
+    "read_only_connection",
+    "read_status",
+    "revision_ids",
+    "run",
+    "set_timeouts",
+    "x_arguments",
+]
+
+_MODULES = {
+    "baselines": ("BASELINES",),
+    "database": ("create_migration_engine", "read_only_connection"),
+    "downgrade_preview": ("dropped_tables",),
+    "drift": ("find_drift",),
+    "environment": ("run", "x_arguments"),
+    "errors": ("MigrationRefused", "as_migration_refused"),
+    "postgresql": ("advisory_lock", "set_timeouts"),
+    "revisions": ("alembic_config", "revision_ids"),
+    "status": ("Status", "outdated", "read_file", "read_status"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -15,14 +15,21 @@ from sqlalchemy.exc import DBAPIError
 
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
-from shortsdb.migration.database import connectable, display_name, parse, refuse_in_memory
-from shortsdb.migration.drift import comparison_options
+from shortsdb.migration.autogenerate import comparison_options
+from shortsdb.migration.database import create_migration_engine
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-from shortsdb.migration.plan import Plan, known_revisions, planned_revisions, refuse_strange_version
-from shortsdb.migration.postgresql import taking_turns
+from shortsdb.migration.plan import (
+    Plan,
+    known_revisions,
+    planned_revisions,
+    refuse_several_heads,
+    refuse_strange_version,
+)
+from shortsdb.migration.postgresql import advisory_lock
 from shortsdb.migration.revision_run import RevisionRun
-from shortsdb.migration.transaction import reading, sqlite_transactions
-from shortsdb.migration.upgrade import Upgrade
+from shortsdb.migration.sqlite import SQLiteMigration
+from shortsdb.migration.transaction import read_only_transaction, sqlite_transactions
+from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -42,7 +49,7 @@ def run(
     *,
     url: str | URL,
     metadata: Callable[[], MetaData],
-    shapes: Mapping[str, str],
+    baselines: Mapping[str, str],
     backup: str | None = None,
 ) -> None:
     """Run the command of the present Alembic environment; env.py calls this and nothing else.
@@ -52,7 +59,7 @@ def run(
             anything with `connect()`, into `config.attributes["connection"]`.
         metadata: Gives the schema as the models have it; called only where the command may compare
             with it, because importing models costs an upgrade a fifth of its time.
-        shapes: The DDL script of every revision that unversioned databases are known to have.
+        baselines: The DDL script of every revision that unversioned databases are known to have.
         backup: Where backups of SQLite files go: a folder, "off", or None for `backups` beside
             the file.
 
@@ -60,23 +67,21 @@ def run(
         MigrationRefused: The database was left as it was; the message says why.
     """
     if context.is_offline_mode():
-        _print_script(parse(url))
+        _print_script(Target.parse(url).url)
         return
     changes = _changes()
-    handed_in = context.config.attributes.get("connection")
-    if handed_in is None and changes:
-        refuse_in_memory(parse(url))
-    # Both an engine and a connection know their engine.
-    source = connectable(parse(url), changes=changes) if handed_in is None else handed_in
-    name = display_name(source.engine.url)
+    if changes:
+        refuse_several_heads(context.script)
+    target, source = _open_target(url, changes=changes)
+    name = target.name
     try:
         with _connection(source) as connection:
             if not changes:
-                _look(connection, comparison_options(metadata(), shapes))
+                _run_read_only(connection, comparison_options(metadata(), baselines))
             elif connection.dialect.name == "sqlite":
-                _change_sqlite(connection, name, shapes, backup)
+                _migrate_sqlite(connection, name, baselines, backup)
             else:
-                _change(connection, name)
+                _migrate_postgresql(connection, name)
     except (DBAPIError, sqlite3.Error) as error:  # PRAGMAs do not go through SQLAlchemy
         raise MigrationRefused(
             f"{explain(error, name)}; {left_behind(error, 'changed')}"
@@ -125,6 +130,18 @@ def _changes() -> bool:
     return True
 
 
+def _open_target(url: str | URL, *, changes: bool) -> tuple[Target, Any]:
+    """Return the database of the command, and what to connect to it by: a caller's, or ours."""
+    handed_in = context.config.attributes.get("connection")
+    if handed_in is not None:
+        # Both an engine and a connection know their engine.
+        return Target.of(handed_in.engine.url), handed_in
+    target = Target.parse(url)
+    if changes:
+        target.refuse_in_memory()
+    return target, create_migration_engine(target, changes=changes)
+
+
 @contextmanager
 def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything with connect()
     if isinstance(source, Connection):
@@ -137,10 +154,10 @@ def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything
             yield connection
 
 
-def _look(connection: Connection, options: dict[str, Any]) -> None:
+def _run_read_only(connection: Connection, options: dict[str, Any]) -> None:
     """Run a command that changes nothing."""
     # The transaction is begun before context.configure, so that Alembic leaves its end to us.
-    with reading(connection):
+    with read_only_transaction(connection):
         # dont_mutate: else `check` and `revision` would create the version table.
         context.configure(
             connection=connection, transactional_ddl=True, dont_mutate=True, **options
@@ -149,22 +166,22 @@ def _look(connection: Connection, options: dict[str, Any]) -> None:
             context.run_migrations()
 
 
-def _change_sqlite(
-    connection: Connection, name: str, shapes: Mapping[str, str], backup: str | None
+def _migrate_sqlite(
+    connection: Connection, name: str, baselines: Mapping[str, str], backup: str | None
 ) -> None:
     with sqlite_transactions(connection, changes=True) as begins:
         # Alembic itself holds SQLite incapable of DDL in transactions.
         context.configure(
             connection=connection, transactional_ddl=True, on_version_apply=_report_step
         )
-        before, after = Upgrade(connection, name, shapes, backup).run(begins=begins)
+        before, after = SQLiteMigration(connection, name, baselines, backup).run(begins=begins)
     _report(name, before, after)
 
 
-def _change(connection: Connection, name: str) -> None:
+def _migrate_postgresql(connection: Connection, name: str) -> None:
     context.configure(connection=connection, on_version_apply=_report_step)
     migration = context.get_context()
-    with context.begin_transaction(), taking_turns(connection, migration.version_table):
+    with context.begin_transaction(), advisory_lock(connection, migration.version_table):
         before = migration.get_current_heads()
         if not migration.opts.get("purge"):
             refuse_strange_version(before, context.script, name)

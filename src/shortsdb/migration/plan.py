@@ -10,9 +10,9 @@ from alembic.util import CommandError
 from sqlalchemy import exists, literal, select
 from sqlalchemy import table as sql_table
 
-from shortsdb.migration.adopt import recognise
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.shape import shape_of_script, table_names
+from shortsdb.sqlite.baseline import recognise
+from shortsdb.sqlite.schema import schema_of_script, table_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Plan:
 
 
 def make_plan(
-    context: MigrationContext, script: ScriptDirectory, shapes: Mapping[str, str], name: str
+    context: MigrationContext, script: ScriptDirectory, baselines: Mapping[str, str], name: str
 ) -> Plan:
     """Return what the command will do to the database as it is in this transaction. Writes nothing.
 
@@ -42,12 +42,12 @@ def make_plan(
     Args:
         context: The migration, configured, in a transaction.
         script: The revisions.
-        shapes: The DDL script of every revision that unversioned databases are known to have.
+        baselines: The DDL script of every revision that unversioned databases are known to have.
         name: What to call the database in messages.
 
     Raises:
         MigrationRefused: The database is not what its version says, has a strange version, or is
-            unversioned and has none of the shapes, or is to be downgraded.
+            unversioned and has none of the baselines, or is to be downgraded.
     """
     heads = context.get_current_heads()
     if context.opts.get("purge"):  # `alembic stamp --purge` is the way out of a strange version
@@ -56,11 +56,11 @@ def make_plan(
     refuse_strange_version(heads, script, name)
     steps = _steps(context, heads, name)
     assert context.connection is not None  # noqa: S101 - there is a transaction
-    _refuse_to_drop_rows(context.connection, steps, shapes)
+    _refuse_to_drop_rows(context.connection, steps, baselines)
     revisions = _revisions_of(steps)
     if heads or not revisions:
         return Plan(heads, None, revisions)
-    stamp = recognise(context.connection, shapes, context.version_table, name)
+    stamp = recognise(context.connection.connection, baselines, context.version_table, name)
     if stamp is not None:
         revisions = planned_revisions(context, (stamp,), name)
     return Plan(heads, stamp, revisions)
@@ -92,7 +92,7 @@ def _revisions_of(steps: list[RevisionStep]) -> tuple[str, ...]:
 
 def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list[RevisionStep]:
     # Alembic tells env.py the destination but not the command; the steps it plans tell both.
-    plan = context._migrations_fn  # noqa: SLF001 - there is no public way to ask for them
+    plan = context.opts["fn"]
     assert plan is not None  # noqa: S101 - every command has one
     try:
         steps = list(plan(heads, context))
@@ -106,7 +106,7 @@ def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list
 
 
 def _refuse_to_drop_rows(
-    connection: Connection, steps: list[RevisionStep], shapes: Mapping[str, str]
+    connection: Connection, steps: list[RevisionStep], baselines: Mapping[str, str]
 ) -> None:
     """Refuse to downgrade below the first revision before anything is copied or changed.
 
@@ -117,7 +117,7 @@ def _refuse_to_drop_rows(
         first = step.info.up_revision_id or ""
         if step.info.is_stamp or step.info.is_upgrade or step.info.destination_revision_ids:
             continue
-        tables = shape_of_script(shapes[first]) if first in shapes else {}
+        tables = schema_of_script(baselines[first]) if first in baselines else {}
         if held := [table for table in tables if not _is_empty(connection, table)]:
             raise MigrationRefused(
                 f"downgrade below {first} would drop {', '.join(held)} with the rows in it; "
@@ -150,6 +150,20 @@ def refuse_unversioned(heads: tuple[str, ...], name: str) -> None:
 def known_revisions(script: ScriptDirectory) -> list[str]:
     """Return the ids of all revisions, newest first."""
     return [revision.revision for revision in script.walk_revisions()]
+
+
+def refuse_several_heads(script: ScriptDirectory) -> None:
+    """Refuse revisions that do not follow one another in one line.
+
+    Raises:
+        MigrationRefused: There is more than one newest revision.
+    """
+    heads = script.get_heads()
+    if len(heads) > 1:
+        raise MigrationRefused(
+            f"there are {len(heads)} newest revisions ({', '.join(sorted(heads))}), and an upgrade "
+            "goes to one; nothing was changed. Let one of them follow the other (down_revision)"
+        )
 
 
 def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
@@ -198,7 +212,9 @@ def _refuse_leftovers(context: MigrationContext, name: str) -> None:
             "with the sqlite3 program's .recover"
         )
     prefix = "_alembic_tmp_"
-    left = [table for table in table_names(context.connection) if table.startswith(prefix)]
+    left = [
+        table for table in table_names(context.connection.connection) if table.startswith(prefix)
+    ]
     if left:
         raise MigrationRefused(
             f"{name} holds {', '.join(left)}: the rebuild of a table by another tool was "

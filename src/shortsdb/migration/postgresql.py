@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def taking_turns(connection: Connection, version_table: str) -> Iterator[None]:
+def advisory_lock(connection: Connection, version_table: str) -> Iterator[None]:
     """Wait for other migrations of the database, and let no statement wait or run for long.
 
     Lasts as long as the transaction; the timeouts are what they were after the block, because the

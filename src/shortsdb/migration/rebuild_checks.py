@@ -16,10 +16,10 @@ from sqlalchemy.pool import StaticPool
 
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.shape import read_shape, table_names
 from shortsdb.migration.transaction import on_driver
 from shortsdb.sqlite.definitions import check_clauses, numbers_without_reuse
 from shortsdb.sqlite.rows import holds_values, same_rows
+from shortsdb.sqlite.schema import read_schema, table_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -203,8 +203,8 @@ class RebuildChecks:
         self, before: Connection, table: str, now: str, authorizer: Authorizer | None
     ) -> list[str]:
         """Return what belonged to a table and does not any more, as phrases."""
-        old = read_shape(before, [table])[table]
-        new = read_shape(self.connection, [now])[now]
+        old = read_schema(before.connection, [table])[table]
+        new = read_schema(self.connection.connection, [now])[now]
         kept = authorizer.dropped if authorizer else set()
         lost = [
             f"the {kind} {name}"
@@ -222,7 +222,7 @@ class RebuildChecks:
         return lost
 
     def _check_keys(self, revision: str, before: Connection, rebuilt: Collection[str]) -> None:
-        there = set(table_names(self.connection))
+        there = set(table_names(self.connection.connection))
         affected = {*rebuilt, *(_referring(self.connection, rebuilt))} & there & self._roots.keys()
         for table in sorted(affected):
             more = _violations(self.connection, table) - _violations(before, table)

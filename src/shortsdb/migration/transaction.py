@@ -204,7 +204,7 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
 
 
 @contextmanager
-def reading(connection: Connection) -> Iterator[None]:
+def read_only_transaction(connection: Connection) -> Iterator[None]:
     """Hold a transaction that, on SQLite, cannot write; the caller's own where there is one."""
     on_sqlite = connection.dialect.name == "sqlite"
     with sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext():

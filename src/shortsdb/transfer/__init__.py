@@ -1,5 +1,5 @@
 """Moves a whole database between SQLite and PostgreSQL, verified, in one transaction."""
 
-from shortsdb.transfer.move import Verified, copy
+from shortsdb.transfer.database_copy import TableChecksum, copy
 
-__all__ = ["Verified", "copy"]
+__all__ = ["TableChecksum", "copy"]

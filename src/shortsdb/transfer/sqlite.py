@@ -16,14 +16,14 @@ from sqlalchemy.dialects import sqlite
 
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
-from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration import MigrationRefused
 from shortsdb.sqlite.backup import refuse_damaged
 from shortsdb.sqlite.file_checks import refuse_orphans, refuse_shared_folder
 from shortsdb.sqlite.files import NewFile, fsync, open_folder
 from shortsdb.sqlite.online_copy import connect_new, connect_read_only, copy_to_new
-from shortsdb.transfer.binary import RowFormat
-from shortsdb.transfer.invalid import InvalidRow, plain
+from shortsdb.transfer.invalid_rows import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
+from shortsdb.transfer.pgcopy import RowFormat
 from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def upgraded_copy(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Sqlite]:
+def open_source(file: Path) -> Iterator[Sqlite]:
     """Give a database that nobody writes to."""
     with closing(connect_read_only(file, immutable=True)) as connection:
         yield Sqlite(connection)

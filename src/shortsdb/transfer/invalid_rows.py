@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from shortsdb.log import get_logger
-from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration import MigrationRefused
 from shortsdb.sqlite.file_checks import kind
 from shortsdb.sqlite.files import NewFile, open_folder
 from shortsdb.transfer.scratch import scratch_folder
@@ -56,7 +56,7 @@ class InvalidRow:
         )
 
 
-class Findings:
+class InvalidRowReport:
     """The invalid rows of a source, all of them counted; `keys` are theirs, by table."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Findings:
 
 
 @contextmanager
-def collecting(destination: Path | None) -> Iterator[Findings]:
+def collecting(destination: Path | None) -> Iterator[InvalidRowReport]:
     """Give what collects invalid rows, and writes them to a file if there are any.
 
     The file may be that of an earlier copy, which is replaced. Nobody else may read it.
@@ -121,7 +121,7 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
         MigrationRefused: It cannot be made, or it is another kind of file.
     """
     if destination is None:
-        yield Findings()
+        yield InvalidRowReport()
         return
     with ExitStack() as stack:
         try:
@@ -135,7 +135,7 @@ def collecting(destination: Path | None) -> Iterator[Findings]:
             raise MigrationRefused(f"{destination} cannot be made ({error.strerror})") from error
         # The descriptor is closed with `new`.
         file = os.fdopen(new.descriptor, "w", encoding="utf-8", closefd=False)
-        yield Findings(stack.enter_context(file), new, destination, folder)
+        yield InvalidRowReport(stack.enter_context(file), new, destination, folder)
 
 
 def _refuse_other_file(destination: Path, folder: int) -> None:

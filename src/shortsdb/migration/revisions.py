@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shortsdb.settings import DEFAULT_URL
+
 if TYPE_CHECKING:
     from alembic.config import Config
 
-DEFAULT_URL = "sqlite:///shortsdb.db"
-"""The database where nobody names one: a file in the present folder."""
-
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def _location() -> Path:
@@ -20,7 +19,7 @@ def _location() -> Path:
     return packaged if packaged.is_dir() else _PACKAGE.parents[1] / "alembic"
 
 
-def revisions() -> list[str]:
+def revision_ids() -> list[str]:
     """Return the revisions of this release, oldest first, as their files' names say.
 
     Half a second faster than to ask Alembic; revisions are numbered, and each follows the one

@@ -1,22 +1,23 @@
-"""The shape of an SQLite schema: what its tables are as far as SQLite cares, and what differs.
+"""Schemas of SQLite databases: what their tables are as far as SQLite cares, and what differs.
 
-Two declarations that SQLite treats alike have one shape: TEXT and VARCHAR, TIMESTAMP and DATETIME,
-an inline and a named constraint.
+Two declarations that SQLite treats alike are the same here: TEXT and VARCHAR, TIMESTAMP and
+DATETIME, an inline and a named constraint.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine
-from sqlalchemy.pool import StaticPool
+from shortsdb.sqlite.connection import rows, values
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from sqlalchemy import Connection
+    from shortsdb.sqlite.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Table:
     indexes: dict[str, tuple[str, ...]]
 
 
-Shape = dict[str, Table]
+Schema = dict[str, Table]
 
 
 def affinity(declared: str) -> str:
@@ -85,16 +86,15 @@ def table_names(connection: Connection) -> list[str]:
     A virtual table has no root page, and cannot even be looked at without the module that made it.
     A name that is not text is none that SQLite uses, see `plan.make_plan`.
     """
-    return list(
-        connection.exec_driver_sql(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage <> 0"
-            " AND typeof(name) = 'text'"
-            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
-        ).scalars()
+    return values(
+        connection,
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage <> 0"
+        " AND typeof(name) = 'text'"
+        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )
 
 
-def read_shape(connection: Connection, names: Collection[str]) -> Shape:
+def read_schema(connection: Connection, names: Collection[str]) -> Schema:
     """Return the shape of the tables `names`, those of them that exist.
 
     Names are compared as they are spelled: SQLite would ignore case, Alembic does not.
@@ -105,32 +105,28 @@ def read_shape(connection: Connection, names: Collection[str]) -> Shape:
 
 
 @cache
-def shape_of_script(script: str) -> Shape:
+def schema_of_script(script: str) -> Schema:
     """Return the shape of all tables that a DDL script creates; one upgrade asks several times."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    with engine.connect() as connection:
-        connection.connection.cursor().executescript(script)
-        shape = read_shape(connection, table_names(connection))
-    engine.dispose()
-    return shape
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(script)
+        return read_schema(connection, table_names(connection))
 
 
 def _read_table(connection: Connection, name: str) -> Table:
-    infos = connection.exec_driver_sql(
+    infos = rows(
+        connection,
         "SELECT name, type, \"notnull\", upper(coalesce(dflt_value, 'NULL')) <> 'NULL', pk"
         " FROM pragma_table_info(?)",
-        (name,),
-    ).all()
-    indexes = connection.exec_driver_sql(
-        'SELECT name, "unique", origin, partial FROM pragma_index_list(?)', (name,)
-    ).all()
+        name,
+    )
+    indexes = rows(
+        connection, 'SELECT name, "unique", origin, partial FROM pragma_index_list(?)', name
+    )
     key = [(position, column) for column, _, _, _, position in infos if position]
     primary_key = tuple(column for _, column in sorted(key))
     columns_of = {
         index: tuple(
-            connection.exec_driver_sql(
-                "SELECT name FROM pragma_index_info(?) ORDER BY seqno", (index,)
-            ).scalars()
+            values(connection, "SELECT name FROM pragma_index_info(?) ORDER BY seqno", index)
         )
         for index, _, _, _ in indexes
     }
@@ -158,26 +154,29 @@ def _read_table(connection: Connection, name: str) -> Table:
 
 
 def _read_foreign_keys(connection: Connection, name: str) -> Iterator[ForeignKey]:
-    rows = connection.exec_driver_sql(
+    found = rows(
+        connection,
         'SELECT id, "table", "from", "to", on_update, on_delete'
         " FROM pragma_foreign_key_list(?) ORDER BY id, seq",
-        (name,),
-    ).all()
-    for number in {row[0] for row in rows}:
-        parts = [row for row in rows if row[0] == number]
+        name,
+    )
+    for number in {row[0] for row in found}:
+        parts = [row for row in found if row[0] == number]
         referred_table, on_update, on_delete = parts[0][1], parts[0][4], parts[0][5]
         referred = tuple(part[3] for part in parts)
         if None in referred:  # REFERENCES without columns means the primary key
             referred = tuple(
-                connection.exec_driver_sql(
-                    "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", (referred_table,)
-                ).scalars()
+                values(
+                    connection,
+                    "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk",
+                    referred_table,
+                )
             )
         columns = tuple(part[2] for part in parts)
         yield ForeignKey(columns, referred_table, referred, on_update, on_delete)
 
 
-def misfits(expected: Shape, actual: Shape) -> list[str]:
+def schema_mismatches(expected: Schema, actual: Schema) -> list[str]:
     """Return what `actual` lacks or contradicts of `expected`, a phrase for each table or column.
 
     What it has beyond `expected` fits, unless the application could not write a row any more: a
@@ -189,14 +188,14 @@ def misfits(expected: Shape, actual: Shape) -> list[str]:
         phrase
         for name, table in expected.items()
         for phrase in (
-            _table_misfits(name, table, actual[name])
+            _table_mismatches(name, table, actual[name])
             if name in actual
             else [f"table {name} is missing"]
         )
     ]
 
 
-def _table_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
+def _table_mismatches(name: str, expected: Table, actual: Table) -> Iterator[str]:
     for column, wanted in expected.columns.items():
         found = actual.columns.get(column)
         in_key = column in expected.primary_key
@@ -210,10 +209,10 @@ def _table_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
     for column, found in actual.columns.items():
         if column not in expected.columns and found.not_null and not found.has_default:
             yield f"column {name}.{column} must have a value, and the pipeline does not know it"
-    yield from _key_misfits(name, expected, actual)
+    yield from _key_mismatches(name, expected, actual)
 
 
-def _key_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
+def _key_mismatches(name: str, expected: Table, actual: Table) -> Iterator[str]:
     if actual.primary_key != expected.primary_key:
         yield f"table {name} has no PRIMARY KEY ({', '.join(expected.primary_key)})"
     elif expected.numbers_rows and not actual.numbers_rows:
@@ -225,7 +224,7 @@ def _key_misfits(name: str, expected: Table, actual: Table) -> Iterator[str]:
         yield f"table {name} has no {key}"
 
 
-def nullable_columns(expected: Shape, actual: Shape) -> list[tuple[str, str]]:
+def nullable_columns(expected: Schema, actual: Schema) -> list[tuple[str, str]]:
     """Return the columns, each with its table, that may be NULL in `actual` only.
 
     Files that were made by hand-written SQL lack the NOT NULL here and there. Such a column fits
@@ -243,7 +242,7 @@ def nullable_columns(expected: Shape, actual: Shape) -> list[tuple[str, str]]:
     ]
 
 
-def missing_indexes(expected: Shape, actual: Shape) -> list[str]:
+def missing_indexes(expected: Schema, actual: Schema) -> list[str]:
     """Return the indexes of `expected` that `actual` lacks, each as "NAME on TABLE (COLUMNS)"."""
     return [
         f"{index} on {name} ({', '.join(columns)})"

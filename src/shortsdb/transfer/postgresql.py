@@ -28,16 +28,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from shortsdb.config import alembic_config
+from shortsdb import url as urls
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
-from shortsdb.migration.database import connectable, display_name
-from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.postgresql import set_timeouts
+from shortsdb.migration import (
+    MigrationRefused,
+    alembic_config,
+    create_migration_engine,
+    set_timeouts,
+)
 from shortsdb.settings import table_lock_timeout
-from shortsdb.transfer.binary import HEADER, TRAILER, kind
-from shortsdb.transfer.invalid import InvalidRow
+from shortsdb.target import Target
+from shortsdb.transfer.invalid_rows import InvalidRow
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
+from shortsdb.transfer.pgcopy import HEADER, TRAILER, kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -179,7 +183,9 @@ def engine_of(url: URL, *, changes: bool) -> Engine:
     Raises:
         MigrationRefused: The driver is not there.
     """
-    return connectable(url.update_query_dict({"client_encoding": "utf8"}), changes=changes)
+    return create_migration_engine(
+        Target.of(url.update_query_dict({"client_encoding": "utf8"})), changes=changes
+    )
 
 
 @contextmanager
@@ -189,7 +195,7 @@ def snapshot(url: URL, metadata: MetaData) -> Iterator[Postgres]:
     Raises:
         MigrationRefused: It is not at head, not in UTF-8, or hides rows of `metadata`.
     """
-    name = display_name(url)
+    name = urls.display(url)
     engine = engine_of(url, changes=False).execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
@@ -218,7 +224,7 @@ def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
     """
     # Else rows that others committed while this one waited for the tables would not be seen.
     engine = engine_of(url, changes=True).execution_options(isolation_level="READ COMMITTED")
-    name = display_name(url)
+    name = urls.display(url)
     with engine.connect() as connection, connection.begin():
         set_timeouts(connection, lock=table_lock_timeout(), statement=0)
         _wait_for_disk(connection)

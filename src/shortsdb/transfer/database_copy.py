@@ -15,20 +15,20 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb import url as urls
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
-from shortsdb.migration.database import connectable, display_name, parse
-from shortsdb.migration.errors import MigrationRefused, as_migration_refused
+from shortsdb.migration import MigrationRefused, as_migration_refused, create_migration_engine
 from shortsdb.models import metadata
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.progress import progress_line
-from shortsdb.transfer.invalid import Findings, collecting
-from shortsdb.transfer.postgres import (
+from shortsdb.target import Target
+from shortsdb.transfer.invalid_rows import InvalidRowReport, collecting
+from shortsdb.transfer.postgresql import (
     Postgres,
     engine_of,
     refuse_unusable_target,
     snapshot,
     target_transaction,
 )
-from shortsdb.transfer.sqlite import Sqlite, new_file, opened, refuse_existing, upgraded_copy
+from shortsdb.transfer.sqlite import Sqlite, new_file, open_source, refuse_existing, upgraded_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +40,7 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Verified:
+class TableChecksum:
     """A table that has as many rows and the same content on both sides.
 
     `sha256` is that of its rows in PostgreSQL's binary COPY format, in the order of their keys.
@@ -53,7 +53,9 @@ class Verified:
 
 @operation()
 @as_migration_refused()
-def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None) -> list[Verified]:
+def copy(
+    source: str | URL, target: str | URL, skip_invalid: Path | None = None
+) -> list[TableChecksum]:
     """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
 
     The source is only read. The target is written in one transaction, or is a new file that gets
@@ -69,14 +71,14 @@ def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None)
     Raises:
         MigrationRefused: Nothing was copied; the message says why.
     """
-    from_url, to_url = parse(source), parse(target)
+    from_url, to_url = Target.parse(source).url, Target.parse(target).url
     kinds = (from_url.get_backend_name(), to_url.get_backend_name())
     if kinds not in {("sqlite", "postgresql"), ("postgresql", "sqlite")}:
         raise MigrationRefused(
             f"a copy goes from SQLite to PostgreSQL or back, not from {kinds[0]} to {kinds[1]}; "
             "between two of a kind use its own programs"
         )
-    names = {kind: display_name(url) for kind, url in zip(kinds, (from_url, to_url), strict=True)}
+    names = {kind: urls.display(url) for kind, url in zip(kinds, (from_url, to_url), strict=True)}
     begun = time.monotonic()
     with _explained(names), collecting(skip_invalid) as findings:
         if kinds[0] == "sqlite":
@@ -85,34 +87,34 @@ def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None)
             verified = _to_sqlite(from_url, to_url, findings)
     log.info(
         "%s is copied to %s: %d rows in %.1f s, every table compared",
-        display_name(from_url),
-        display_name(to_url),
+        urls.display(from_url),
+        urls.display(to_url),
         sum(table.rows for table in verified),
         time.monotonic() - begun,
     )
     return verified
 
 
-def _to_postgresql(source: URL, target: URL, findings: Findings) -> list[Verified]:
-    name = display_name(source)
+def _to_postgresql(source: URL, target: URL, findings: InvalidRowReport) -> list[TableChecksum]:
+    name = urls.display(source)
     file = _file(source)
     refuse_unusable_file(file, changes=False)
     if not file.exists():
         raise MigrationRefused(f"{file} does not exist")
     # Fail before reading the source; this is checked again when nobody else can write to it.
     with engine_of(target, changes=True).connect() as connection:
-        refuse_unusable_target(connection, metadata, display_name(target))
+        refuse_unusable_target(connection, metadata, urls.display(target))
     with upgraded_copy(file) as copied:
-        with connectable(parse(str(copied)), changes=False).connect() as connection:
+        with create_migration_engine(Target.parse(copied), changes=False).connect() as connection:
             _say_what_stays(connection, name)
-        with opened(copied) as side:
+        with open_source(copied) as side:
             _examine(side, findings, name)
             with target_transaction(target, metadata) as there:
                 return _copy(side, there, findings)
 
 
-def _to_sqlite(source: URL, target: URL, findings: Findings) -> list[Verified]:
-    name = display_name(source)
+def _to_sqlite(source: URL, target: URL, findings: InvalidRowReport) -> list[TableChecksum]:
+    name = urls.display(source)
     file = _file(target)
     refuse_unusable_file(file, changes=True)
     refuse_existing(file)
@@ -157,7 +159,7 @@ def _say_what_stays(connection: Connection, name: str) -> None:
         log.warning("%s: not of this schema, and not copied: %s", name, ", ".join(stays))
 
 
-def _examine(source: Sqlite | Postgres, findings: Findings, name: str) -> None:
+def _examine(source: Sqlite | Postgres, findings: InvalidRowReport, name: str) -> None:
     with _progress(f"checking {name}", source) as advance:
         for table in metadata.sorted_tables:
             for found in source.examine(table, findings.keys, advance):
@@ -166,8 +168,8 @@ def _examine(source: Sqlite | Postgres, findings: Findings, name: str) -> None:
 
 
 def _copy(
-    source: Sqlite | Postgres, target: Sqlite | Postgres, findings: Findings
-) -> list[Verified]:
+    source: Sqlite | Postgres, target: Sqlite | Postgres, findings: InvalidRowReport
+) -> list[TableChecksum]:
     sent, verified = {}, []
     with _progress("copying", source) as advance:
         for table in metadata.sorted_tables:
@@ -186,7 +188,7 @@ def _copy(
                     "trigger of the target can change rows: disable it for the copy. If there is "
                     "none, report it"
                 )
-            verified.append(Verified(table.name, *tally.result))
+            verified.append(TableChecksum(table.name, *tally.result))
     return verified
 
 

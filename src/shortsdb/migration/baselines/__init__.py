@@ -6,7 +6,7 @@ makes of the models of release 0.1. Golden files: a test holds them against the 
 
 from importlib.resources import files
 
-KNOWN_SHAPES = {
+BASELINES = {
     revision: (files(__name__) / f"{revision}.sql").read_text(encoding="utf-8")
     for revision in ("0001", "0008")
 }

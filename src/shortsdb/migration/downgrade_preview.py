@@ -11,22 +11,23 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from shortsdb.log import quiet
-from shortsdb.migration.database import display_name
+from shortsdb.migration.database import read_only_connection
 from shortsdb.migration.plan import refuse_strange_version, refuse_unversioned
-from shortsdb.migration.status import looking, rows_in
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from sqlalchemy import URL
+    from sqlalchemy import Connection
+
+    from shortsdb.target import Target
 
 
-def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
+def dropped_tables(target: Target, config: Config, revision: str) -> dict[str, int]:
     """Return the tables that a downgrade would drop, and how many rows each holds.
 
     Found out by doing the same to an empty database in memory.
 
     Args:
-        url: The database.
+        target: The database.
         config: Alembic's, with the revisions; a connection is put into its attributes.
         revision: Where to.
 
@@ -34,10 +35,10 @@ def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
         MigrationRefused: The database has no version or a strange one, or cannot be read, or there
             is no such revision below.
     """
-    with looking(url) as connection:
+    with read_only_connection(target) as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
-        refuse_unversioned(heads, display_name(url))
-        refuse_strange_version(heads, ScriptDirectory.from_config(config), display_name(url))
+        refuse_unversioned(heads, target.name)
+        refuse_strange_version(heads, ScriptDirectory.from_config(config), target.name)
         engine = create_engine("sqlite://")
         try:
             with quiet(__package__, logging.WARNING), engine.connect() as rehearsal:
@@ -49,4 +50,14 @@ def tables_that_go(url: URL, config: Config, revision: str) -> dict[str, int]:
                 after = set(inspect(rehearsal).get_table_names())
         finally:
             engine.dispose()
-        return rows_in(connection, before - after)
+        return _rows_in(connection, before - after)
+
+
+def _rows_in(connection: Connection, tables: set[str]) -> dict[str, int]:
+    """Return how many rows each of `tables` holds, those of them that are there."""
+    there = tables.intersection(inspect(connection).get_table_names())
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    return {
+        table: connection.exec_driver_sql(f"SELECT count(*) FROM {quote(table)}").scalar_one()  # noqa: S608 - quoted
+        for table in sorted(there)
+    }

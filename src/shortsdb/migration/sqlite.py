@@ -10,44 +10,51 @@ from alembic import context
 
 from shortsdb.driver_errors import UNCERTAIN
 from shortsdb.log import get_logger
-from shortsdb.migration.adopt import report_adoption
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import Plan, make_plan
 from shortsdb.migration.rebuild_checks import RebuildChecks
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
-from shortsdb.migration.shape import table_names
 from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
 from shortsdb.settings import lock_timeout
 from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
 from shortsdb.sqlite.file_checks import refuse_without_space
+from shortsdb.sqlite.schema import (
+    missing_indexes,
+    nullable_columns,
+    read_schema,
+    schema_of_script,
+    table_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection
 
+    from shortsdb.sqlite.connection import Connection as SQLiteConnection
+
 log = get_logger(__name__)
 
 _STALL_SECONDS = 1.0  # writers of deployed code give up after 5
 
 
-class Upgrade:
+class SQLiteMigration:
     """One upgrade, downgrade or stamp of one SQLite database."""
 
     def __init__(
-        self, connection: Connection, name: str, shapes: Mapping[str, str], backup: str | None
+        self, connection: Connection, name: str, baselines: Mapping[str, str], backup: str | None
     ) -> None:
         """Prepare, once `context.configure` was called; nothing is read yet.
 
         Args:
             connection: The database.
             name: What to call it in messages.
-            shapes: The DDL script of every revision that unversioned databases are known to have.
+            baselines: The DDL script of each revision that unversioned databases may be at.
             backup: Where backups go, see `backup.folder_for`.
         """
         self.connection = connection
         self.name = name
-        self.shapes = shapes
+        self.baselines = baselines
         self.setting = backup
         self.file: Path | None = None
         self.backup: Path | None = None
@@ -150,7 +157,7 @@ class Upgrade:
     def _plan(self) -> Plan:
         rows = self.connection.exec_driver_sql("PRAGMA database_list").all()
         self.file = next((Path(row[2]) for row in rows if row[1] == "main" and row[2]), None)
-        return make_plan(context.get_context(), context.script, self.shapes, self.name)
+        return make_plan(context.get_context(), context.script, self.baselines, self.name)
 
     def _data_version(self) -> int:
         """Return a number that is another one when somebody else has committed something."""
@@ -166,7 +173,7 @@ class Upgrade:
             self.connection.exec_driver_sql(
                 f"SELECT EXISTS (SELECT 1 FROM {quote(table)})"  # noqa: S608 - quoted
             ).scalar_one()
-            for table in table_names(self.connection)
+            for table in table_names(self.connection.connection)
             if table != version_table
         )
 
@@ -188,7 +195,8 @@ class Upgrade:
     def _apply(self, plan: Plan, *, begins: bool) -> None:
         migration = context.get_context()
         if plan.stamp is not None:
-            report_adoption(self.connection, plan.stamp, self.shapes[plan.stamp], self.name)
+            script = self.baselines[plan.stamp]
+            _report_adoption(self.connection.connection, plan.stamp, script, self.name)
             migration.stamp(context.script, plan.stamp)
         elif plan.revisions and not plan.heads:
             log.info("%s is new: creating the schema from the first revision", self.name)
@@ -199,3 +207,23 @@ class Upgrade:
         checks = RebuildChecks(self.connection, migration.version_table, self.name, seen_by_others)
         backup = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
         RevisionRun(self.connection, plan, self.name, backup=backup, checks=checks).run()
+
+
+def _report_adoption(connection: SQLiteConnection, revision: str, script: str, name: str) -> None:
+    """Log that a database is adopted at `revision`, whose DDL is `script`, and what it lacks."""
+    shape = schema_of_script(script)
+    log.info(
+        "%s has no version; its tables are those of revision %s (%s): adopting it there as it is",
+        name,
+        revision,
+        ", ".join(shape),
+    )
+    found = read_schema(connection, shape)
+    for table, column in nullable_columns(shape, found):
+        log.warning(
+            "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, and "
+            "nothing keeps one out",
+            *(name, table, column),
+        )
+    for index in missing_indexes(shape, found):
+        log.warning("%s lacks the index %s: CREATE INDEX makes its queries fast again", name, index)

@@ -4,65 +4,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shortsdb.log import get_logger
-from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.shape import (
-    Shape,
-    misfits,
-    missing_indexes,
+from shortsdb.errors import OperationRefused
+from shortsdb.sqlite.connection import rows, values
+from shortsdb.sqlite.rows import quote
+from shortsdb.sqlite.schema import (
+    Schema,
     nullable_columns,
-    read_shape,
-    shape_of_script,
+    read_schema,
+    schema_mismatches,
+    schema_of_script,
     table_names,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Connection
-
-log = get_logger(__name__)
+    from shortsdb.sqlite.connection import Connection
 
 
 def recognise(
-    connection: Connection, shapes: Mapping[str, str], version_table: str, name: str
+    connection: Connection, baselines: Mapping[str, str], version_table: str, name: str
 ) -> str | None:
     """Return the revision whose shape an unversioned database has, None if it has no table.
 
     Args:
         connection: The database.
-        shapes: The DDL script of every revision that unversioned databases are known to have.
+        baselines: The DDL script of every revision that unversioned databases are known to have.
         version_table: The table that is not looked at.
         name: What to call the database in messages.
 
     Raises:
-        MigrationRefused: It holds tables and fits no known shape, and then every table and column
+        OperationRefused: It holds tables and fits no known shape, and then every table and column
             at fault is named; or it fits several alike.
     """
     tables = [table for table in table_names(connection) if table != version_table]
     if not tables:
         return None
-    known = {revision: shape_of_script(script) for revision, script in shapes.items()}
+    known = {revision: schema_of_script(script) for revision, script in baselines.items()}
     ours = {table for shape in known.values() for table in shape}
     held = ours.intersection(tables)
     others = [table for table in tables if table not in ours]
     # A shape without tables would fit any database.
     candidates = [revision for revision, shape in known.items() if shape and held <= shape.keys()]
     if not candidates:
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{name} has no version, and no revision that such a database is known to have holds "
             f"all of its tables together ({', '.join(tables)}); nothing was changed. Check that "
             "this is the right file"
         )
     taken = _names_taken(connection, ours)
     faults = {
-        revision: [*_misfits(connection, known[revision], held), *taken] for revision in candidates
+        revision: [*_mismatches(connection, known[revision], held), *taken]
+        for revision in candidates
     }
     fitting = [revision for revision in candidates if not faults[revision]]
     if not fitting:
         # The smallest shape that has all of the tables found is the one that was meant.
         revision = min(candidates, key=lambda candidate: len(known[candidate]))
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{name} has no version and does not fit the schema that its tables suggest "
             f"(revision {revision}): {'; '.join(faults[revision])}. "
             + (f"It holds tables of other software: {', '.join(others)}. " if others else "")
@@ -76,7 +75,7 @@ def recognise(
         if not any(_asks_for_more(known[other], known[revision]) for other in fitting)
     ]
     if len(best) > 1:
-        raise MigrationRefused(
+        raise OperationRefused(
             f"{name} has no version, and its tables are those of the revisions {', '.join(best)} "
             "alike; nothing was changed. Find out which one is true and run `alembic stamp "
             "REVISION`"
@@ -84,53 +83,30 @@ def recognise(
     return best[0]
 
 
-def _misfits(connection: Connection, shape: Shape, held: Collection[str]) -> list[str]:
-    found = read_shape(connection, held)
-    return misfits(shape, found) + [
-        f"column {table}.{column} may be NULL where NOT NULL belongs, and is in {rows} rows"
+def _mismatches(connection: Connection, shape: Schema, held: Collection[str]) -> list[str]:
+    found = read_schema(connection, held)
+    return schema_mismatches(shape, found) + [
+        f"column {table}.{column} may be NULL where NOT NULL belongs, and is in {nulls} rows"
         for table, column in nullable_columns(shape, found)
-        if (rows := _rows_with_null(connection, table, column))
+        if (nulls := _rows_with_null(connection, table, column))
     ]
 
 
 def _rows_with_null(connection: Connection, table: str, column: str) -> int:
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    counted = connection.exec_driver_sql(
-        f"SELECT count(*) FROM {quote(table)} WHERE {quote(column)} IS NULL"  # noqa: S608 - quoted
-    )
-    return int(counted.scalar_one())
+    sql = f"SELECT count(*) FROM {quote(table)} WHERE {quote(column)} IS NULL"  # noqa: S608 - quoted
+    return int(values(connection, sql)[0])
 
 
 def _names_taken(connection: Connection, ours: Collection[str]) -> list[str]:
     return [
         f"the name {taken} is that of a {kind}"
-        for taken, kind in connection.exec_driver_sql(
-            "SELECT name, type FROM sqlite_master WHERE type <> 'table' ORDER BY name"
-        ).all()
+        for taken, kind in rows(
+            connection, "SELECT name, type FROM sqlite_master WHERE type <> 'table' ORDER BY name"
+        )
         if taken in ours
     ]
 
 
-def _asks_for_more(one: Shape, other: Shape) -> bool:
+def _asks_for_more(one: Schema, other: Schema) -> bool:
     """Return whether every database that fits `one` also fits `other`, but not the reverse."""
-    return not misfits(other, one) and bool(misfits(one, other))
-
-
-def report_adoption(connection: Connection, revision: str, script: str, name: str) -> None:
-    """Log that a database is adopted at `revision`, whose DDL is `script`, and what it lacks."""
-    shape = shape_of_script(script)
-    log.info(
-        "%s has no version; its tables are those of revision %s (%s): adopting it there as it is",
-        name,
-        revision,
-        ", ".join(shape),
-    )
-    found = read_shape(connection, shape)
-    for table, column in nullable_columns(shape, found):
-        log.warning(
-            "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, and "
-            "nothing keeps one out",
-            *(name, table, column),
-        )
-    for index in missing_indexes(shape, found):
-        log.warning("%s lacks the index %s: CREATE INDEX makes its queries fast again", name, index)
+    return not schema_mismatches(other, one) and bool(schema_mismatches(one, other))

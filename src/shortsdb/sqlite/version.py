@@ -1,0 +1,191 @@
+"""Reads which revision a SQLite database is at, for status, health, backups and upgrades."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortsdb.errors import OperationRefused
+from shortsdb.printable import VALUE_LENGTH, printable
+from shortsdb.sqlite.baseline import recognise
+from shortsdb.sqlite.connection import rows, values
+from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.online_copy import connect, connect_read_only
+from shortsdb.sqlite.rows import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from shortsdb.sqlite.connection import Connection
+
+VERSION_TABLE = "alembic_version"
+"""The table in which Alembic keeps the revision."""
+
+# File times may be that coarse, see https://learn.microsoft.com/windows/win32/sysinfo/file-times.
+_TICK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Version:
+    """Where a database is among the revisions of this release.
+
+    Attributes:
+        revision: What the version table says, safe to print, several versions as one text; None
+            for nothing.
+        shape: The revision whose tables a database without a version has, None for none.
+        misfit: Why a database without a version has the tables of no revision; None if it has.
+        known: Whether this release knows `revision` or recognises the tables; it knows a database
+            without tables.
+        pending: The revisions after `revision` or `shape`, oldest first.
+    """
+
+    revision: str | None
+    shape: str | None
+    misfit: str | None
+    known: bool
+    pending: tuple[str, ...]
+
+
+def version_of(
+    heads: Sequence[object],
+    known: Sequence[str],
+    shape: str | None = None,
+    misfit: str | None = None,
+) -> Version:
+    """Return the version of a database.
+
+    Args:
+        heads: What its version table says.
+        known: The revisions of this release, oldest first.
+        shape: See `Version`.
+        misfit: See `Version`.
+    """
+    # An empty one is a version too, of other software.
+    revision = ", ".join(sorted(str(head) or "''" for head in heads)) or None
+    is_known = misfit is None if revision is None else revision in known
+    at = revision or shape
+    pending = known[known.index(at) + 1 if at else 0 :] if is_known else ()
+    shown = printable(revision, VALUE_LENGTH) if revision else None
+    return Version(shown, shape, misfit, is_known, tuple(pending))
+
+
+def read_version(
+    connection: Connection,
+    known: Sequence[str],
+    baselines: Mapping[str, str],
+    name: str,
+    version_table: str = VERSION_TABLE,
+) -> Version:
+    """Return the version of a SQLite database.
+
+    Args:
+        connection: The database.
+        known: The revisions of this release, oldest first.
+        baselines: The DDL script of each revision that unversioned databases may be at.
+        name: What to call the database in `Version.misfit`.
+        version_table: The table in which Alembic keeps the revision.
+
+    Raises:
+        sqlite3.Error: It cannot be read.
+    """
+    heads = _heads(connection, version_table)
+    if heads:
+        return version_of(heads, known)
+    try:
+        return version_of((), known, recognise(connection, baselines, version_table, name))
+    except OperationRefused as refusal:
+        return version_of((), known, misfit=str(refusal))
+
+
+def _heads(connection: Connection, version_table: str = VERSION_TABLE) -> list[object]:
+    exists = "SELECT 1 FROM sqlite_master WHERE lower(name) = ? AND type IN ('table', 'view')"
+    if not values(connection, exists, version_table.lower()):
+        return []
+    return values(connection, f"SELECT version_num FROM {quote(version_table)}")  # noqa: S608 - quoted
+
+
+@contextmanager
+def reading(
+    file: Path, *, immutable: bool = False, foreign_keys: bool = False
+) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a file that cannot write to it, in a transaction.
+
+    If there is no file, the connection is to an empty database in memory.
+
+    Args:
+        file: The database.
+        immutable: Nobody writes to the file; nothing is made beside it.
+        foreign_keys: Have the connection enforce foreign keys, as the application's do.
+
+    Raises:
+        OperationRefused: It is no file that could be a database.
+        sqlite3.Error: It cannot be opened or read.
+    """
+    refuse_unusable_file(file, changes=False, in_use=not immutable)
+    with closing(_connect(file, immutable=immutable)) as connection:
+        # Not opened as read-only: such a connection leaves the -wal behind when it is closed.
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
+        connection.execute("BEGIN")
+        yield connection
+
+
+def _connect(file: Path, *, immutable: bool) -> sqlite3.Connection:
+    if immutable:
+        return connect_read_only(file, immutable=True)
+    try:
+        return connect(file, "mode=rw")
+    except FileNotFoundError:
+        return sqlite3.connect(":memory:", isolation_level=None)
+
+
+def is_at_head(file: Path, head: str) -> bool:
+    """Return whether an upgrade of a file has nothing to do; False also if that is not certain.
+
+    It is not certain for a link, and for a file that others have open or wrote to just now.
+
+    Nothing is written, and nothing made beside the file: SQLite takes it for one that nobody
+    writes to. That nobody does is seen by the absence of its -wal and -journal, and by its times,
+    before and after.
+
+    Args:
+        file: The database.
+        head: The newest revision of this release.
+    """
+    before = _untouched(file)
+    return before is not None and _says(file, head) and _untouched(file) == before
+
+
+def _untouched(file: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file is written to; None if it might be written to right now."""
+    if any(os.path.exists(f"{file}{end}") for end in ("-wal", "-shm", "-journal")):  # noqa: PTH110 - raises nothing
+        return None
+    try:
+        found = file.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    # The ordinary path refuses what it could not write to.
+    writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+    if not writable or time.time() - found.st_mtime < _TICK_SECONDS:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _says(file: Path, head: str) -> bool:
+    """Return whether a file has exactly one version, `head`, and no half of a table's rebuild."""
+    try:
+        with closing(connect_read_only(file, immutable=True)) as connection:
+            names = [name for (name,) in rows(connection, "SELECT name FROM sqlite_master")]
+            return _heads(connection) == [head] and not any(
+                not isinstance(name, str) or name.startswith("_alembic_tmp_") for name in names
+            )
+    except (sqlite3.Error, OSError, OperationRefused):
+        return False
