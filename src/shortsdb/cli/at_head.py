@@ -76,4 +76,6 @@ def _says(file: Path, head: str) -> bool:
             names = connection.execute("SELECT name FROM sqlite_master").fetchall()
     except sqlite3.Error:
         return False
-    return versions == [(head,)] and not any(name.startswith("_alembic_tmp_") for (name,) in names)
+    # A name may be a blob, which the ordinary path refuses, if somebody edited sqlite_master.
+    plain = all(isinstance(name, str) and name[:13] != "_alembic_tmp_" for (name,) in names)
+    return plain and versions == [(head,)]

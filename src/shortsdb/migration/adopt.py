@@ -37,8 +37,9 @@ def recognise(
 
     Raises:
         MigrationRefused: It holds tables and fits no known shape, and then every table and column
-            at fault is named; or it fits several alike.
+            at fault is named; it fits several alike; or see `refuse_leftovers`.
     """
+    refuse_leftovers(connection, name)
     tables = [table for table in table_names(connection) if table != version_table]
     if not tables:
         return None
@@ -82,6 +83,36 @@ def recognise(
             "REVISION`"
         )
     return best[0]
+
+
+def refuse_leftovers(connection: Connection, name: str) -> None:
+    """Refuse a SQLite database with objects that no migration can leave as they are.
+
+    Args:
+        connection: The database.
+        name: What to call it in messages.
+
+    Raises:
+        MigrationRefused: A name in it is not text, or the rebuild of a table was interrupted.
+    """
+    strange = connection.exec_driver_sql(
+        "SELECT name FROM sqlite_master WHERE typeof(name) <> 'text'"
+    ).scalar()
+    if strange is not None:
+        raise MigrationRefused(
+            f"{name} holds an object whose name is {strange!r}, not text: somebody has edited "
+            "sqlite_master. Nothing was changed. Restore the last backup, or salvage what is left "
+            "with the sqlite3 program's .recover"
+        )
+    prefix = "_alembic_tmp_"
+    left = [table for table in table_names(connection) if table.startswith(prefix)]
+    if left:
+        raise MigrationRefused(
+            f"{name} holds {', '.join(left)}: the rebuild of a table by another tool was "
+            "interrupted. Nothing was changed. Compare with "
+            f"{', '.join(table.removeprefix(prefix) for table in left)}: what has all rows is the "
+            "one to keep, under the name without the prefix; drop the other and run this again"
+        )
 
 
 def _misfits(connection: Connection, shape: Shape, held: Collection[str]) -> list[str]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from shortsdb import url as urls
 from shortsdb.driver_errors import explain
 from shortsdb.log import get_logger
-from shortsdb.migration.adopt import recognise
+from shortsdb.migration.adopt import recognise, refuse_leftovers
 from shortsdb.migration.database import connectable, display_name
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import known_revisions
@@ -37,8 +37,9 @@ class Status:
     """What a database is, as far as a migration cares.
 
     `revision` is what the version table says. An unversioned SQLite database has none, but may have
-    the `shape` of one; if it holds tables and fits none, `misfit` says why. `known` is whether this
-    release knows that revision or shape. The last four are None for what is no SQLite file.
+    the `shape` of one. `misfit` says why an upgrade would refuse what is in it: it has no version
+    and fits no shape, or a rebuild was interrupted. `known` is whether this release knows that
+    revision or shape, and would upgrade it. The last four are None for what is no SQLite file.
     """
 
     database: str
@@ -102,11 +103,13 @@ def read_status(
         versions = migration.get_current_heads()
         if connection.dialect.name == "sqlite":
             journal_mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-            if not versions:
-                try:
+            try:
+                if versions:
+                    refuse_leftovers(connection, name)
+                else:
                     shape = recognise(connection, shapes, migration.version_table, name)
-                except MigrationRefused as refusal:
-                    misfit = str(refusal)
+            except MigrationRefused as refusal:
+                misfit = str(refusal)
     known = known_revisions(script)
     at = next(iter(versions), shape)
     folder = folder_for(file, backup) if file else None
@@ -122,7 +125,7 @@ def read_status(
         or None,
         shape=shape,
         misfit=misfit,
-        known=at in known,
+        known=at in known and not misfit,
         head=known[0],
         pending=_pending(known, at, misfit),
         exists=file.exists() if file else None,
@@ -134,8 +137,10 @@ def read_status(
 
 def _pending(known: list[str], at: str | None, misfit: str | None) -> list[str]:
     """Return the revisions of `known` (newest first) after `at`, oldest first."""
+    if misfit:
+        return []
     if at is None:
-        return [] if misfit else known[::-1]
+        return known[::-1]
     return known[: known.index(at)][::-1] if at in known else []
 
 
