@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import subprocess
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import legacy_database
@@ -27,6 +26,7 @@ from shortsdb.transfer.invalid import collecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from project import Program
 
@@ -120,18 +120,6 @@ def test_rows_left_out_go_to_no_other_kind_of_file(
         collecting(path).__enter__()
     assert os.lstat(path) == before
     assert names(tmp_path) == [path.name]
-
-
-@pytest.mark.parametrize("name", ["~/d.db", "~", "~shorts/d.db"])
-def test_a_tilde_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alembic: Program, name: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(OperationRefused, match="which only a shell expands"):
-        refuse_unusable_file(Path(name), changes=True)
-    done = alembic("-x", f"url={name}", "upgrade", "head")
-    assert "which only a shell expands" in done.stdout
-    assert not names(tmp_path)
 
 
 def test_a_nul_is_refused(tmp_path: Path) -> None:
