@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ COMMANDS = {
     "shortsdb": [
         SHORTSDB.format("upgrade"),
         SHORTSDB.format("backup"),
-        SHORTSDB.format("restore backups/deployed.0001.*.db --yes"),
+        SHORTSDB.format("restore saved.db --yes"),
         SHORTSDB.format("upgrade"),
     ],
     "alembic": [f"{ALEMBIC} upgrade head", f"{ALEMBIC} downgrade 0001", f"{ALEMBIC} upgrade head"],
@@ -59,6 +60,7 @@ def opened_as_streams(line: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize("program", COMMANDS)
 def test_no_file_becomes_a_standard_stream(deployed_file: Path, program: str, streams: str) -> None:
     before = row_hashes(deployed_file)["clips"]
+    shutil.copy(deployed_file, deployed_file.with_name("saved.db"))
     line = f"exec {streams}; {' && '.join(COMMANDS[program])}"
     assert opened_as_streams(line, deployed_file.parent) == set()
     backups = list(deployed_file.parent.glob("backups/*.db"))
