@@ -193,11 +193,9 @@ def as_user(user: int, *arguments: str | Path, group: int) -> subprocess.Complet
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
+def shared(reachable: Path) -> Path:
     """Return a database of OWNER in WAL mode, in a folder that TEAM may write to."""
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(above.stat().st_mode | 0o011)
-    home = tmp_path / "home"
+    home = reachable / "home"
     home.mkdir()
     file = legacy_database.make(home / "d.db")
     execute(file, "PRAGMA journal_mode = WAL")
