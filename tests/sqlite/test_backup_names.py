@@ -13,6 +13,7 @@ from inspect_sqlite import row_hashes
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite import backup
 from shortsdb.sqlite.backup import KEPT, backups_of, folder_for, keep_newest, make_backup
+from shortsdb.sqlite.files import NewFile
 
 
 class BackwardClock(datetime):
@@ -93,6 +94,24 @@ def test_a_long_name_of_a_database_makes_a_name(
     os.utime(unfinished, (0, 0))
     keep_newest(file, made)
     assert list(made.parent.iterdir()) == [made]
+
+
+def test_a_name_that_another_process_has_just_used_is_not_used_again(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Path] = []
+    create = NewFile.create
+
+    def finish_before(path: Path, folder: int) -> NewFile:
+        if not used:
+            used.append(path.with_suffix(""))
+            used[0].write_text("of the other process")
+        return create(path, folder)
+
+    monkeypatch.setattr(NewFile, "create", finish_before)
+    made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    assert used[0].read_text() == "of the other process"
+    assert sorted(made.parent.iterdir()) == [used[0], made]
 
 
 def test_a_short_name_is_kept_as_it_is(deployed_file: Path, tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ def test_a_file_uri_stays_as_it_is() -> None:
     assert url.database in {"file:///srv/a%20b.db", "file:///srv/a b.db"}  # SQLAlchemy 2.0, 2.1
     assert file(url) is None
     assert display(url) == "/srv/a b.db"
+    url = URL.create("sqlite", database="file:///srv/a%20b.db", query={"uri": "true"})
+    assert display(url) == "/srv/a b.db"
+    assert parse("sqlite:///file:/srv/user@host.db?uri=true").query == {"uri": "true"}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,7 @@ def test_a_password_among_the_parameters_is_the_urls_own() -> None:
     [
         "postgresql://u:pw@10.0.0.1:5432/d",
         "postgresql://u:pw@[::1]:5432/d",
+        "postgresql://u:pw@[fe80::1%eth0]/d",
         "postgresql://u%40corp:pw@h-1.example_2/d",
         "postgresql+psycopg:///d?host=/run/postgresql",
         "postgresql+psycopg_async://u:p%40w@a,b/d",
