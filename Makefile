@@ -43,6 +43,7 @@ system-packages: ## Install what the tests need from Debian or Ubuntu.
 
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
 	$(BIN)/python tests/crash/run.py
+	SHORTSDB_TEST_ROUNDS=160 $(BIN)/python -m pytest -q tests/crash/test_hostile_owner.py tests/cli/test_secret_positions.py
 
 bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
 	$(BIN)/python benchmarks/run_all.py

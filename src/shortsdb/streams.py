@@ -59,8 +59,8 @@ def _lenient(descriptor: int, replaced: object) -> io.TextIOWrapper:
         io.BufferedWriter(_Lenient(descriptor, "w", closefd=False)),
         encoding=known.encoding if known else "utf-8",
         errors="backslashreplace",
-        line_buffering=known.line_buffering if known else descriptor == 2,  # noqa: PLR2004
-        write_through=known.write_through if known else False,
+        # What Python does not buffer at all (-u, PYTHONUNBUFFERED) is written line by line.
+        line_buffering=known is not None and (known.line_buffering or known.write_through),
     )
 
 

@@ -28,20 +28,21 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
         bench: Where to judge.
         prepared: The case; its undisturbed run is replayed.
         at_random: How often to lose a part at random, besides losing all and losing nothing.
-        every: 1 for every call.
+        every: 1 for every call; those that make folders and names durable are always taken.
     """
     rng = random.Random(str(prepared.case))  # noqa: S311 - reproducible, not secret
     some: list[Loss] = ["at random"] * at_random
     losses: list[Loss] = ["all lost", "all kept", *some]
     disk = Disk(prepared.template)
     seen: set[int] = set()
+    offset = rng.randrange(every)  # so that no call is passed over in every case
     for number, call in enumerate(prepared.calls, start=1):
         disk.do(call)
         last = number == len(prepared.calls)
         of_folder = call.name in _OF_FOLDERS or (
             call.name in {"fsync", "fdatasync"} and disk.is_folder(call.paths[0])
         )
-        if number % every and not last and not of_folder:
+        if number % every != offset and not last and not of_folder:
             continue
         for loss in losses:
             files = disk.lose_power(loss, rng)

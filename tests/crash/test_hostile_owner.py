@@ -33,11 +33,9 @@ SECRET = "only for root"  # noqa: S105 - in a test
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(reachable: Path) -> Path:
     """Return a folder of OWNER with a database in it, which OWNER can reach."""
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(above.stat().st_mode | 0o011)
-    folder = tmp_path / "home"
+    folder = reachable / "home"
     (folder / "backups").mkdir(parents=True)
     legacy_database.make(folder / "d.db", rows=20)
     for path in (folder, folder / "backups", folder / "d.db"):
@@ -46,9 +44,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def victim(tmp_path: Path) -> Path:
+def victim(reachable: Path) -> Path:
     """Return a database of root's that nobody else can read."""
-    victim = tmp_path / "root" / "victim.db"
+    victim = reachable / "root" / "victim.db"
     victim.parent.mkdir(mode=0o700)
     execute(victim, f"CREATE TABLE secrets (secret); INSERT INTO secrets VALUES ('{SECRET}')")
     victim.chmod(0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sqlite3
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 import legacy_database
 import pytest
 from alembic import command
+from click.testing import CliRunner
 from inspect_sqlite import execute, file_hash, row_hashes, version
 from project import HEAD, PROGRAMS, ROOT
 
+from shortsdb.cli import main
 from shortsdb.migration import MigrationRefused
 from shortsdb.migration.revisions import alembic_config
 
@@ -144,6 +147,35 @@ def test_refused(
     assert "Traceback" not in done.stderr
     assert (file_hash(path) if path.is_file() else None) == before
     assert not list(tmp_path.glob("backups/*"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [newer, of_other_software, two_versions, interrupted_rebuild, empty_version, name_of_bytes],
+)
+def test_status_says_so_before(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A script that asks for the status hears of the refusal, and that nothing is pending."""
+    path = tmp_path / "d.db"
+    make(path)
+    done = CliRunner().invoke(main, ["status", "--json", "--url", str(path)])
+    found = json.loads(done.stdout)
+    assert (found["known"], found["shape"], found["pending"]) == (False, None, [])
+    assert CliRunner().invoke(main, ["status", "--exit-code", "--url", str(path)]).exit_code == 1
+    if make in {interrupted_rebuild, name_of_bytes}:
+        assert path.name in found["misfit"]
+
+
+def test_a_name_of_bytes_at_head(tmp_path: Path) -> None:
+    """Neither does `upgrade` say that nothing is to do, although nothing is pending."""
+    path = tmp_path / "d.db"
+    name_of_bytes(path)
+    execute(path, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    execute(path, f"INSERT INTO alembic_version VALUES ('{HEAD}')")
+    os.utime(path, (0, 0))
+    for arguments in (["upgrade"], ["status", "--exit-code"], ["check"]):
+        done = CliRunner().invoke(main, [*arguments, "--url", str(path)])
+        assert done.exit_code == 1
+        assert "holds an object whose name is b'oth\\xff', not text" in done.output
 
 
 @contextmanager

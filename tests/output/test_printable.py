@@ -44,6 +44,11 @@ def test_what_comes_out_is_one_printable_line_and_stays_so(text: str) -> None:
         ("host=h password='a b\\' c' user=u", "host=h password=*** user=u"),
         ("?sslPassword=pw&x=1", "?sslPassword=***&x=1"),
         ("at 12:30 by me@h", "at 12:30 by me@h"),
+        ("has the form x://USER:PASSWORD@HOST/D", "has the form x://USER:PASSWORD@HOST/D"),
+        ("password = 'a b' user=u", "password = *** user=u"),
+        ("passwd=a passphrase=b pwd=c", "passwd=*** passphrase=*** pwd=***"),
+        ("client_secret=a Token_2=b", "client_secret=*** Token_2=***"),
+        ("password=a\\ b&c", "password=***&c"),
         ("passfile=/x", "passfile=/x"),
     ],
 )

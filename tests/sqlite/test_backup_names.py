@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import legacy_database
 import pytest
 from inspect_sqlite import row_hashes
 
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite import backup
 from shortsdb.sqlite.backup import KEPT, backups_of, folder_for, keep_newest, make_backup
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from shortsdb.sqlite.files import NewFile
 
 
 class BackwardClock(datetime):
@@ -78,6 +78,68 @@ def test_any_revision_makes_a_name(deployed_file: Path, revision: str) -> None:
     assert backups_of(deployed_file, made.parent) == [made]
 
 
-def test_a_folder_with_a_tilde_is_refused(deployed_file: Path) -> None:
-    with pytest.raises(OperationRefused, match="begins with ~, which only a shell expands"):
-        folder_for(deployed_file, "~/backups")
+@pytest.mark.parametrize("folder", ["backups", "elsewhere"])
+@pytest.mark.parametrize("name", ["x" * 241 + ".db", "é" * 120 + ".db", "x." + "y" * 240])
+def test_a_long_name_of_a_database_makes_a_name(
+    deployed_file: Path, tmp_path: Path, name: str, folder: str
+) -> None:
+    file = deployed_file.rename(tmp_path / name)
+    other = legacy_database.make(tmp_path / f"{name[:-5]}other")
+    made = make_backup(file, "r" * 300, tmp_path / folder)
+    assert row_hashes(made) == row_hashes(file)
+    assert backups_of(file, made.parent) == [made]
+    assert backups_of(other, made.parent) == []
+    unfinished = made.with_name(f"{made.name}.partial")
+    unfinished.touch()
+    os.utime(unfinished, (0, 0))
+    keep_newest(file, made)
+    assert list(made.parent.iterdir()) == [made]
+
+
+def test_a_name_that_another_process_has_just_used_is_not_used_again(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Path] = []
+    create = NewFile.create
+
+    def finish_before(path: Path, folder: int) -> NewFile:
+        if not used:
+            used.append(path.with_suffix(""))
+            used[0].write_text("of the other process")
+        return create(path, folder)
+
+    monkeypatch.setattr(NewFile, "create", finish_before)
+    made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    assert used[0].read_text() == "of the other process"
+    assert sorted(made.parent.iterdir()) == [used[0], made]
+
+
+def test_a_short_name_is_kept_as_it_is(deployed_file: Path, tmp_path: Path) -> None:
+    file = deployed_file.rename(tmp_path / ("x" * 147 + ".db"))
+    made = make_backup(file, "0001", tmp_path / "backups")
+    assert made.name.startswith(f"{file.stem}.0001.")
+    assert made.suffix == ".db"
+
+
+def test_a_backup_at_the_end_of_the_calendar_is_named(deployed_file: Path) -> None:
+    folder = deployed_file.parent / "backups"
+    folder.mkdir()
+    last = folder / "deployed.0001.99991231T235959999999Z.db"
+    last.touch()
+    with pytest.raises(OperationRefused, match="has a date that no later backup can have"):
+        make_backup(deployed_file, "0001", folder)
+    assert list(folder.iterdir()) == [last]
+
+
+def test_a_folder_with_a_tilde(deployed_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of/somebody")
+    assert folder_for(deployed_file, "~/backups") == Path("/home/of/somebody/backups")
+    with pytest.raises(OperationRefused, match="there is no such user"):
+        folder_for(deployed_file, "~nobody-at-all/backups")
+
+
+def test_where_backups_go(deployed_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(deployed_file.parent)
+    assert folder_for(deployed_file, None) == deployed_file.parent / "backups"
+    assert folder_for(deployed_file, "OFF") is None
+    assert folder_for(deployed_file, "kept") == deployed_file.parent / "kept"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import legacy_database
 import pytest
@@ -13,7 +13,7 @@ from other_user import MEMBER, OWNER, STRANGER, TEAM, needs_root, run_as
 
 from shortsdb.sqlite import online_copy
 from shortsdb.sqlite.backup import make_backup
-from shortsdb.sqlite.files import NewFile, open_folder
+from shortsdb.sqlite.files import NewFile, open_folder, share
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
@@ -25,11 +25,9 @@ pytestmark = needs_root
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def home(reachable: Path) -> Iterator[Path]:
     """Return a folder that every user can reach, with the umask 0."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    home = tmp_path / "home"
+    home = reachable / "home"
     home.mkdir()
     before = os.umask(0)
     yield home
@@ -187,6 +185,26 @@ def test_a_new_file_is_as_open_as_the_backup_it_is_made_from(home: Path) -> None
         restore(backup, file, None, None)
         found = file.stat()
         assert (found.st_uid, found.st_gid, mode_of(file)) == (OWNER, TEAM, expected)
+
+
+def test_a_default_acl_does_not_open_a_restored_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = database(home, 0o640)
+    backup = make_backup(file, "0001", home.parent / "elsewhere")
+    file.unlink()
+    setfacl("-d", "-m", f"u:{STRANGER}:rwx", home)
+    before = []
+
+    def watched(*arguments: Any) -> None:
+        before.append(mode_of(file))
+        share(*arguments)
+
+    monkeypatch.setattr("shortsdb.sqlite.restore.share", watched)
+    restore(backup, file, None, None)
+    assert before == [0o600]
+    assert mode_of(file) == 0o640
+    assert not can_read(file, STRANGER)
 
 
 def test_a_file_that_was_created_is_nobody_elses(home: Path) -> None:

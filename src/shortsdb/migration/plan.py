@@ -11,8 +11,8 @@ from sqlalchemy import exists, literal, select
 from sqlalchemy import table as sql_table
 
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.sqlite.baseline import recognise
-from shortsdb.sqlite.schema import schema_of_script, table_names
+from shortsdb.sqlite.baseline import recognise, refuse_leftovers
+from shortsdb.sqlite.schema import schema_of_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +52,10 @@ def make_plan(
     heads = context.get_current_heads()
     if context.opts.get("purge"):  # `alembic stamp --purge` is the way out of a strange version
         return Plan(heads, stamp=None)
-    _refuse_leftovers(context, name)
+    assert context.connection is not None  # noqa: S101 - there is a transaction
+    refuse_leftovers(context.connection.connection, name)
     refuse_strange_version(heads, script, name)
     steps = _steps(context, heads, name)
-    assert context.connection is not None  # noqa: S101 - there is a transaction
     _refuse_to_drop_rows(context.connection, steps, baselines)
     revisions = _revisions_of(steps)
     if heads or not revisions:
@@ -197,28 +197,4 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name
         raise MigrationRefused(
             f"{name} is at revision {version!r}, which is none of ours: its alembic_version is "
             "that of other software. Nothing was changed. Check that this is the right file"
-        )
-
-
-def _refuse_leftovers(context: MigrationContext, name: str) -> None:
-    assert context.connection is not None  # noqa: S101 - there is a transaction
-    strange = context.connection.exec_driver_sql(
-        "SELECT name FROM sqlite_master WHERE typeof(name) <> 'text'"
-    ).scalar()
-    if strange is not None:
-        raise MigrationRefused(
-            f"{name} holds an object whose name is {strange!r}, not text: somebody has edited "
-            "sqlite_master. Nothing was changed. Restore the last backup, or salvage what is left "
-            "with the sqlite3 program's .recover"
-        )
-    prefix = "_alembic_tmp_"
-    left = [
-        table for table in table_names(context.connection.connection) if table.startswith(prefix)
-    ]
-    if left:
-        raise MigrationRefused(
-            f"{name} holds {', '.join(left)}: the rebuild of a table by another tool was "
-            "interrupted. Nothing was changed. Compare with "
-            f"{', '.join(table.removeprefix(prefix) for table in left)}: what has all rows is the "
-            "one to keep, under the name without the prefix; drop the other and run this again"
         )

@@ -28,8 +28,9 @@ class Status:
     """What a database is, as far as a migration cares.
 
     `revision` is what the version table says. An unversioned SQLite database has none, but may have
-    the `shape` of one; if it holds tables and fits none, `misfit` says why. `known` is whether this
-    release knows that revision or shape. The last four are None for what is no SQLite file.
+    the `shape` of one. `misfit` says why an upgrade would refuse what is in it: it has no version
+    and fits no shape, or a rebuild was interrupted. `known` is whether this release knows that
+    revision or shape, and would upgrade it. The last four are None for what is no SQLite file.
     """
 
     database: str

@@ -26,7 +26,10 @@ KEPT = 5
 _ABANDONED_SECONDS = 3600
 _TICK = timedelta(microseconds=1)
 _STAMP = "%Y%m%dT%H%M%S%fZ"
-_LABEL_CHARACTERS = 40  # of a revision in a name, which may have 255 bytes
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)  # with a day to spare before the end of the calendar
+# A name may have 255 bytes: so many of the database's, so many of the revision, and the stamp.
+_STEM_BYTES = 150
+_LABEL_CHARACTERS = 40
 
 
 def folder_for(file: Path, setting: str | None) -> Path | None:
@@ -44,15 +47,21 @@ def folder_for(file: Path, setting: str | None) -> Path | None:
     return plausible_path(setting) if setting else file.parent / "backups"
 
 
-def _stem(file: Path, folder: Path) -> str:
-    """Return how the names of the backups of `file` in `folder` begin.
+def _ends(file: Path, folder: Path) -> tuple[str, str]:
+    """Return how the names of the backups of `file` in `folder` begin and end.
 
-    In a folder that is not beside it there may be backups of another database of the same name.
+    In a folder that is not beside it there may be backups of another database of the same name,
+    and of a long name only the beginning is used: a hash tells them apart.
     """
     real = Path(os.path.realpath(file))
-    if Path(os.path.realpath(folder)) == real.parent / "backups":
-        return file.stem
-    return f"{file.stem}-{crc32(os.fsencode(real)):08x}"
+    beside = Path(os.path.realpath(folder)) == real.parent / "backups"
+    name = os.fsencode(file.name)
+    if beside and len(name) <= _STEM_BYTES:
+        return file.stem, file.suffix
+    key = crc32(name if beside else os.fsencode(real))
+    if len(name) <= _STEM_BYTES:
+        return f"{file.stem}-{key:08x}", file.suffix
+    return f"{name[:_STEM_BYTES].decode(errors='ignore')}-{key:08x}", ""
 
 
 @operation()
@@ -132,9 +141,16 @@ def _reserve(file: Path, revision: str | None, folder: Path, descriptor: int) ->
     label = re.sub(r"\W", "_", revision or "unversioned", flags=re.ASCII)[:_LABEL_CHARACTERS]
     moment = datetime.now(UTC)
     if there := _named(file, folder):
-        moment = max(moment, there[-1].moment + _TICK)
+        newest = there[-1]
+        if newest.moment > _LAST:
+            raise OperationRefused(
+                f"{newest.path} has a date that no later backup can have; nothing was changed. "
+                "Move it to another folder"
+            )
+        moment = max(moment, newest.moment + _TICK)
+    begin, end = _ends(file, folder)
     while True:
-        name = f"{_stem(file, folder)}.{label}.{moment.strftime(_STAMP)}{file.suffix}"
+        name = f"{begin}.{label}.{moment.strftime(_STAMP)}{end}"
         with suppress(FileExistsError):
             copy = NewFile.create(folder / f"{name}.partial", descriptor)
             if not (folder / name).exists():
@@ -182,9 +198,8 @@ def backups_of(file: Path, folder: Path) -> list[Path]:
 
 
 def _named(file: Path, folder: Path) -> list[_Named]:
-    name = re.compile(
-        rf"{re.escape(_stem(file, folder))}\.([^.]+)\.(\d{{8}}T\d{{12}}Z){re.escape(file.suffix)}"
-    )
+    begin, end = map(re.escape, _ends(file, folder))
+    name = re.compile(rf"{begin}\.([^.]+)\.(\d{{8}}T\d{{12}}Z){end}")
     if not folder.is_dir():
         return []
     found = []
@@ -221,10 +236,10 @@ def keep_newest(file: Path, backup: Path) -> None:
 
 def _abandoned(file: Path, path: Path, folder: int) -> list[str]:
     """Return the names in a folder, by path and descriptor, of unfinished backups of `file`."""
-    stem, end = f"{_stem(file, path)}.", f"{file.suffix}.partial"
+    begin, end = _ends(file, path)
     found = []
     for name in os.listdir(folder):
-        if name.startswith(stem) and name.endswith(end):
+        if name.startswith(f"{begin}.") and name.endswith(f"{end}.partial"):
             with suppress(FileNotFoundError):
                 state = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if time.time() - state.st_mtime > _ABANDONED_SECONDS:

@@ -35,8 +35,9 @@ def recognise(
 
     Raises:
         OperationRefused: It holds tables and fits no known shape, and then every table and column
-            at fault is named; or it fits several alike.
+            at fault is named; it fits several alike; or see `refuse_leftovers`.
     """
+    refuse_leftovers(connection, name)
     tables = [table for table in table_names(connection) if table != version_table]
     if not tables:
         return None
@@ -81,6 +82,34 @@ def recognise(
             "REVISION`"
         )
     return best[0]
+
+
+def refuse_leftovers(connection: Connection, name: str) -> None:
+    """Refuse a database with objects that no migration can leave as they are.
+
+    Args:
+        connection: The database.
+        name: What to call it in messages.
+
+    Raises:
+        OperationRefused: A name in it is not text, or the rebuild of a table was interrupted.
+    """
+    strange = values(connection, "SELECT name FROM sqlite_master WHERE typeof(name) <> 'text'")
+    if strange:
+        raise OperationRefused(
+            f"{name} holds an object whose name is {strange[0]!r}, not text: somebody has edited "
+            "sqlite_master. Nothing was changed. Restore the last backup, or salvage what is left "
+            "with the sqlite3 program's .recover"
+        )
+    prefix = "_alembic_tmp_"
+    left = [table for table in table_names(connection) if table.startswith(prefix)]
+    if left:
+        raise OperationRefused(
+            f"{name} holds {', '.join(left)}: the rebuild of a table by another tool was "
+            "interrupted. Nothing was changed. Compare with "
+            f"{', '.join(table.removeprefix(prefix) for table in left)}: what has all rows is the "
+            "one to keep, under the name without the prefix; drop the other and run this again"
+        )
 
 
 def _mismatches(connection: Connection, shape: Schema, held: Collection[str]) -> list[str]:

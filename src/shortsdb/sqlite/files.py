@@ -90,6 +90,23 @@ def make_folder(folder: Path, owner: os.stat_result) -> None:
         os.fsync(above)  # else a power cut takes the folder, with what is in it
 
 
+def create_file(name: str, folder: int) -> int:
+    """Create a file that only its owner may read, and return its descriptor.
+
+    Args:
+        name: Its name.
+        folder: The descriptor of its folder.
+
+    Raises:
+        FileExistsError: The name is taken.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+    # A default ACL of the folder would open the file to others as soon as its mode is set.
+    _remove_acls(descriptor)
+    return descriptor
+
+
 @dataclass(frozen=True)
 class NewFile:
     """A file that was created here; only its descriptor is sure to lead to it.
@@ -104,20 +121,8 @@ class NewFile:
 
     @classmethod
     def create(cls, path: Path, folder: int) -> Self:
-        """Create a file that only its owner may read.
-
-        Args:
-            path: Its path.
-            folder: The descriptor of its folder.
-
-        Raises:
-            FileExistsError: The name is taken.
-        """
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        descriptor = os.open(path.name, flags, 0o600, dir_fd=folder)
-        # A default ACL of the folder would open the file to others as soon as its mode is set.
-        _remove_acls(descriptor)
-        return cls(path, folder, descriptor)
+        """Create it, see `create_file`."""
+        return cls(path, folder, create_file(path.name, folder))
 
     def __enter__(self) -> Self:
         """Return the file."""

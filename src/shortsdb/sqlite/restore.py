@@ -12,7 +12,7 @@ from shortsdb.errors import OperationRefused
 from shortsdb.log import get_logger, operation
 from shortsdb.sqlite.backup import make_backup, refuse_damaged
 from shortsdb.sqlite.file_checks import refuse_unusable_file, refuse_without_space
-from shortsdb.sqlite.files import behind_link, open_folder, share
+from shortsdb.sqlite.files import behind_link, create_file, open_folder, share
 from shortsdb.sqlite.online_copy import connect, connect_read_only, copy_pages
 
 if TYPE_CHECKING:
@@ -114,9 +114,8 @@ def _made_if_missing(file: Path, backup: Path) -> os.stat_result:
     with suppress(FileNotFoundError):
         return os.lstat(file)
     with open_folder(file.parent) as folder:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with suppress(FileExistsError):
-            descriptor = os.open(file.name, flags, 0o600, dir_fd=folder)
+            descriptor = create_file(file.name, folder)
             try:
                 share(descriptor, backup, backup.stat(), file.parent)
             finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shortsdb.errors import OperationRefused
 from shortsdb.printable import VALUE_LENGTH, printable
-from shortsdb.sqlite.baseline import recognise
+from shortsdb.sqlite.baseline import recognise, refuse_leftovers
 from shortsdb.sqlite.connection import rows, values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.online_copy import connect, connect_read_only
@@ -39,7 +39,7 @@ class Version:
         revision: What the version table says, safe to print, several versions as one text; None
             for nothing.
         shape: The revision whose tables a database without a version has, None for none.
-        misfit: Why a database without a version has the tables of no revision; None if it has.
+        misfit: Why an upgrade refuses what is in the database; None if it does not.
         known: Whether this release knows `revision` or recognises the tables; it knows a database
             without tables.
         pending: The revisions after `revision` or `shape`, oldest first.
@@ -68,7 +68,7 @@ def version_of(
     """
     # An empty one is a version too, of other software.
     revision = ", ".join(sorted(str(head) or "''" for head in heads)) or None
-    is_known = misfit is None if revision is None else revision in known
+    is_known = misfit is None and (revision is None or revision in known)
     at = revision or shape
     pending = known[known.index(at) + 1 if at else 0 :] if is_known else ()
     shown = printable(revision, VALUE_LENGTH) if revision else None
@@ -95,12 +95,13 @@ def read_version(
         sqlite3.Error: It cannot be read.
     """
     heads = _heads(connection, version_table)
-    if heads:
-        return version_of(heads, known)
     try:
+        if heads:
+            refuse_leftovers(connection, name)
+            return version_of(heads, known)
         return version_of((), known, recognise(connection, baselines, version_table, name))
     except OperationRefused as refusal:
-        return version_of((), known, misfit=str(refusal))
+        return version_of(heads, known, misfit=str(refusal))
 
 
 def _heads(connection: Connection, version_table: str = VERSION_TABLE) -> list[object]:

@@ -1,0 +1,97 @@
+"""Standard streams that are closed, full or another's stop nothing and lose nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from shortsdb.streams import _Lenient, make_lenient, output_failure
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def printed(script: str, redirections: str = "", **environment: str) -> bytes:
+    """Return what a Python program prints that begins with `make_lenient`."""
+    script = f"import os, sys\nfrom shortsdb.streams import *\n{script}"
+    line = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(script)} {redirections}"
+    done = subprocess.run(
+        ["bash", "-c", line],  # noqa: S607 - where the system has it
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_first_failure_is_remembered() -> None:
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    stream = _Lenient(descriptor, "w", closefd=False)
+    assert stream.write(b"four") == 4
+    os.close(descriptor)
+    assert stream.write(b"four") == 4
+    assert stream.failure is not None
+    assert stream.failure.errno == errno.ENOSPC
+
+
+def test_a_pipe_that_is_full_and_does_not_block() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    stream = _Lenient(writer, "w", closefd=False)
+    while (size := os.fpathconf(writer, "PC_PIPE_BUF")) and _fits(writer, size):
+        pass
+    assert stream.write(b"x" * size) == size
+    os.close(reader)
+    os.close(writer)
+
+
+def _fits(writer: int, size: int) -> bool:
+    try:
+        os.write(writer, b"x" * size)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def test_the_streams_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here they are pytest's."""
+    monkeypatch.setattr(sys, "__stdout__", object())
+    monkeypatch.setattr(sys, "__stderr__", object())
+    before = sys.stdin, sys.stdout, sys.stderr
+    make_lenient()
+    assert (sys.stdin, sys.stdout, sys.stderr) == before
+    assert output_failure() is None
+
+
+def test_a_closed_input_has_ended() -> None:
+    assert printed("make_lenient(); print(repr(sys.stdin.read()))", "<&-") == b"''\n"
+
+
+def test_the_encoding_stays_and_no_character_stops_it() -> None:
+    said = printed("make_lenient(); print('\\xe4\\u65e5')", PYTHONIOENCODING="latin-1")
+    assert said == b"\xe4\\u65e5\n"
+
+
+def test_what_was_printed_before_comes_first() -> None:
+    assert printed("print('first', end=' '); make_lenient(); print('then')") == b"first then\n"
+
+
+def test_a_line_to_standard_error_is_there_at_once() -> None:
+    script = "make_lenient(); print('x', file=sys.{}); os._exit(0)"
+    assert printed(script.format("stderr"), PYTHONUNBUFFERED="") == b"x\n"
+    assert printed(script.format("stderr"), PYTHONUNBUFFERED="1") == b"x\n"
+    assert printed(script.format("stdout"), PYTHONUNBUFFERED="1") == b"x\n"
+
+
+def test_a_failure_is_known_although_python_keeps_what_is_printed() -> None:
+    script = "make_lenient(); print('x'); print(output_failure().strerror, file=sys.stderr)"
+    assert printed(script, "> /dev/full") == b"No space left on device\n"
+
+
+def test_the_descriptor_stays_open_when_the_stream_goes() -> None:
+    script = "make_lenient(); sys.stdout = sys.__stdout__; os.write(1, b'x')"
+    assert printed(script) == b"x"
