@@ -32,6 +32,7 @@ SLOW = {
         "test_copy.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
+        "test_pooler.py",
         "test_postgresql_standby.py",
     },
     "release": {"test_packaging.py"},

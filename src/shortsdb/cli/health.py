@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -52,7 +50,7 @@ def health(
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_url
     from shortsdb.engine import create_engine
-    from shortsdb.health import CALLS, check_db_health
+    from shortsdb.health import check_db_health
     from shortsdb.migration.database import connectable, display_name
 
     database = parse_url(url)
@@ -69,10 +67,6 @@ def health(
             _lines(display_name(database), found), {"problems": "green" if found.ok else "red"}
         )
     if not found.ok:
-        if CALLS.hanging:
-            # The driver's thread would keep the interpreter from ending in order.
-            sys.stdout.flush()
-            os._exit(1)
         click.get_current_context().exit(1)
 
 

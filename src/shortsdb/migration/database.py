@@ -77,7 +77,7 @@ def connectable(url: URL, *, changes: bool) -> Engine:
             url = URL.create("sqlite")
     # No cause is chained: it may repeat the URL.
     try:
-        engine = create_engine(url, poolclass=NullPool)
+        engine = create_engine(url, poolclass=NullPool, connect_args=urls.connect_args(url))
         engine.dialect.create_connect_args(url)  # else a bad parameter is found on connecting
     except NoSuchModuleError:
         raise MigrationRefused(

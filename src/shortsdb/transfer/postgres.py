@@ -281,8 +281,9 @@ def _refuse_encoding(connection: Connection, name: str) -> None:
 
 
 def _refuse_hidden_rows(connection: Connection, metadata: MetaData, name: str) -> None:
-    # From here on the server fails a query from which row-level security would hide rows.
-    connection.exec_driver_sql("SET row_security = off")
+    # Until the transaction ends the server fails a query from which row-level security would hide
+    # rows. LOCAL, because behind a pooler the next transaction is another client's.
+    connection.exec_driver_sql("SET LOCAL row_security = off")
     tables = connection.scalars(
         text(
             "SELECT relname FROM pg_class WHERE relname = ANY(:names)"
