@@ -30,6 +30,7 @@ SLOW = {
     "peers": {"test_benchmarks.py"},
     "postgresql": {
         "test_copy.py",
+        "test_late_rows.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
         "test_pooler.py",

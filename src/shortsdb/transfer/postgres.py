@@ -207,6 +207,14 @@ def snapshot(url: URL, metadata: MetaData) -> Iterator[Postgres]:
         yield Postgres(connection)
 
 
+def rows_of_now(url: URL, tables: Iterable[Table]) -> dict[str, int]:
+    """Return how many rows the tables of a database have, outside of any snapshot."""
+    with engine_of(url, changes=False).connect() as connection:
+        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
+        side = Postgres(connection)
+        return {table.name: side.count(table) for table in tables}
+
+
 @contextmanager
 def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
     """Give a database at head with empty tables, in a transaction that the block's end commits.
