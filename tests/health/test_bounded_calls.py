@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import Future
 
 import pytest
@@ -85,7 +87,42 @@ def test_a_result_that_came_too_late_is_not_given_later() -> None:
 
 
 def test_a_timeout_of_any_length() -> None:
-    assert BoundedCalls[int]().call("key", lambda: 1, float("inf")) == 1
+    # Long enough that the caller really waits.
+    assert BoundedCalls[bool]().call("key", lambda: threading.Event().wait(0.3), 1e300) is False
+
+
+class Key:
+    """Something that must not be kept for ever, such as an engine."""
+
+
+def test_nothing_is_kept_of_a_call_that_has_ended() -> None:
+    calls: BoundedCalls[bool] = BoundedCalls()
+    key, end = Key(), threading.Event()
+    kept = weakref.ref(key)
+    with pytest.raises(TimeoutError):
+        calls.call(key, end.wait, 0.01)
+    end.set()
+    assert calls.call(key, end.wait, 60)
+    del key
+    gc.collect()
+    assert kept() is None
+
+
+def test_nothing_is_kept_of_a_task_that_has_ended() -> None:
+    calls: BoundedCalls[bool] = BoundedCalls()
+    key, end = Key(), asyncio.Event()
+    kept = weakref.ref(key)
+
+    async def main(key: Key) -> None:
+        with pytest.raises(TimeoutError):
+            await calls.call_async(key, end.wait, 0.01)
+        end.set()
+        assert await calls.call_async(key, end.wait, 60)
+
+    asyncio.run(main(key))
+    del key
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_child_of_a_fork_makes_a_call_of_its_own() -> None:
