@@ -173,6 +173,28 @@ def test_tasks() -> None:
     asyncio.run(main())
 
 
+def test_a_result_of_a_task_that_came_too_late_is_not_given_later() -> None:
+    calls: BoundedCalls[int] = BoundedCalls()
+
+    async def wait() -> int:
+        await end.wait()
+        return 1
+
+    async def answer() -> int:
+        return 2
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await calls.call_async("key", wait, 0.01)
+        (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+        end.set()
+        assert await task == 1
+        assert await calls.call_async("key", answer, 60) == 2
+
+    end = asyncio.Event()
+    asyncio.run(main())
+
+
 def test_a_task_of_another_loop_is_not_waited_for() -> None:
     calls: BoundedCalls[int] = BoundedCalls()
 

@@ -113,9 +113,7 @@ def _to_postgresql(source: URL, target: URL, findings: Findings) -> list[Verifie
             with target_transaction(target, metadata) as there:
                 verified = _copy(side, there, findings)
                 now = original.rows(metadata.sorted_tables)
-                _say_what_is_late(
-                    verified, findings, now, name, written_to=original.written_to()
-                )
+                _say_what_is_late(verified, findings, now, name, written_to=original.written_to())
                 return verified
 
 
