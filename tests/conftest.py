@@ -31,8 +31,10 @@ SLOW = {
     "peers": {"test_benchmarks.py"},
     "postgresql": {
         "test_copy.py",
+        "test_late_rows.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
+        "test_pooler.py",
         "test_postgresql_standby.py",
     },
     "release": {"test_packaging.py"},

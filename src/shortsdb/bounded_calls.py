@@ -26,11 +26,6 @@ class BoundedCalls(Generic[T]):
         self._threads: dict[Hashable, tuple[Thread, Future[T]]] = {}
         self._tasks: dict[Hashable, asyncio.Task[T]] = {}
 
-    @property
-    def hanging(self) -> bool:
-        """Whether a thread of `call` is still at work."""
-        return any(thread.is_alive() for thread, _ in self._threads.values())
-
     def call(self, key: Hashable, function: Callable[[], T], seconds: float) -> T:
         """Return what a function returns, or raise what it raises.
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from shortsdb.errors import OperationRefused
 from shortsdb.paths import absolute, may_hold_password, plausible_path
+from shortsdb.printable import printable
 from shortsdb.sqlite.files import behind_link
 
 SYNC_DRIVERS = {
@@ -28,6 +29,7 @@ MALFORMED = (
     "percent-encoded"
 )
 
+_BACKENDS = ("sqlite", "postgresql")
 _HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")
 _SECRET_PARAMETER = re.compile(r"pass(word|wd|phrase)|pwd|secret|token|scram_", re.IGNORECASE)
 _SHOWN_PARAMETERS = ("host", "hostaddr", "port", "dbname", "service")
@@ -40,9 +42,9 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     (`?password=`) becomes the URL's own, which SQLAlchemy does not print.
 
     Raises:
-        ArgumentError: It is malformed, or neither a URL nor a plausible path, see
-            `shortsdb.paths`. The
-            message does not repeat it: it may hold a password.
+        ArgumentError: It is malformed, or of another database than SQLite and PostgreSQL, or
+            neither a URL nor a plausible path, see `shortsdb.paths`. The message does not repeat
+            it: it may hold a password.
     """
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
         if given in {"", ":memory:"}:
@@ -53,6 +55,12 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     except (ArgumentError, ValueError):
         # Not chained: the text of the cause may hold a password too.
         raise ArgumentError(MALFORMED) from None
+    if url.get_backend_name() not in _BACKENDS:
+        # Its driver need not be installed for this; the name is a word, see SQLAlchemy's make_url.
+        raise ArgumentError(
+            f"the database URL names {printable(url.get_backend_name(), 20)}, which is not "
+            "supported; sqlite, sqlite+aiosqlite and postgresql+psycopg are"
+        )
     if url.get_backend_name() == "sqlite":
         # What stands after a question mark may have been meant as part of a password.
         after = given.partition("://")[2] if isinstance(given, str) else url.database or ""
@@ -95,6 +103,7 @@ def _parse_server(url: URL) -> URL:
         if not isinstance(password, str):
             raise ArgumentError(MALFORMED)
         url = url.difference_update_query(["password"]).set(password=password)
+    connect_args(url)  # refuses a bad parameter
     names = [url.username or "", url.database or ""]
     names += [str(url.query.get(name, "")) for name in ("user", "dbname")]
     hosts = str(url.query.get("host", ""))
@@ -110,6 +119,30 @@ def _parse_server(url: URL) -> URL:
             "into a service file (PGSERVICEFILE), and name the service"
         )
     return url
+
+
+def connect_args(url: URL) -> dict[str, int | None]:
+    """Return what the driver's `connect` gets beside what the URL says, as SQLAlchemy's option.
+
+    psycopg would prepare a statement of the connection under a name when it runs for the sixth
+    time. A pooler that gives each transaction another connection of the server (PgBouncer in
+    transaction mode) may have another client's statement under that name. So there are none, unless
+    the URL has `?prepare_threshold=5`, or as many runs as are to come before:
+    https://www.psycopg.org/psycopg3/docs/advanced/prepare.html.
+
+    Raises:
+        ArgumentError: The parameter is no number.
+    """
+    if url.get_backend_name() != "postgresql":
+        return {}
+    given = url.query.get("prepare_threshold")
+    if given is None:
+        return {"prepare_threshold": None}
+    if not (isinstance(given, str) and re.fullmatch("[0-9]{1,9}", given)):
+        raise ArgumentError(
+            "prepare_threshold in the database URL is no number of times; 5 is psycopg's own"
+        )
+    return {"prepare_threshold": int(given)}
 
 
 def display(url: URL) -> str:

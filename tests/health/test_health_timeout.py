@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from postgresql_server import Server
 from project import PROGRAMS
 
 import shortsdb.health
-from shortsdb.bounded_calls import BoundedCalls
 from shortsdb.database import check_db_health, check_db_health_async, init_db
 from shortsdb.engine import create_async_engine, create_engine
 
@@ -105,34 +103,3 @@ def test_a_timeout_for_sqlite(tmp_path: Path) -> None:
     memory = init_db(":memory:")
     assert check_db_health(memory, timeout_seconds=60).ok
     memory.dispose()
-
-
-def test_errors_of_a_bounded_call_are_raised() -> None:
-    calls: BoundedCalls[int] = BoundedCalls()
-    with pytest.raises(ZeroDivisionError):
-        calls.call("key", lambda: 1 // 0, 60)
-    assert calls.call("key", lambda: 1, 60) == 1
-    hanging = threading.Event()
-
-    def wait() -> int:
-        hanging.wait()
-        return 2
-
-    with pytest.raises(TimeoutError):
-        calls.call("key", wait, 0.01)
-    assert calls.call("other", lambda: 3, 60) == 3
-    hanging.set()
-    assert calls.call("key", wait, 60) == 2
-    assert calls.call("key", lambda: 4, 60) == 4
-
-
-def test_a_hanging_call_does_not_keep_a_program_from_ending() -> None:
-    program = (
-        "import threading; from shortsdb.bounded_calls import BoundedCalls\n"
-        "try: BoundedCalls().call('key', threading.Event().wait, 0.01)\n"
-        "except TimeoutError: print('late')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "late\n", "")

@@ -65,6 +65,10 @@ def add_sync_routes(app: FastAPI, engine: Engine) -> None:
     def bad_sql(sql: str, session: Annotated[Session, reading]) -> None:
         session.execute(text(sql))
 
+    @app.post("/bad-sql/{sql}")
+    def bad_change(sql: str, session: Annotated[Session, writing]) -> None:
+        session.execute(text(sql))
+
 
 def add_async_routes(app: FastAPI, engine: AsyncEngine) -> None:
     writing = async_session_dependency(engine)

@@ -196,7 +196,7 @@ def test_a_default_acl_does_not_open_a_restored_file(
     setfacl("-d", "-m", f"u:{STRANGER}:rwx", home)
     before = []
 
-    def watched(*arguments: Any) -> None:
+    def watched(*arguments: Any) -> None:  # noqa: ANN401 - those of share
         before.append(mode_of(file))
         share(*arguments)
 

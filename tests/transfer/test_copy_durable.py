@@ -19,23 +19,28 @@ if TYPE_CHECKING:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Return the calls that make something durable or give it a name, as they really happen."""
     made: list[tuple[str, str]] = []
-    fsync, link, replace = os.fsync, os.link, os.replace
+    fsync, link, rename = os.fsync, os.link, os.rename
+
+    def path_of(descriptor: int) -> Path:
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
 
     def record_fsync(descriptor: int) -> None:
-        made.append(("fsync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        made.append(("fsync", str(path_of(descriptor))))
         fsync(descriptor)
 
     def record_link(source: Any, to: Any, **options: Any) -> None:  # noqa: ANN401 - handed on
         made.append(("name", str(to)))
         link(source, to, **options)
 
-    def record_replace(source: Any, to: Any, **options: Any) -> None:  # noqa: ANN401 - handed on
-        made.append(("name", str(to)))
-        replace(source, to, **options)
+    def record_rename(
+        source: str, to: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None
+    ) -> None:
+        made.append(("name", to if dst_dir_fd is None else str(path_of(dst_dir_fd) / to)))
+        rename(source, to, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "fsync", record_fsync)
     monkeypatch.setattr(os, "link", record_link)
-    monkeypatch.setattr(os, "replace", record_replace)
+    monkeypatch.setattr(os, "rename", record_rename)
     return made
 
 

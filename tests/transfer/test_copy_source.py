@@ -12,13 +12,14 @@ from shortsdb.migration import MigrationRefused
 from shortsdb.models import metadata
 from shortsdb.target import Target
 from shortsdb.transfer import copy
-from shortsdb.transfer.postgresql import Postgres, snapshot
+from shortsdb.transfer.postgresql import Postgres, snapshot, target_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from postgresql_server import Database, Server
+    from sqlalchemy import Connection
 
 POLICY = (
     "ALTER TABLE clips ENABLE ROW LEVEL SECURITY;"
@@ -72,6 +73,34 @@ def test_a_policy_that_comes_after_the_look_would_fail_the_query(
     copy(str(full_file), target.url)
     with snapshot(Target.parse(target.url).url, metadata) as source:
         assert source.connection.exec_driver_sql("SHOW row_security").scalar() == "off"
+
+
+def settings_of(connection: Connection) -> dict[str, str]:
+    names = ["transaction_isolation", "transaction_read_only", "lock_timeout", "statement_timeout"]
+    names += ["client_encoding", "row_security"]
+    return {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names}
+
+
+def test_the_transactions_of_a_copy(
+    full_file: Path, target: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.psql(f"ALTER DATABASE {target.name} SET statement_timeout = '1min'")
+    target.psql(f"ALTER DATABASE {target.name} SET default_transaction_isolation = 'serializable'")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    expected = {"lock_timeout": "5s", "statement_timeout": "0", "client_encoding": "UTF8"}
+    expected["row_security"] = "off"
+    with target_transaction(Target.parse(target.url).url, metadata) as there:
+        assert settings_of(there.connection) == {
+            **expected,
+            "transaction_isolation": "read committed",
+            "transaction_read_only": "off",
+        }
+    with snapshot(Target.parse(target.url).url, metadata) as source:
+        assert settings_of(source.connection) == {
+            **expected,
+            "transaction_isolation": "repeatable read",
+            "transaction_read_only": "on",
+        }
 
 
 @pytest.mark.parametrize("setting", ["environment", "database"])

@@ -84,9 +84,8 @@ def test_what_the_application_did_wrong_stays_an_error(postgres: Server, sql: st
     database = postgres.create_database()
     init_db(database.url).dispose()
     engine = create_engine(database.url)
-    (answer,) = ask(application(engine), f"/bad-sql/{sql}")
-    assert answer.status_code == (503 if sql.startswith("INSERT") else 500)
-    assert "Retry-After" in answer.headers or answer.status_code == 500
+    (answer,) = ask(application(engine), f"/bad-sql/{sql}", method="POST")
+    assert answer.status_code == 500
     assert sql.split()[1] not in answer.text
     engine.dispose()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -51,7 +49,7 @@ def health(
       shortsdb health --thorough          what a timer asks every night
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
-    from shortsdb.health import CALLS, check_db_health, check_file_health
+    from shortsdb.health import check_db_health, check_file_health
 
     target = parse_target(url)
     if target.file is not None:
@@ -75,10 +73,6 @@ def health(
     else:
         say_fields(_lines(target.name, found), {"problems": "green" if found.ok else "red"})
     if not found.ok:
-        if CALLS.hanging:
-            # The driver's thread would keep the interpreter from ending in order.
-            sys.stdout.flush()
-            os._exit(1)
         click.get_current_context().exit(1)
 
 

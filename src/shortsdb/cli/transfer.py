@@ -42,7 +42,8 @@ def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) 
     it is as it was. At the end both sides are read and compared, table by table, by the number of
     rows and a SHA-256 of their content, which are printed.
 
-    Stop the pipeline before: what it writes to the source meanwhile is not copied.
+    Stop the pipeline before: what it writes to the source meanwhile is not copied. A warning says
+    how many rows came, if it can be told.
 
     \b
     Examples:

@@ -63,7 +63,7 @@ def create_engine(
     A connection with the isolation level AUTOCOMMIT takes no lock and begins no transaction. A
     database in memory has one connection, see `SharedConnectionPool`. On PostgreSQL a
     transaction is READ COMMITTED, or what `isolation_level` says, and a read-only one REPEATABLE
-    READ.
+    READ. No statement is prepared there, see `shortsdb.url.connect_args`.
 
     Args:
         url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
@@ -132,7 +132,12 @@ def _engine_options(
     database of its own, or put the transactions of several sessions into one.
     """
     if url.get_backend_name() != "sqlite":
-        return {"pool_pre_ping": True, "isolation_level": "READ COMMITTED", **options}
+        return {
+            "pool_pre_ping": True,
+            "isolation_level": "READ COMMITTED",
+            **options,
+            "connect_args": {**urls.connect_args(url), **options.get("connect_args", {})},
+        }
     if not urls.in_memory(url) or "poolclass" in options:
         return options
     return {

@@ -40,7 +40,7 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
             url = URL.create("sqlite")
     # No cause is chained: it may repeat the URL.
     try:
-        engine = create_engine(url, poolclass=NullPool)
+        engine = create_engine(url, poolclass=NullPool, connect_args=urls.connect_args(url))
         engine.dialect.create_connect_args(url)  # else a bad parameter is found on connecting
     except NoSuchModuleError:
         raise MigrationRefused(

@@ -21,17 +21,19 @@ from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.progress import progress_line
 from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRowReport, collecting
+from shortsdb.transfer.late import late_changes
 from shortsdb.transfer.postgresql import (
     Postgres,
     engine_of,
     refuse_unusable_target,
+    rows_of_now,
     snapshot,
     target_transaction,
 )
 from shortsdb.transfer.sqlite import Sqlite, new_file, open_source, refuse_existing, upgraded_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import URL, Connection
@@ -58,8 +60,9 @@ def copy(
 ) -> list[TableChecksum]:
     """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
 
-    The source is only read. The target is written in one transaction, or is a new file that gets
-    its name at the end: killed at any moment, it is as it was.
+    The source is only read. What is written to it meanwhile is not copied, and a warning says how
+    many rows that are, if it can be told. The target is written in one transaction, or is a new
+    file that gets its name at the end: if the copy is killed at any moment, it is as it was.
 
     Args:
         source: A SQLite file of any revision, or a PostgreSQL database at head; by URL or path.
@@ -104,13 +107,16 @@ def _to_postgresql(source: URL, target: URL, findings: InvalidRowReport) -> list
     # Fail before reading the source; this is checked again when nobody else can write to it.
     with engine_of(target, changes=True).connect() as connection:
         refuse_unusable_target(connection, metadata, urls.display(target))
-    with upgraded_copy(file) as copied:
+    with upgraded_copy(file) as (copied, original):
         with create_migration_engine(Target.parse(copied), changes=False).connect() as connection:
             _say_what_stays(connection, name)
         with open_source(copied) as side:
             _examine(side, findings, name)
             with target_transaction(target, metadata) as there:
-                return _copy(side, there, findings)
+                verified = _copy(side, there, findings)
+                now = original.rows(metadata.sorted_tables)
+                _say_what_is_late(verified, findings, now, name, written_to=original.written_to())
+                return verified
 
 
 def _to_sqlite(source: URL, target: URL, findings: InvalidRowReport) -> list[TableChecksum]:
@@ -122,7 +128,10 @@ def _to_sqlite(source: URL, target: URL, findings: InvalidRowReport) -> list[Tab
         _say_what_stays(side.connection, name)
         _examine(side, findings, name)
         with new_file(file) as there:
-            return _copy(side, there, findings)
+            verified = _copy(side, there, findings)
+            now = rows_of_now(source, metadata.sorted_tables)
+            _say_what_is_late(verified, findings, now, name, written_to=False)
+            return verified
 
 
 def _file(url: URL) -> Path:
@@ -157,6 +166,19 @@ def _say_what_stays(connection: Connection, name: str) -> None:
         stays += [f"{table.name}.{column}" for column in columns if column not in table.columns]
     if stays:
         log.warning("%s: not of this schema, and not copied: %s", name, ", ".join(stays))
+
+
+def _say_what_is_late(
+    verified: Iterable[TableChecksum],
+    findings: InvalidRowReport,
+    now: Mapping[str, int],
+    name: str,
+    *,
+    written_to: bool,
+) -> None:
+    copied = {table.table: table.rows + len(findings.keys[table.table]) for table in verified}
+    if late := late_changes(copied, now, written_to=written_to):
+        log.warning("%s %s. Stop what writes to it, and copy again to a new target", name, late)
 
 
 def _examine(source: Sqlite | Postgres, findings: InvalidRowReport, name: str) -> None:

@@ -213,6 +213,14 @@ def snapshot(url: URL, metadata: MetaData) -> Iterator[Postgres]:
         yield Postgres(connection)
 
 
+def rows_of_now(url: URL, tables: Iterable[Table]) -> dict[str, int]:
+    """Return how many rows the tables of a database have, outside of any snapshot."""
+    with engine_of(url, changes=False).connect() as connection:
+        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
+        side = Postgres(connection)
+        return {table.name: side.count(table) for table in tables}
+
+
 @contextmanager
 def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
     """Give a database at head with empty tables, in a transaction that the block's end commits.
@@ -287,8 +295,9 @@ def _refuse_encoding(connection: Connection, name: str) -> None:
 
 
 def _refuse_hidden_rows(connection: Connection, metadata: MetaData, name: str) -> None:
-    # From here on the server fails a query from which row-level security would hide rows.
-    connection.exec_driver_sql("SET row_security = off")
+    # Until the transaction ends the server fails a query from which row-level security would hide
+    # rows. LOCAL, because behind a pooler the next transaction is another client's.
+    connection.exec_driver_sql("SET LOCAL row_security = off")
     tables = connection.scalars(
         text(
             "SELECT relname FROM pg_class WHERE relname = ANY(:names)"

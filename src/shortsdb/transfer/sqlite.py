@@ -127,11 +127,40 @@ def _sql(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=sqlite.dialect()))
 
 
+class OriginalFile:
+    """The file that a copy was made from, looked at again when the copy is complete."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Begin to watch the file of a connection, which must not write to it."""
+        self._connection = connection
+        self._version = self._data_version()
+
+    def written_to(self) -> bool:
+        """Return whether somebody has written to the file since."""
+        return self._data_version() != self._version
+
+    def rows(self, tables: Iterable[Table]) -> dict[str, int]:
+        """Return how many rows those of the tables have that the file has."""
+        side = Sqlite(self._connection)
+        there = {
+            plain(name)
+            for (name,) in self._connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            )
+        }
+        return {table.name: side.count(table) for table in tables if table.name in there}
+
+    def _data_version(self) -> object:
+        # Differs if another connection has committed, see https://sqlite.org/pragma.html.
+        return self._connection.execute("PRAGMA data_version").fetchone()
+
+
 @contextmanager
-def upgraded_copy(file: Path) -> Iterator[Path]:
+def upgraded_copy(file: Path) -> Iterator[tuple[Path, OriginalFile]]:
     """Copy a database into a temporary folder, and upgrade the copy to head.
 
     The database itself is only read, and whoever writes to it waits no longer than for a backup.
+    Gives the copy and the original.
 
     Raises:
         MigrationRefused: It is damaged, or cannot be upgraded, or the copy has no room.
@@ -145,19 +174,20 @@ def upgraded_copy(file: Path) -> Iterator[Path]:
             )
         copy = folder / file.name
         found = file.stat()
-        with (
-            closing(connect_read_only(file, found)) as source,
-            open_folder(copy.parent) as private,
-            NewFile.create(copy.with_name("copy.partial"), private) as partial,
-        ):
-            copy_to_new(source, file, found, partial, f"reading {file}")
-            partial.rename(copy.name)
-        refuse_damaged(copy, str(file))
-        try:
-            _upgrade(copy)
-        except MigrationRefused as refusal:
-            raise MigrationRefused(str(refusal).replace(str(copy), str(file))) from refusal
-        yield copy
+        with closing(connect_read_only(file, found)) as source:
+            original = OriginalFile(source)
+            with (
+                open_folder(copy.parent) as private,
+                NewFile.create(copy.with_name("copy.partial"), private) as partial,
+            ):
+                copy_to_new(source, file, found, partial, f"reading {file}")
+                partial.rename(copy.name)
+            refuse_damaged(copy, str(file))
+            try:
+                _upgrade(copy)
+            except MigrationRefused as refusal:
+                raise MigrationRefused(str(refusal).replace(str(copy), str(file))) from refusal
+            yield copy, original
 
 
 @contextmanager

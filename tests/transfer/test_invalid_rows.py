@@ -1,0 +1,155 @@
+"""The file of rows left out: where it may be, who may read it, and that nothing is lost in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shortsdb.errors import OperationRefused
+from shortsdb.transfer.invalid_rows import InvalidRow, collecting, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROW = InvalidRow("clips", 1, {"title": "has a NUL in it"}, {"id": 1, "title": "a"})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_made_for_rows_and_replaces_that_of_an_earlier_copy(tmp_path: Path) -> None:
+    file = tmp_path / "left-out.jsonl"
+    for count in (2, 1):
+        with collecting(file) as findings:
+            for _ in range(count):
+                findings.add(ROW)
+            findings.settle("it")
+            # Complete under its name before the copy goes on.
+            assert file.read_text() == f"{ROW.as_json()}\n" * count
+        assert names(tmp_path) == [file.name]
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_no_file_is_made_without_rows_or_after_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "left-out.jsonl"
+    with collecting(file) as findings:
+        findings.settle("it")
+    assert names(tmp_path) == []
+    with pytest.raises(KeyboardInterrupt), collecting(file) as findings:
+        findings.add(ROW)
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "left-out.jsonl"
+    file.touch()
+    with collecting(file) as findings:
+        findings.add(ROW)
+        findings.settle("it")
+    assert file.read_text() == f"{ROW.as_json()}\n"
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("precious")
+    path.with_name("precious").touch()
+
+
+def make_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def make_device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (os.mkfifo, "a FIFO"),
+        (os.mkdir, "a folder"),
+        (make_link, "link"),
+        (make_dangling_link, "link"),
+        (make_device, "link"),
+    ],
+)
+def test_what_is_not_a_file_is_not_replaced(
+    tmp_path: Path, make: Callable[[Path], object], what: str
+) -> None:
+    destination = tmp_path / "left-out.jsonl"
+    make(destination)
+    before = [(path.name, path.lstat().st_ino) for path in sorted(tmp_path.iterdir())]
+    with (
+        pytest.raises(OperationRefused, match=f"{what}.*, which is not replaced"),
+        collecting(destination),
+    ):
+        pytest.fail("it was not refused")
+    assert [(path.name, path.lstat().st_ino) for path in sorted(tmp_path.iterdir())] == before
+
+
+def test_a_device_is_not_replaced() -> None:
+    with (
+        pytest.raises(OperationRefused, match="device, which is not replaced"),
+        collecting(Path("/dev/null")),
+    ):
+        pytest.fail("it was not refused")
+
+
+@pytest.mark.parametrize("content", ["precious", '{"tabl', "\n"])
+def test_a_file_of_others_is_not_replaced(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "left-out.jsonl"
+    file.write_text(content)
+    with pytest.raises(OperationRefused, match="holds something else already"), collecting(file):
+        pytest.fail("it was not refused")
+    assert (names(tmp_path), file.read_text()) == ([file.name], content)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "left-out.jsonl"
+    with pytest.raises(OperationRefused, match="cannot be made"), collecting(file):
+        pytest.fail("it was not refused")
+
+
+def test_a_refusal_names_twenty_and_counts_all() -> None:
+    with collecting(None) as findings:
+        for number in range(25):
+            findings.add(InvalidRow("clips", number, {"title": "x"}, {}))
+        with pytest.raises(OperationRefused, match="it holds 25 rows that cannot") as refused:
+            findings.settle("it")
+    message = str(refused.value)
+    assert message.count("title: x") == 20
+    assert "and 5 more" in message
+
+
+def test_nothing_of_a_row_is_lost_in_json() -> None:
+    row = {
+        "blob": b"\x00\xff",
+        "infinite": float("inf"),
+        "nan": float("nan"),
+        "number": 1.5,
+        "broken": plain(bytearray(b"a\xffb")),
+        "text": plain(bytearray("ö🎬".encode())),
+        "null": None,
+    }
+    written = json.loads(InvalidRow("clips", b"k", {"blob": "why"}, row).as_json())
+    assert written == {
+        "table": "clips",
+        "key": {"hex": "6b"},
+        "faults": {"blob": "why"},
+        "row": {
+            "blob": {"hex": "00ff"},
+            "infinite": {"float": "inf"},
+            "nan": {"float": "nan"},
+            "number": 1.5,
+            "broken": "a\udcffb",
+            "text": "ö🎬",
+            "null": None,
+        },
+    }
+    assert written["row"]["broken"].encode(errors="surrogateescape") == b"a\xffb"
