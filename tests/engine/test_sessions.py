@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -60,6 +62,19 @@ def assert_taken(sessions: Sessions) -> None:
         session.execute(text("UPDATE config_overrides SET updated_by = 'another'"))
 
 
+def wait_until_one_waits(sessions: Sessions) -> None:
+    """Return when somebody waits for the write lock; on SQLite, where nobody can tell, at once."""
+    if sessions.engine.dialect.name == "sqlite":
+        return
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    give_up = time.monotonic() + 30
+    while True:
+        with sessions.reader() as session:
+            if session.scalar(waiting):
+                return
+        assert time.monotonic() < give_up, "nobody waits"
+
+
 READS: dict[str, Callable[[Session], object]] = {
     "get": lambda s: s.get_one(ConfigOverride, "k"),
     "query": lambda s: s.query(ConfigOverride).all(),
@@ -93,6 +108,11 @@ WRITES: dict[str, Callable[[Session], object]] = {
     "savepoint": lambda s: (s.begin_nested(), s.query(Short).all()),
     "raw savepoint": lambda s: s.execute(text("SAVEPOINT here")),
     "for update": lambda s: s.get_one(ConfigOverride, "k", with_for_update=True),
+    "for update as text": lambda s: s.execute(
+        text("SELECT key FROM config_overrides FOR NO KEY UPDATE")
+        if s.get_bind().dialect.name == "postgresql"
+        else select(ConfigOverride.key).with_for_update()  # SQLite has no such text
+    ),
     "ddl": lambda s: s.execute(text("CREATE TABLE made (x INTEGER)")),
 }
 
@@ -222,22 +242,20 @@ def test_async_interfaces_take_the_lock_first_too(url: str) -> None:
 @KINDS
 def test_what_an_explicit_transaction_reads_stays_true(url: str, kind: str) -> None:
     """Both decide on what they read: the second one waits for the first and sees what it did."""
-    waiting = threading.Event()
 
     def open_one(sessions: Sessions) -> None:
         with sessions.plain() as session, session.begin():
             if session.get(ConfigOverride, "open") is None:
-                session.add(ConfigOverride(key="open", value="by me"))
+                session.add(ConfigOverride(key="open", value="by the second"))
 
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session, session.begin():
             assert session.get(ConfigOverride, "open") is None
-            other = threading.Thread(
-                target=lambda: (waiting.set(), play(kind, url, open_one)), daemon=True
-            )
+            with ThreadPoolExecutor(1) as impatient, pytest.raises(OperationalError, match=BUSY):
+                impatient.submit(play, kind, url, open_one, pragmas=IMPATIENT).result(30)
+            other = threading.Thread(target=play, args=(kind, url, open_one), daemon=True)
             other.start()
-            waiting.wait()
-            other.join(0.3)
+            wait_until_one_waits(sessions)
             session.add(ConfigOverride(key="open", value="by the first"))
         other.join(30)
         assert not other.is_alive()

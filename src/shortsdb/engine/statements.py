@@ -26,7 +26,9 @@ _HEADER_SETTING = re.compile(
 
 # What a SELECT of PostgreSQL locks its rows with, or makes a table with. In a string it does no
 # harm. https://www.postgresql.org/docs/current/sql-select.html
-_LOCKING_WORDS = re.compile(r"\b(?:FOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)|INTO)\b", re.IGNORECASE)
+_LOCKING_WORDS = re.compile(
+    r"\b(?:FOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)|INTO)\b", re.IGNORECASE
+)
 
 
 def may_write(statement: str) -> bool:
