@@ -44,6 +44,10 @@ PRAGMAS: Mapping[str, str | int] = {
 # How often to try for WAL mode while others try too: one of them succeeds every time.
 _JOURNAL_MODE_ATTEMPTS = 100
 
+# SQLAlchemy's 15 connections at most are for servers. A session keeps its connection while its task
+# thinks, so that the sixteenth task would wait for one; SQLite has no limit, and readers do not block.
+_ASYNC_SQLITE_POOL = {"pool_size": 50, "max_overflow": 50}
+
 # The same database by the other kind of driver: one SHORTSDB_URL serves both kinds of engine.
 _ASYNC_DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -94,7 +98,8 @@ def create_async_engine(
 ) -> AsyncEngine:
     """Return an engine for asyncio (extra: async); see `create_engine`, all of which holds.
 
-    Await its `dispose()` before the event loop ends: every connection to SQLite has a thread.
+    Await its `dispose()` before the event loop ends: every connection to SQLite has a thread. An
+    engine on an SQLite file keeps up to 50 connections and opens up to 100.
 
     Raises:
         sqlalchemy.exc.ArgumentError: The URL is malformed.
@@ -136,8 +141,10 @@ def _engine_options(
     """
     if url.get_backend_name() != "sqlite":
         return {"pool_pre_ping": True, "isolation_level": "READ COMMITTED", **options}
-    if not urls.in_memory(url) or "poolclass" in options:
+    if "poolclass" in options:
         return options
+    if not urls.in_memory(url):
+        return {**_ASYNC_SQLITE_POOL, **options} if pool is AsyncSharedConnectionPool else options
     return {
         "poolclass": pool,
         "pool_size": 1,

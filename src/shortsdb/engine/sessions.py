@@ -77,7 +77,7 @@ class _RereadingSession(Session):
 
 
 def _may_reread(session: Session) -> bool:
-    """Return whether no unsaved change would be overwritten: it is flushed first, or there is none."""
+    """Return whether unsaved changes are flushed first, or there is none to be overwritten."""
     return session.autoflush or not (session.dirty or session.deleted)
 
 

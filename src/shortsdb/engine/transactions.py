@@ -22,7 +22,14 @@ from shortsdb.engine.memory import SharedConnectionPool
 from shortsdb.engine.statements import is_pragma, may_lock_rows, may_write
 
 if TYPE_CHECKING:
-    from sqlalchemy import CursorResult, Dialect, Engine, ExceptionContext, RootTransaction
+    from sqlalchemy import (
+        Compiled,
+        CursorResult,
+        Dialect,
+        Engine,
+        ExceptionContext,
+        RootTransaction,
+    )
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -99,7 +106,11 @@ class TrackedConnection(Connection):
             _execute(self, "BEGIN")
 
     def _exec_single_context(
-        self, dialect: Dialect, context: ExecutionContext, statement: Any, parameters: Any
+        self,
+        dialect: Dialect,
+        context: ExecutionContext,
+        statement: str | Compiled,
+        parameters: Any,  # noqa: ANN401 - SQLAlchemy's own
     ) -> CursorResult[Any]:
         _before_statement(self, context)
         return super()._exec_single_context(dialect, context, statement, parameters)
