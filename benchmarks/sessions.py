@@ -32,10 +32,11 @@ READ_ONLY = "shortsdb, read-only session"
 
 HOW = """\
 Each in a process of its own, with the same models, the same queries, and the same file in WAL mode;
-a new session for every read. Seconds of CPU are not counted, but what the caller waits."""
+a new session for every read. Counted is what the caller waits."""
 HOW_TASKS = """\
-In one process, through aiosqlite, with the pool that each engine has by default. A session keeps its
-connection while the task thinks. Every task changes a row of its own."""
+In one process, through aiosqlite, with the pool that each engine has by default: 15 connections at
+most of SQLAlchemy's. A session keeps its connection while the task thinks. Every task changes a row
+of its own."""
 
 THINK_SECONDS = 1.0
 

@@ -45,7 +45,7 @@ PRAGMAS: Mapping[str, str | int] = {
 _JOURNAL_MODE_ATTEMPTS = 100
 
 # SQLAlchemy's 15 connections at most are for servers. A session keeps its connection while its task
-# thinks, so that the sixteenth task would wait for one; SQLite has no limit, and readers do not block.
+# thinks, so that the sixteenth task would wait for one. SQLite has no limit.
 _ASYNC_SQLITE_POOL = {"pool_size": 50, "max_overflow": 50}
 
 # The same database by the other kind of driver: one SHORTSDB_URL serves both kinds of engine.
