@@ -23,7 +23,7 @@ from shortsdb.engine import (
     create_engine,
     session_factory,
 )
-from shortsdb.models import ConfigOverride, Short
+from shortsdb.models import ConfigOverride, ErrorLog, Short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,10 @@ READS: dict[str, Callable[[Session], object]] = {
 WRITES: dict[str, Callable[[Session], object]] = {
     "flush": lambda s: (setattr(s.get_one(ConfigOverride, "k"), "value", "1"), s.flush()),
     "insert": lambda s: (s.add(ConfigOverride(key="new", value="")), s.flush()),
+    "insert of many in one statement": lambda s: (
+        s.add_all(ErrorLog(module="m", error_type="t", error_message="e") for _ in range(2)),
+        s.flush(),
+    ),
     "delete": lambda s: (s.delete(s.get_one(ConfigOverride, "k")), s.flush()),
     "merge": lambda s: (s.merge(ConfigOverride(key="k", value="1")), s.flush()),
     "bulk update": lambda s: s.execute(update(ConfigOverride).values(value="1")),

@@ -67,7 +67,8 @@ def create_engine(
     A connection with the isolation level AUTOCOMMIT takes no lock and begins no transaction. A
     database in memory has one connection, see `SharedConnectionPool`. On PostgreSQL a
     transaction is READ COMMITTED, or what `isolation_level` says, and a read-only one REPEATABLE
-    READ.
+    READ. Under REPEATABLE READ and SERIALIZABLE explicit transactions can conflict too, because the
+    snapshot is taken before the wait for the write lock.
 
     Args:
         url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
