@@ -7,6 +7,7 @@ them. A method that a peer cannot have raises `CannotError`, whose text goes int
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -71,6 +72,8 @@ class Choice:
 
 
 IN_THREADS = "shortsdb-in-threads"
+# The folder src of another release, to be measured beside this one.
+PREVIOUS = os.environ.get("BENCHMARK_PREVIOUS")
 PEERS = {
     "shortsdb": Choice("shortsdb", "of_shortsdb"),
     IN_THREADS: Choice(
@@ -90,3 +93,7 @@ PEERS = {
     "sqlmodel": Choice("SQLModel", "of_sqlmodel"),
     "raw": Choice("limit: sqlite3, shortsdb's PRAGMAs, BEGIN IMMEDIATE", "of_sqlite3"),
 }
+if PREVIOUS:
+    PEERS["previous"] = Choice(
+        "shortsdb, the release in BENCHMARK_PREVIOUS", "of_shortsdb", {"PYTHONPATH": PREVIOUS}
+    )

@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from shortsdb.database import get_session_async
 from shortsdb.engine import (
     ReadOnlyError,
     async_session_factory,
@@ -266,6 +267,41 @@ def test_a_kept_async_session_reads_rows_anew_by_select_too(url: str) -> None:
                 await session.get(ConfigOverride, "counter")
                 await session.scalars(statement)
             assert row.value == "9"
+        await engine.dispose()
+
+    asyncio.run(main())
+    ours.dispose()
+
+
+def test_a_kept_async_session_without_autoflush_reads_rows_anew_until_it_changes_one(
+    url: str,
+) -> None:
+    ours = create_engine(url)
+
+    def change(value: str) -> None:
+        with session_factory(ours).begin() as session:
+            session.merge(ConfigOverride(key="counter", value=value))
+
+    change("0")
+
+    async def main() -> None:
+        engine = create_async_engine(url)
+        statement = sqlalchemy.select(ConfigOverride)
+        async with get_session_async(engine) as session:
+            row = (await session.scalars(statement)).one()
+            await session.commit()
+            change("1")
+            await session.scalars(statement)
+            assert row.value == "1"
+            await session.commit()
+            change("2")
+            session.add(ConfigOverride(key="incomplete"))  # is neither flushed nor in the way
+            await session.get(ConfigOverride, "counter")
+            assert row.value == "2"
+            row.value = "mine"
+            await session.get(ConfigOverride, "counter")
+            await session.scalars(statement)
+            assert row.value == "mine"
         await engine.dispose()
 
     asyncio.run(main())

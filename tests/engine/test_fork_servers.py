@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from project import NewUrl
 
-GUNICORN = ["gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:0"]
+GUNICORN = ["gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:PORT"]
 SERVERS = {
     "gunicorn, sync workers": [*GUNICORN, "preloaded:wsgi"],
     "gunicorn, workers of uvicorn": [
@@ -38,45 +38,42 @@ SERVERS = {
         "preloaded:asgi",
     ],
 }
-# What a server says when it answers requests; the master of gunicorn listens before it forks.
-READY = {"gunicorn": "Listening at: ", "uvicorn": "Application startup complete"}
 REQUESTS = 60
 
 
 @contextmanager
 def served(command: list[str], url: str, log: Path) -> Iterator[str]:
-    """Run a server and yield its address; it must end well."""
-    here = HELPERS
-    environment = {
-        **os.environ,
-        "SHORTSDB_URL": url,
-        "PYTHONPATH": os.pathsep.join([str(here)]),
-    }
+    """Run a server and yield its address once it answers; it must end well."""
+    environment = {**os.environ, "SHORTSDB_URL": url, "PYTHONPATH": str(HELPERS)}
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = str(listener.getsockname()[1])
-    program = [word.replace("PORT", port) for word in command]
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    program = [word.replace("PORT", address.rpartition(":")[2]) for word in command]
     with log.open("w") as output:
         server = subprocess.Popen(
             [Path(sys.executable).parent / program[0], *program[1:]],
             env=environment,
             stdout=output,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=output,
         )
-    assert server.stderr is not None
-    seen = ""
     try:
-        for line in server.stderr:
-            seen += line
-            if READY[command[0]] in line:
-                break
-        address = re.search(r"http://(127\.0\.0\.1:\d+)", seen)
-        assert address, f"the server did not start:\n{seen}"
-        yield address[1]
+        give_up = time.monotonic() + HANG_GUARD_SECONDS
+        while not answers(address):
+            assert server.poll() is None, f"the server ended:\n{log.read_text()}"
+            assert time.monotonic() < give_up, f"the server does not answer:\n{log.read_text()}"
+        yield address
     finally:
         server.send_signal(signal.SIGTERM)
-        _, rest = server.communicate(timeout=HANG_GUARD_SECONDS)
-    assert "Traceback" not in seen + rest, seen + rest
+        server.wait(HANG_GUARD_SECONDS)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def answers(address: str) -> bool:
+    """Return whether a worker answers; the socket is there before the workers are."""
+    try:
+        return ask(address, "GET", "/errors")[0] == 200
+    except OSError:
+        time.sleep(0.1)  # not to take from the server the time that it starts in
+        return False
 
 
 def ask(address: str, method: str, path: str) -> tuple[int, str]:
@@ -95,8 +92,8 @@ def test_every_acknowledged_request_is_in_the_database(
     with served(command, url, tmp_path / "output") as address:
         with ThreadPoolExecutor(4) as pool:
             messages = [f"/errors/m{number}" for number in range(REQUESTS)]
-            answers = list(pool.map(lambda path: ask(address, "POST", path), messages))
-        assert {status for status, _ in answers} <= {200, 201}
+            made = list(pool.map(lambda path: ask(address, "POST", path), messages))
+        assert {status for status, _ in made} <= {200, 201}
         assert ask(address, "GET", "/errors") == (200, str(REQUESTS))
     path = make_url(url).database
     if url.startswith("sqlite"):

@@ -38,7 +38,7 @@ def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(
             config = alembic_config(standby.url)
             refused = alembic("-x", f"url={standby.url}", "upgrade", "head")
             assert refused.returncode != 0
-            assert "is read-only (cannot execute CREATE TABLE in a" in refused.stdout
+            assert "is read-only (cannot execute " in refused.stdout
             assert "name the primary; nothing was changed" in refused.stdout
             assert "Traceback" not in refused.stderr
 

@@ -1,7 +1,8 @@
 """Applications for `gunicorn --preload`: the engine is made and used before the workers are forked.
 
-`wsgi` is for sync workers, `asgi` for workers of uvicorn. Both use the database in SHORTSDB_URL;
-a POST to /errors/MESSAGE commits a row, a GET of /errors counts the rows.
+`wsgi` is for sync workers, `asgi` for workers of uvicorn. uvicorn itself imports this in every
+worker, inside the event loop, where the async engine is not used yet. Both use the database in
+SHORTSDB_URL; a POST to /errors/MESSAGE commits a row, a GET of /errors counts the rows.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ with sessions() as used:
     used.scalar(COUNT)
 
 
-async def _used(engine: AsyncEngine) -> AsyncEngine:
+async def _use(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         await connection.scalar(COUNT)
-    return engine
 
 
-asgi = application(asyncio.run(_used(create_async_engine())))
+async_engine = create_async_engine()
+try:
+    asyncio.get_running_loop()
+except RuntimeError:  # gunicorn, before it forks
+    asyncio.run(_use(async_engine))
+asgi = application(async_engine)
 
 
 def wsgi(environment: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:

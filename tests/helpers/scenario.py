@@ -49,8 +49,10 @@ def play(kind: str, url: str, scenario: Callable[[Sessions], None], **options: A
     if kind == "sync":
         engine = create_engine(url, **options)
         readers = session_factory(engine, read_only=True)
-        scenario(Sessions(engine, session_factory(engine), readers))
-        engine.dispose()
+        try:
+            scenario(Sessions(engine, session_factory(engine), readers))
+        finally:
+            engine.dispose()
         return
 
     async def main() -> None:
@@ -59,7 +61,9 @@ def play(kind: str, url: str, scenario: Callable[[Sessions], None], **options: A
         sessions = Sessions(
             engine.sync_engine, lambda: plain().sync_session, lambda: reader().sync_session
         )
-        await greenlet_spawn(scenario, sessions)
-        await engine.dispose()
+        try:
+            await greenlet_spawn(scenario, sessions)
+        finally:
+            await engine.dispose()
 
     asyncio.run(main())

@@ -44,6 +44,10 @@ PRAGMAS: Mapping[str, str | int] = {
 # How often to try for WAL mode while others try too: one of them succeeds every time.
 _JOURNAL_MODE_ATTEMPTS = 100
 
+# SQLAlchemy's 15 connections at most are for servers. A session keeps its connection while its task
+# thinks, so that the sixteenth task would wait for one. SQLite has no limit.
+_ASYNC_SQLITE_POOL = {"pool_size": 50, "max_overflow": 50}
+
 # The same database by the other kind of driver: one SHORTSDB_URL serves both kinds of engine.
 _ASYNC_DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -63,7 +67,9 @@ def create_engine(
     A connection with the isolation level AUTOCOMMIT takes no lock and begins no transaction. A
     database in memory has one connection, see `SharedConnectionPool`. On PostgreSQL a
     transaction is READ COMMITTED, or what `isolation_level` says, and a read-only one REPEATABLE
-    READ. No statement is prepared there, see `shortsdb.url.connect_args`.
+    READ. Under REPEATABLE READ and SERIALIZABLE explicit transactions can conflict too, because the
+    snapshot is taken before the wait for the write lock. No statement is prepared on PostgreSQL,
+    see `shortsdb.url.connect_args`.
 
     Args:
         url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
@@ -94,7 +100,8 @@ def create_async_engine(
 ) -> AsyncEngine:
     """Return an engine for asyncio (extra: async); see `create_engine`, all of which holds.
 
-    Await its `dispose()` before the event loop ends: every connection to SQLite has a thread.
+    Await its `dispose()` before the event loop ends: every connection to SQLite has a thread. An
+    engine on an SQLite file keeps up to 50 connections and opens up to 100.
 
     Raises:
         sqlalchemy.exc.ArgumentError: The URL is malformed.
@@ -138,8 +145,10 @@ def _engine_options(
             **options,
             "connect_args": {**urls.connect_args(url), **options.get("connect_args", {})},
         }
-    if not urls.in_memory(url) or "poolclass" in options:
+    if "poolclass" in options:
         return options
+    if not urls.in_memory(url):
+        return {**_ASYNC_SQLITE_POOL, **options} if pool is AsyncSharedConnectionPool else options
     return {
         "poolclass": pool,
         "pool_size": 1,

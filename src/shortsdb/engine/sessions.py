@@ -43,8 +43,9 @@ def async_session_factory(
     """Return a factory of sessions for asyncio; `read_only` as for `session_factory`.
 
     A commit expires nothing, because an attribute cannot await: what was loaded stays readable, as
-    it was. `get`, `execute` and the like read rows from the database again even so. A change that
-    is based on an outdated value raises `StaleRowError`. A rollback does expire.
+    it was. `get`, `execute` and the like read rows from the database again even so, except in a
+    session with autoflush off that has unsaved changes. A change that is based on an outdated value
+    raises `StaleRowError`. A rollback does expire.
 
     A relationship that is not loaded raises MissingGreenlet on access. Load it in the query
     (`selectinload`), or by `await session.refresh(row, ["clips"])`, or work inside
@@ -70,10 +71,14 @@ class _RereadingSession(Session):
 
     def get(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - Session's signature
         """Return the row of a primary key as it is in the database, see `Session.get`."""
-        # Not where a flush does not come first: unsaved changes would be overwritten.
-        if self.autoflush:
+        if _may_reread(self):
             options["populate_existing"] = True
         return super().get(*args, **options)
+
+
+def _may_reread(session: Session) -> bool:
+    """Return whether unsaved changes are flushed first, or there is none to be overwritten."""
+    return session.autoflush or not (session.dirty or session.deleted)
 
 
 @event.listens_for(_RereadingSession, "do_orm_execute")
@@ -85,5 +90,5 @@ def _reread(state: ORMExecuteState) -> None:
             "session.refresh, or inside session.run_sync"
         )
     of_rows = state.is_select and not state.is_column_load and not state.is_relationship_load
-    if of_rows and state.session.autoflush:
+    if of_rows and _may_reread(state.session):
         state.update_execution_options(populate_existing=True)

@@ -24,6 +24,12 @@ _HEADER_SETTING = re.compile(
     r"\b(?:user_version|application_id|schema_version)\b.*[=(]", re.IGNORECASE | re.DOTALL
 )
 
+# What a SELECT of PostgreSQL locks its rows with, or makes a table with. In a string it does no
+# harm. https://www.postgresql.org/docs/current/sql-select.html
+_LOCKING_WORDS = re.compile(
+    r"\b(?:FOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)|INTO)\b", re.IGNORECASE
+)
+
 
 def may_write(statement: str) -> bool:
     """Return whether a statement may write, so that the write lock must be taken first.
@@ -39,6 +45,11 @@ def may_write(statement: str) -> bool:
     if word == "PRAGMA":
         return _HEADER_SETTING.search(statement) is not None
     return word not in _NO_LOCK
+
+
+def may_lock_rows(statement: str) -> bool:
+    """Return whether a SELECT, as the caller wrote it, locks rows or makes a table."""
+    return _LOCKING_WORDS.search(statement) is not None
 
 
 def is_pragma(statement: str) -> bool:

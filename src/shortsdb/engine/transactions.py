@@ -13,16 +13,25 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, TextClause, event
+from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.exc import OperationalError
 
 from shortsdb.engine.errors import OutcomeUnknownError, ReadOnlyError, StaleRowError
 from shortsdb.engine.memory import SharedConnectionPool
-from shortsdb.engine.statements import is_pragma, may_write
+from shortsdb.engine.statements import is_pragma, may_lock_rows, may_write
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, ExceptionContext
-    from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+    from sqlalchemy import (
+        Compiled,
+        CursorResult,
+        Dialect,
+        Engine,
+        ExceptionContext,
+        RootTransaction,
+    )
+    from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 READ_ONLY = "shortsdb_read_only"
 READ_ONLY_OPTIONS = {READ_ONLY: True, "postgresql_readonly": True}
@@ -33,6 +42,8 @@ The first is for SQLite and ours, the second SQLAlchemy's for SET TRANSACTION RE
 
 # In the `info` of an SQLite connection: the caller has changed settings of it.
 SETTINGS_CHANGED = "shortsdb_settings_changed"
+# In the `info` of a connection: how long to wait for PostgreSQL's write lock.
+_LOCK_TIMEOUT = "shortsdb_lock_timeout"
 
 # serialization_failure and deadlock_detected
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
@@ -52,14 +63,16 @@ END $$"""
 
 
 class TrackedConnection(Connection):
-    """A connection that knows how its transaction was begun."""
+    """A connection that knows how its transaction was begun.
+
+    It overrides methods of SQLAlchemy without a public name and listens to no event of the engine:
+    with a single such listener every statement, of whatever kind, takes SQLAlchemy's longer path.
+    """
 
     # Whether the next statement takes the write lock, whatever it does.
     lock_first = False
     # The transaction has asked for the lock.
     locked = False
-    # How long to wait for it there; None leaves that to the server's lock_timeout.
-    lock_timeout_milliseconds: int | None = None
     flushing = False
     committing = False
     # What the next write of a flush is refused with: raised inside the flush, it makes SQLAlchemy
@@ -72,16 +85,52 @@ class TrackedConnection(Connection):
         super()._autobegin()
         self.lock_first = False
 
+    def _begin_impl(self, transaction: RootTransaction) -> None:
+        self.lock_first = True
+        self.locked = self.flushing = self.committing = False
+        self.refusal = None
+        if self.dialect.name == "sqlite":
+            self._begin_on_sqlite()
+        super()._begin_impl(transaction)
+
+    def _begin_on_sqlite(self) -> None:
+        options = self.get_execution_options()
+        read_only = READ_ONLY in options
+        # A read-only session that was dropped instead of closed has left it on.
+        _set_query_only(self, on=read_only)
+        if not read_only or options.get("isolation_level") == "AUTOCOMMIT":
+            return
+        driver_connection: Any = self.connection.driver_connection
+        if not driver_connection.in_transaction:
+            # One snapshot, from the first read on.
+            _execute(self, "BEGIN")
+
+    def _exec_single_context(
+        self,
+        dialect: Dialect,
+        context: ExecutionContext,
+        statement: str | Compiled,
+        parameters: Any,  # noqa: ANN401 - SQLAlchemy's own
+    ) -> CursorResult[Any]:
+        _before_statement(self, context)
+        return super()._exec_single_context(dialect, context, statement, parameters)
+
+    def _exec_insertmany_context(
+        self, dialect: Dialect, context: ExecutionContext
+    ) -> CursorResult[Any]:
+        _before_statement(self, context)
+        return super()._exec_insertmany_context(dialect, context)
+
     def _rollback_impl(self) -> None:
-        if self._is_of_another():
-            _allow_writes(self)
-        else:
+        self.flushing, self.refusal = False, None
+        _allow_writes(self)
+        if not self._is_of_another():
             super()._rollback_impl()
 
     def _commit_impl(self) -> None:
-        if self._is_of_another():
-            _allow_writes(self)
-        else:
+        self.committing = True
+        _allow_writes(self)
+        if not self._is_of_another():
             super()._commit_impl()
 
     def _is_of_another(self) -> bool:
@@ -98,25 +147,30 @@ class TrackedConnection(Connection):
         )
 
 
+class _TrackedOptionEngine(OptionEngine):
+    """What `execution_options` of an engine of ours returns."""
+
+    _connection_cls = TrackedConnection
+
+
+_TrackedOptionEngine._option_cls = _TrackedOptionEngine  # noqa: SLF001 - of our own class
+
+
 def track_transactions(engine: Engine, lock_timeout_milliseconds: int | None) -> None:
     """Let the transactions of an engine be what this module says.
 
     Args:
         engine: On SQLite or PostgreSQL, sync.
-        lock_timeout_milliseconds: How long PostgreSQL waits for the write lock; SQLite waits for
-            its `busy_timeout`.
+        lock_timeout_milliseconds: How long PostgreSQL waits for the write lock, None for as long as
+            the server's `lock_timeout` says; SQLite waits for its `busy_timeout`.
     """
 
-    def engine_connect(connection: Connection) -> None:
-        connection.__class__ = TrackedConnection
-        if isinstance(connection, TrackedConnection):
-            connection.lock_timeout_milliseconds = lock_timeout_milliseconds
+    def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info[_LOCK_TIMEOUT] = lock_timeout_milliseconds
 
-    event.listen(engine, "engine_connect", engine_connect)
-    event.listen(engine, "begin", _begin)
-    event.listen(engine, "before_cursor_execute", _before_cursor_execute)
-    event.listen(engine, "commit", _commit)
-    event.listen(engine, "rollback", _rollback)
+    # SQLAlchemy has no public setting for the class of connections.
+    vars(engine).update(_connection_cls=TrackedConnection, _option_cls=_TrackedOptionEngine)
+    event.listen(engine, "connect", connect)
     event.listen(engine, "handle_error", _handle_error)
 
 
@@ -145,37 +199,14 @@ def take_write_lock(connection: TrackedConnection) -> None:
     elif not (connection.locked or driver_connection.autocommit):
         # First, because the statement below comes here again.
         connection.locked = True
-        milliseconds = connection.lock_timeout_milliseconds
+        milliseconds = connection.info[_LOCK_TIMEOUT]
         timeout = "timeout_before" if milliseconds is None else f"'{milliseconds}'"
         connection.exec_driver_sql(_TAKE_ADVISORY_LOCK.format(timeout=timeout))
 
 
-def _begin(connection: TrackedConnection) -> None:
-    connection.lock_first = True
-    connection.locked = connection.flushing = connection.committing = False
-    connection.refusal = None
-    if connection.dialect.name != "sqlite":
-        return
-    options = connection.get_execution_options()
-    read_only = bool(options.get(READ_ONLY))
-    # A read-only session that was dropped instead of closed has left it on.
-    _set_query_only(connection, on=read_only)
-    driver_connection: Any = connection.connection.driver_connection
-    autocommit = options.get("isolation_level") == "AUTOCOMMIT"
-    if read_only and not (autocommit or driver_connection.in_transaction):
-        # One snapshot, from the first read on.
-        connection.exec_driver_sql("BEGIN")
-
-
-def _before_cursor_execute(
-    connection: TrackedConnection,
-    _cursor: DBAPICursor,
-    statement: str,
-    _parameters: object,
-    context: ExecutionContext | None,
-    _executemany: bool,  # noqa: FBT001 - the event's signature
-) -> None:
-    if connection.lock_first or may_write(statement) or _is_for_update(context):
+def _before_statement(connection: TrackedConnection, context: ExecutionContext) -> None:
+    statement = context.statement or ""
+    if connection.lock_first or may_write(statement) or _locks_rows(context, statement):
         if connection.refusal is not None:
             refusal, connection.refusal = connection.refusal, None
             raise refusal
@@ -184,21 +215,12 @@ def _before_cursor_execute(
         connection.info[SETTINGS_CHANGED] = True
 
 
-def _is_for_update(context: ExecutionContext | None) -> bool:
+def _locks_rows(context: ExecutionContext, statement: str) -> bool:
     """Return whether a SELECT locks its rows, which SQLite's does not say in its text."""
-    compiled = None if context is None else context.compiled
-    statement = None if compiled is None else compiled.statement
-    return getattr(statement, "_for_update_arg", None) is not None
-
-
-def _commit(connection: TrackedConnection) -> None:
-    connection.committing = True
-    _allow_writes(connection)
-
-
-def _rollback(connection: TrackedConnection) -> None:
-    connection.flushing, connection.refusal = False, None
-    _allow_writes(connection)
+    compiled = context.compiled
+    if compiled is None or isinstance(compiled.statement, TextClause):
+        return may_lock_rows(statement)
+    return getattr(compiled.statement, "_for_update_arg", None) is not None
 
 
 def _allow_writes(connection: Connection) -> None:
@@ -213,11 +235,15 @@ def _set_query_only(connection: Connection, *, on: bool) -> None:
         return
     # Unknown, should a cancelled task end here.
     connection.info[READ_ONLY] = None
-    # Not through SQLAlchemy, which would make a short read a third longer.
-    cursor = connection.connection.cursor()
-    cursor.execute(f"PRAGMA query_only = {on}")
-    cursor.close()
+    _execute(connection, f"PRAGMA query_only = {on}")
     connection.info[READ_ONLY] = on
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    """Execute a statement of SQLite not through SQLAlchemy, which takes ten times as long."""
+    cursor = connection.connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
 
 
 def _handle_error(context: ExceptionContext) -> None:

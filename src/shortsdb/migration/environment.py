@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,8 @@ def run(
                 _migrate_sqlite(connection, name, baselines, backup)
             else:
                 _migrate_postgresql(connection, name)
-    except (DBAPIError, sqlite3.Error) as error:  # PRAGMAs do not go through SQLAlchemy
+    # Some statements do not go through SQLAlchemy: they raise the driver's own errors.
+    except (DBAPIError, source.engine.dialect.loaded_dbapi.Error) as error:
         raise MigrationRefused(
             f"{explain(error, name)}; {left_behind(error, 'changed')}"
         ) from error
