@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from figures import Figures
@@ -55,7 +54,7 @@ class TortureState:
         self.done[task] = figures
         kept = {
             "source": self.source,
-            "tasks": {name: asdict(figures) for name, figures in self.done.items()},
+            "tasks": {name: vars(figures) for name, figures in self.done.items()},
         }
         self.path.parent.mkdir(exist_ok=True)
         new = self.path.with_suffix(".new")
@@ -64,7 +63,7 @@ class TortureState:
 
 
 def _figures(values: dict[str, object]) -> Figures:
-    figures = Figures(**values)  # type: ignore[arg-type] - as asdict has made it
+    figures = Figures(**values)  # type: ignore[arg-type] - as vars has made it
     figures.points = Counter(figures.points)
     figures.findings = [(family, kind, detail) for family, kind, detail in figures.findings]
     return figures
