@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from figures import Figures
 from project import ROOT
@@ -62,8 +62,8 @@ class TortureState:
         new.replace(self.path)
 
 
-def _figures(values: dict[str, object]) -> Figures:
-    figures = Figures(**values)  # type: ignore[arg-type] - as vars has made it
+def _figures(values: dict[str, Any]) -> Figures:
+    figures = Figures(**values)
     figures.points = Counter(figures.points)
     figures.findings = [(family, kind, detail) for family, kind, detail in figures.findings]
     return figures
