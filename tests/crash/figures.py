@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 from database_state import HALF, ROWS
 
@@ -13,7 +14,9 @@ BACKUPS = "missing backups"
 UNTRUE = "untrue endings"
 # "Nothing was changed" where something was.
 MESSAGES = "untrue messages"
-KINDS = (HALF, ROWS, SECOND_RUNS, TRACEBACKS, BACKUPS, UNTRUE, MESSAGES)
+# What a test of pytest's asserts, whatever that is.
+FAILED = "failed tests"
+KINDS = (HALF, ROWS, SECOND_RUNS, TRACEBACKS, BACKUPS, UNTRUE, MESSAGES, FAILED)
 
 AT_STATEMENT = "kill -9 before a statement or COMMIT"
 AT_CALL = "kill -9 at a system call"
@@ -23,20 +26,30 @@ POWER = "power loss"
 RACE = "16 upgrades at once, one killed"
 TRAFFIC = "deployed code beside an upgrade or downgrade"
 GENERATED = "generated databases"
+FORKS = "commits of a process that has forked"
+MUTANTS = "rebuilds that lose or change something"
+FAITHFUL = "faithful rebuilds"
 
 
+@dataclass
 class Figures:
-    """Counts points and findings by family."""
+    """Counts points and findings by family.
 
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self.points: Counter[str] = Counter()
-        self.findings: list[tuple[str, str, str]] = []
-        self.longest_stall = 0.0
+    Attributes:
+        points: How many there were of each family.
+        findings: The family, the kind and the detail of each.
+        longest_stall: Of deployed code, in seconds.
+        rows: That deployed code has written and was told are committed.
+    """
 
-    def point(self, family: str) -> None:
-        """Count a point."""
-        self.points[family] += 1
+    points: Counter[str] = field(default_factory=Counter)
+    findings: list[tuple[str, str, str]] = field(default_factory=list)
+    longest_stall: float = 0.0
+    rows: int = 0
+
+    def point(self, family: str, number: int = 1) -> None:
+        """Count a point, or so many."""
+        self.points[family] += number
 
     def find(self, family: str, kind: str, detail: str) -> None:
         """Note a finding: its kind is one of KINDS, its detail says how to see it again."""
@@ -47,6 +60,7 @@ class Figures:
         self.points += others.points
         self.findings += others.findings
         self.longest_stall = max(self.longest_stall, others.longest_stall)
+        self.rows += others.rows
 
     def of_kind(self, kind: str) -> list[str]:
         """Return the details of all findings of a kind."""

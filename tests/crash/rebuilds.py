@@ -39,12 +39,13 @@ PARTS = {
     "index": 'CREATE INDEX by_a ON "Kept Rows" (a)',
     "trigger": 'CREATE TRIGGER watch AFTER DELETE ON "Kept Rows" BEGIN SELECT 1; END',
 }
+_OF_TABLE = ["CHECK", "AUTOINCREMENT", "COLLATE", "NOT NULL", "DEFAULT", "last number"]
 # How rows are changed: SQL to run after the copy, and whether that may change nothing.
 _FIRST = 'rowid = (SELECT min(rowid) FROM "Kept Rows")'
 CHANGES = {
     "lose one": f'DELETE FROM "Kept Rows" WHERE {_FIRST}',
     "lose all": "/* x */ DELETE FROM [kept rows]",
-    "double one": f'INSERT INTO "Kept Rows" (a, b, c) SELECT a, b, c FROM "Kept Rows" WHERE {_FIRST}',  # noqa: E501 - SQL
+    "double one": f'INSERT INTO "Kept Rows" (a, b, c, d) SELECT a, b, c, d FROM "Kept Rows" WHERE {_FIRST}',  # noqa: E501 - SQL
     "another type": f"UPDATE `KEPT ROWS` SET a = CASE typeof(a) WHEN 'text' THEN CAST(a AS BLOB)"
     f" WHEN 'integer' THEN CAST(a AS REAL) WHEN 'blob' THEN CAST(a AS TEXT)"
     f" WHEN 'real' THEN CAST(a AS TEXT) ELSE 0 END WHERE {_FIRST}",
@@ -66,8 +67,16 @@ def _content(connection: sqlite3.Connection) -> list[str]:
     return sorted(map(repr, rows))
 
 
-def _create(name: str, key: str, collation: str, check: str) -> str:
-    return f'CREATE TABLE "{name}" ({key}a, b{collation}, c{check})'
+def _create(key: str, collation: str, check: str, lost: str = "") -> str:
+    words = {
+        "AUTOINCREMENT": " AUTOINCREMENT",
+        "CHECK": check,
+        "COLLATE": collation,
+        "DEFAULT": " DEFAULT 7",
+        "NOT NULL": " NOT NULL",
+    }
+    ddl = f'CREATE TABLE "{TABLE}" ({key}a, b{collation}, c{check}, d NOT NULL DEFAULT 7)'
+    return ddl.replace(words[lost], "") if words.get(lost) else ddl
 
 
 def _rebuild(run: Callable[[str], Any], how: str, new: str, columns: str) -> None:
@@ -90,17 +99,6 @@ def _rebuild(run: Callable[[str], Any], how: str, new: str, columns: str) -> Non
         run("DROP TABLE aside")
 
 
-@given(
-    rows=_ROWS,
-    key=_KEYS,
-    collation=_COLLATIONS,
-    check=st.sampled_from(["", " CHECK (c <> 'no')"]),
-    how=_HOW,
-    change=st.sampled_from(["", "", *CHANGES]),
-    lost=st.sampled_from(["", "", *PARTS, "check", "AUTOINCREMENT"]),
-    journal=st.sampled_from(["DELETE", "WAL"]),
-    watched=st.booleans(),
-)
 def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
     rows: list[tuple[Any, ...]],
     key: str,
@@ -117,7 +115,7 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
         path = Path(folder) / "mutant.db"
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(f"PRAGMA journal_mode = {journal}")
-            connection.execute(_create(TABLE, key, collation, check))
+            connection.execute(_create(key, collation, check))
             connection.execute("CREATE TABLE untouched (id INTEGER PRIMARY KEY)")
             for part in PARTS.values():
                 connection.execute(part)
@@ -126,8 +124,7 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
             )
             before = _content(connection)
         in_place = how == "in place"
-        new_check = "" if lost == "check" else check
-        new_key = key.replace(" AUTOINCREMENT", "") if lost == "AUTOINCREMENT" else key
+        new = _create(key, collation, check, lost)
         engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
         with engine.connect() as migrated:
             run = migrated.exec_driver_sql
@@ -135,8 +132,11 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
             checks = RebuildChecks(migrated, "alembic_version", "mutant", path)
             authorizer = Authorizer(lambda: True) if watched else None
             on_driver(migrated, lambda driver: driver.set_authorizer(authorizer))
-            columns = "id, a, b, c" if key else "a, b, c"
-            _rebuild(run, how, _create(TABLE, new_key, collation, new_check), columns)
+            columns = "id, a, b, c, d" if key else "a, b, c, d"
+            _rebuild(run, how, new, columns)
+            numbered = "AUTOINCREMENT" in new
+            if lost == "last number" and numbered and not in_place:
+                run("UPDATE sqlite_sequence SET seq = seq - 1")
             if change:
                 run(CHANGES[change])
             for name, part in PARTS.items():
@@ -145,7 +145,11 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
             on_driver(migrated, lambda driver: driver.set_authorizer(None))
             raw: Any = migrated.connection.driver_connection
             other = _content(raw) != before
-            missing = not in_place and (lost in PARTS or new_check != check or new_key != key)
+            missing = not in_place and (
+                lost in PARTS
+                or new != _create(key, collation, check)
+                or (lost == "last number" and numbered)
+            )
             refused = ""
             try:
                 checks.check("0009", authorizer, changes={}, drops={}, upgrades=True)
@@ -158,6 +162,17 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
         COUNTS["mutants" if other or missing else "faithful"] += 1
 
 
+_DRAWN: dict[str, st.SearchStrategy[Any]] = {
+    "rows": _ROWS,
+    "key": _KEYS,
+    "collation": _COLLATIONS,
+    "check": st.sampled_from(["", " CHECK (c <> 'no')"]),
+    "how": _HOW,
+    "change": st.sampled_from(["", "", *CHANGES]),
+    "lost": st.sampled_from(["", "", *PARTS, *_OF_TABLE]),
+    "journal": st.sampled_from(["DELETE", "WAL"]),
+    "watched": st.booleans(),
+}
 COUNTS = {"mutants": 0, "faithful": 0}
 
 
@@ -176,5 +191,5 @@ def try_mutants(examples: int, *, derandomize: bool) -> dict[str, int]:
         # A mutant that came through is small as it is.
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )(_mutant)()
+    )(given(**_DRAWN)(_mutant))()
     return dict(COUNTS)

@@ -1,7 +1,9 @@
 """The whole torture: `make torture`, or `python tests/crash/run.py`.
 
-Progress goes to standard error, the figures go to standard output as Markdown. The exit code is 1
-if anything was found, or if the control came through.
+It takes hours, and may be ended and run again at any time: the figures of finished tasks are kept
+in build/torture.json, and a task is not done again unless the code has changed. Progress goes to
+standard error, the figures of all finished tasks to standard output as Markdown. The exit code is 1
+if anything was found, or if nothing was found by a control.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import multiprocessing
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -20,66 +21,17 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from cases import JOURNALS, PROGRAMS, UPGRADE, Case, grouped
-from database_state import HALF, ROWS
-from fault_points import blows, sample
-from figures import AT_CALL, AT_STATEMENT, BROKEN, FULL, GENERATED, SECOND_RUNS, Figures
-from generated import PROPERTIES, check
+from database_state import HALF
+from figures import SECOND_RUNS, Figures
 from harness import Bench
-from power_cuts import lose_power
-from races import race
-from starts import unversioned
-from stock_baseline import strike_stock
-from traffic import drive
+from tasks import CONTROL, all_tasks
+from torture_state import STATE, TortureState, source_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-ROUNDS = 50
-# Of each kind, for each case: every one of them would take hours.
-FAULTS = 80
-EXAMPLES = 250
+    from tasks import Task
 
 
-def strike_cases(number: int, limit: int, bench: Bench) -> None:
-    """Kill, starve and unplug the cases of one start, command and journal."""
-    cases = grouped()[number]
-    for case in cases:
-        prepared = bench.prepare(case)
-        families = {AT_STATEMENT: limit, AT_CALL: limit}
-        # What a caller prints of its own connection's errors is its own affair; the two others
-        # take turns.
-        if case == cases[number % len(cases[:2])]:
-            families |= {FULL: min(limit, FAULTS), BROKEN: min(limit, FAULTS)}
-            lose_power(bench, prepared, at_random=3, every=2)
-        for family, size in families.items():
-            for blow in sample(blows(family, prepared), size):
-                bench.strike(family, prepared, blow)
-
-
-def run_races(number: int, bench: Bench) -> None:
-    """Run every sixth round, those of one journal and program."""
-    journal, program = [(journal, program) for journal in JOURNALS for program in PROGRAMS][number]
-    prepared = bench.prepare(Case(unversioned, *UPGRADE, journal, program))
-    for seed in range(number, ROUNDS, len(JOURNALS) * len(PROGRAMS)):
-        race(bench, prepared, seed)
-
-
-def run_traffic(number: int, bench: Bench) -> None:
-    """Upgrade and downgrade beside deployed code."""
-    drive(bench, bench.prepare(Case(unversioned, *UPGRADE, JOURNALS[number], "shortsdb")), ROUNDS)
-
-
-def run_generated(name: str, bench: Bench) -> None:
-    """Try a property on generated databases."""
-    try:
-        check(name, EXAMPLES, derandomize=False)
-    except Exception as failure:  # noqa: BLE001 - a refusal or error of any kind is a finding
-        bench.figures.find(GENERATED, ROWS, f"{name}: {failure}")
-    bench.figures.points[GENERATED] += EXAMPLES
-
-
-def on_a_bench(task: Callable[[Bench], None]) -> Figures:
+def on_a_bench(task: Task) -> Figures:
     """Do a task in a worker process, and return what it counted."""
     logging.getLogger("shortsdb").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as root, Bench(Path(root), Figures()) as bench:
@@ -88,53 +40,76 @@ def on_a_bench(task: Callable[[Bench], None]) -> Figures:
 
 
 def main() -> int:
-    """Do everything, print the figures and return the exit code."""
+    """Do what is not done yet, print the figures and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limit", type=int, default=10**9, help="points of a case and family")
+    parser.add_argument("--limit", type=int, help="points of a case and family (default: all)")
     parser.add_argument("--only", default="", help="tasks with this in their name")
+    parser.add_argument("--fresh", action="store_true", help="forget what is done")
     arguments = parser.parse_args()
-    tasks: dict[str, Callable[[Bench], None]] = {
-        **{
-            f"{cases[0].start.__name__} {cases[0].command} {cases[0].journal}": partial(
-                strike_cases, number, arguments.limit
-            )
-            for number, cases in enumerate(grouped())
-        },
-        **{f"races {number}": partial(run_races, number) for number in range(6)},
-        **{f"traffic {journal}": partial(run_traffic, i) for i, journal in enumerate(JOURNALS)},
-        **{f"generated {name}": partial(run_generated, name) for name in PROPERTIES},
-        "control": partial(strike_stock, size=arguments.limit),
-    }
-    control, figures = Figures(), Figures()
-    began = monotonic()
-    with ProcessPoolExecutor(arguments.workers, multiprocessing.get_context("spawn")) as pool:
-        doing = {
-            pool.submit(on_a_bench, task): name
-            for name, task in tasks.items()
-            if arguments.only in name
-        }
-        for number, done in enumerate(as_completed(doing), start=1):
-            of_task = done.result()
-            (control if doing[done] == "control" else figures).add(of_task)
-            points = sum(of_task.points.values())
-            say(f"[{number}/{len(doing)}, {monotonic() - began:.0f} s] {doing[done]}: {points:,}")
-            if doing[done] != "control" and of_task.findings:
-                say(of_task.report())
-    show(figures, control)
-    harmless = "control" in doing.values() and not control.of_kind(HALF)
-    return 1 if figures.findings or harmless else 0
-
-
-def show(figures: Figures, control: Figures) -> None:
-    """Print the figures."""
-    print(figures.table())  # noqa: T201 - this is what it is run for
-    print(  # noqa: T201 - as above
-        f"\nLongest stall of deployed code: {figures.longest_stall:.2f} s.\n\n"
-        f"Control, Alembic's stock env.py: {sum(control.points.values()):,} kill points, "
-        f"{len(control.of_kind(HALF)):,} half states, "
-        f"{len(control.of_kind(SECOND_RUNS)):,} failed second runs."
+    limit = arguments.limit or 10**9
+    # Figures of fewer points are not those of all.
+    path = STATE if arguments.limit is None else STATE.with_stem(f"torture-{limit}")
+    state = TortureState(path, source_hash(), fresh=arguments.fresh)
+    tasks = {name: task for name, task in all_tasks(limit).items() if arguments.only in name}
+    do(
+        {name: task for name, task in tasks.items() if name not in state.done},
+        state,
+        arguments.workers,
     )
+    return show({name: state.done[name] for name in tasks if name in state.done}, len(tasks))
+
+
+def do(tasks: dict[str, Task], state: TortureState, workers: int) -> None:
+    """Do the tasks, and keep the figures of each as soon as it has ended."""
+    began = monotonic()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        doing = {pool.submit(on_a_bench, task): name for name, task in tasks.items()}
+        for number, done in enumerate(as_completed(doing), start=1):
+            name = doing[done]
+            if error := done.exception():
+                # It is not kept, so that it is done again; the others go on.
+                say(f"[{number}/{len(doing)}] {name} did not end: {error!r}")
+                continue
+            figures = done.result()
+            state.keep(name, figures)
+            points = sum(figures.points.values())
+            say(f"[{number}/{len(doing)}, {monotonic() - began:.0f} s] {name}: {points:,}")
+            if not name.startswith(CONTROL) and figures.findings:
+                say(figures.report())
+
+
+def show(done: dict[str, Figures], wanted: int) -> int:
+    """Print the figures of the finished tasks, and return the exit code."""
+    figures, stock = Figures(), Figures()
+    controls = {name: one for name, one in done.items() if name.startswith(CONTROL)}
+    for name, one in done.items():
+        if name not in controls:
+            figures.add(one)
+        elif "stock" in name:
+            stock.add(one)
+    of_stock = [
+        f"{sum(stock.points.values()):,} kill points",
+        f"{len(stock.of_kind(HALF)):,} half states",
+        f"{len(stock.of_kind(SECOND_RUNS)):,} failed second runs",
+    ]
+    lines = [
+        figures.table(),
+        "",
+        f"{len(done)} of {wanted} tasks.",
+        f"Deployed code wrote {figures.rows:,} rows beside upgrades and downgrades.",
+        f"Its longest stall: {figures.longest_stall:.2f} s.",
+        "",
+        f"Control, Alembic's stock env.py: {', '.join(of_stock)}.",
+        *(
+            f"{name[0].upper()}{name[1:]}: {len(one.findings)} findings."
+            for name, one in controls.items()
+            if "stock" not in name
+        ),
+    ]
+    print("\n".join(lines))  # noqa: T201 - this is what it is run for
+    harmless = [name for name, one in controls.items() if not one.findings]
+    return 1 if figures.findings or harmless or len(done) < wanted else 0
 
 
 def say(text: str) -> None:

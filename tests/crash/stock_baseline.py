@@ -20,10 +20,9 @@ CASES = [
 ]
 
 
-def strike_stock(bench: Bench, size: int) -> None:
-    """Kill the stock environment at `size` points of each case and family."""
-    for case in CASES:
-        prepared = bench.prepare(case)
-        for family in (AT_STATEMENT, AT_CALL):
-            for blow in sample(blows(family, prepared), size):
-                bench.strike(family, prepared, blow)
+def strike_stock(number: int, bench: Bench, size: int) -> None:
+    """Kill the stock environment at `size` points of each family of one of the cases."""
+    prepared = bench.prepare(CASES[number])
+    for family in (AT_STATEMENT, AT_CALL):
+        for blow in sample(blows(family, prepared), size):
+            bench.strike(family, prepared, blow)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,27 @@ def deployed_code(path: Path, stop: threading.Event, failures: list[Exception]) 
                 connection.execute("SELECT count(*) FROM pipeline_runs").fetchone()
         except sqlite3.Error as error:
             failures.append(error)
+
+
+def read_again_and_again(path: Path, stop: threading.Event) -> None:
+    """Read for longer than a COMMIT waits, with short pauses, as reports do."""
+    while not stop.is_set():
+        with closing(read_for_long(path)):
+            stop.wait(3)
+        stop.wait(2)
+
+
+def write_as_deployed(path: Path, stop: threading.Event, report: list[float | Exception]) -> None:
+    """Write as deployed code does, and report how long each write took, or why it failed."""
+    while not stop.wait(0.3):
+        begun = time.monotonic()
+        try:
+            with closing(sqlite3.connect(path, timeout=5)) as connection, connection:
+                connection.execute("UPDATE pipeline_runs SET retry_count = retry_count + 1")
+        except sqlite3.Error as error:
+            report.append(error)
+        else:
+            report.append(time.monotonic() - begun)
 
 
 def upgrade_beside_reader(path: Path) -> list[Exception]:
@@ -85,6 +108,39 @@ def test_an_upgrade_comes_through_when_the_reader_has_ended(
     monkeypatch.setattr("shortsdb.migration.sqlite.wait_for_readers", end_and_wait)
     command.upgrade(alembic_config(str(deployed_file)), "head")
     assert version(deployed_file) == [HEAD]
+
+
+def test_deployed_code_writes_beside_readers_and_the_upgrade(
+    deployed_file: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readers outlast each COMMIT, and still every write and read comes through."""
+    stop = threading.Event()
+    writes: list[float | Exception] = []
+    failures: list[Exception] = []
+    threads = [
+        threading.Thread(target=read_again_and_again, args=(deployed_file, stop)),
+        threading.Thread(target=write_as_deployed, args=(deployed_file, stop, writes)),
+        threading.Thread(target=deployed_code, args=(deployed_file, stop, failures)),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        with caplog.at_level(logging.INFO):
+            command.upgrade(alembic_config(str(deployed_file), backup="off"), "head")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    waits = [took for took in writes if isinstance(took, float)]
+    assert len(waits) == len(writes), writes
+    assert version(deployed_file) == [HEAD]
+    with closing(sqlite3.connect(deployed_file)) as connection:
+        counts = connection.execute("SELECT DISTINCT retry_count FROM pipeline_runs").fetchall()
+    assert max(counts)[0] >= len(waits) > 0
+    with capsys.disabled():
+        tries = caplog.text.count("trying again") + 1
+        print(f"\nlongest of {len(waits)} writes: {max(waits):.1f} s; tries: {tries}")  # noqa: T201 - for people
 
 
 def test_a_connection_is_given_back_as_it_was(

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cases import DATABASE, DOWNGRADE, UPGRADE
 from database_state import HALF, ROWS, damage
+from deployed_code import ROWS_OF
 from figures import SECOND_RUNS, TRACEBACKS, TRAFFIC, UNTRUE
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 WORKERS = ("raw", "orm", "reader")
 # What each writer numbers its rows by, as far as they are whole.
 WRITTEN = {
-    "raw": "SELECT retry_count FROM pipeline_runs WHERE niche = ?",
+    "raw": "SELECT retry_count FROM pipeline_runs WHERE niche = ?"
+    f" GROUP BY retry_count HAVING count(*) = {ROWS_OF['raw']}",
     "orm": "SELECT retry_count FROM clips"
     " JOIN pipeline_runs ON pipeline_runs.id = pipeline_run_id"
     " JOIN discovered_videos ON discovered_videos.id = discovered_video_id"
@@ -30,8 +33,15 @@ WRITTEN = {
 }
 
 
-def drive(bench: Bench, prepared: Prepared, rounds: int) -> None:
-    """Upgrade and downgrade `rounds` times under traffic."""
+def drive(bench: Bench, prepared: Prepared, rounds: int, *, rows: int = 0) -> None:
+    """Upgrade and downgrade under traffic.
+
+    Args:
+        bench: Where to.
+        prepared: The case.
+        rounds: How often, at least.
+        rows: How many runs deployed code is to have written by then, at least.
+    """
     folder = bench.fresh(prepared.template)
     path = folder / DATABASE
     with ExitStack() as stack:
@@ -53,7 +63,9 @@ def drive(bench: Bench, prepared: Prepared, rounds: int) -> None:
         for worker in workers.values():
             assert worker.stdout is not None
             assert worker.stdout.readline() == "begun\n"
-        for number in range(rounds):
+        for number in count():
+            if number >= rounds and _runs_written(path) >= rows:
+                break
             for command, arguments in (UPGRADE, DOWNGRADE):
                 case = replace(prepared.case, command=command, arguments=arguments)
                 outcome = bench.fork_server.run(bench.job(case, folder))
@@ -64,9 +76,18 @@ def drive(bench: Bench, prepared: Prepared, rounds: int) -> None:
                 if "Traceback" in outcome.output:
                     bench.figures.find(TRAFFIC, TRACEBACKS, f"{what}: {outcome.output[-300:]}")
         reports = {kind: json.loads(worker.communicate()[0]) for kind, worker in workers.items()}
+    bench.figures.rows += sum(
+        len(reports[kind]["acknowledged"]) * ROWS_OF[kind] for kind in WRITTEN
+    )
     _judge(bench, prepared, path, reports)
     longest = max(float(report["longest"]) for report in reports.values())
     bench.figures.longest_stall = max(bench.figures.longest_stall, longest)
+
+
+def _runs_written(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        number: int = connection.execute("SELECT max(id) FROM pipeline_runs").fetchone()[0]
+        return number
 
 
 def _judge(

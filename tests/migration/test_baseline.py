@@ -370,6 +370,77 @@ def test_a_nullable_column_is_said(alembic: Program, tmp_path: Path) -> None:
     assert "the column pipeline_runs.niche may be NULL where NOT NULL belongs" in done.stderr
 
 
+# The product's schema as somebody writes it by hand: other types that SQLite treats alike,
+# AUTOINCREMENT, defaults, quoted names, NOT NULL only here and there.
+WRITTEN_BY_HAND = """
+CREATE TABLE IF NOT EXISTS "discovered_videos" (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, video_id TEXT UNIQUE NOT NULL, title TEXT NOT NULL,
+    channel_name TEXT, channel_id TEXT, url TEXT, category_id INTEGER, duration_seconds INTEGER,
+    view_count INTEGER DEFAULT 0, like_count INTEGER DEFAULT 0, comment_count INTEGER DEFAULT 0,
+    view_velocity REAL DEFAULT 0.0, viral_score REAL, niche TEXT NOT NULL,
+    discovery_source TEXT DEFAULT 'trending',
+    discovered_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, processed INTEGER DEFAULT 0,
+    content_id_risk TEXT DEFAULT 'unknown'
+);
+CREATE TABLE IF NOT EXISTS [pipeline_runs] (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, niche TEXT NOT NULL, cycle_start DATETIME NOT NULL,
+    cycle_end DATETIME, "status" TEXT DEFAULT 'pending', started_at DATETIME,
+    completed_at DATETIME, video_file_path TEXT, video_duration_seconds REAL,
+    video_file_size_bytes INTEGER, youtube_video_id TEXT, youtube_url TEXT, error_message TEXT,
+    retry_count INTEGER DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS `clips` (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pipeline_run_id INTEGER REFERENCES pipeline_runs(id),
+    discovered_video_id INTEGER REFERENCES discovered_videos(id),
+    rank_position INTEGER NOT NULL CHECK (rank_position > 0), start_time_seconds REAL,
+    end_time_seconds REAL, clip_duration_seconds REAL, extraction_method TEXT,
+    clip_file_path TEXT, content_id_risk TEXT DEFAULT 'unknown'
+);
+CREATE INDEX IF NOT EXISTS idx_videos ON discovered_videos (niche, discovered_at DESC);
+INSERT INTO discovered_videos (video_id, title, channel_name, channel_id, url, niche)
+    VALUES ('v1', 'ü', 'c', 'UC', 'u', 'n');
+INSERT INTO pipeline_runs (niche, cycle_start, cycle_end) VALUES ('n', '2026-01-01', '2026-01-02');
+INSERT INTO clips (pipeline_run_id, discovered_video_id, rank_position, start_time_seconds,
+    end_time_seconds, clip_duration_seconds) VALUES (1, 1, 1, 0.5, 1.5, 1);
+"""
+
+
+def test_a_file_of_hand_written_sql_is_adopted(alembic: Program, tmp_path: Path) -> None:
+    path = tmp_path / "d.db"
+    build(path, WRITTEN_BY_HAND)
+    before, rows = schema(path), row_hashes(path)
+    done = alembic("-x", "url=d.db", "upgrade", "head")
+    assert done.returncode == 0, done.stdout
+    assert version(path) == [HEAD]
+    assert schema(path).items() >= before.items()
+    assert row_hashes(path).items() >= rows.items()
+    warned = [line for line in done.stderr.splitlines() if "may be NULL where NOT NULL" in line]
+    assert len(warned) == 14
+    assert any("the column clips.pipeline_run_id may be NULL" in line for line in warned)
+    assert alembic("-x", "url=d.db", "check").returncode == 0
+    assert alembic("-x", "url=d.db", "downgrade", "0001").returncode == 0
+    assert row_hashes(path).items() >= rows.items()
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("clips", "pipeline_run_id"), ("pipeline_runs", "status"), ("discovered_videos", "url")],
+)
+def test_a_file_of_hand_written_sql_with_a_null_is_refused(
+    alembic: Program, tmp_path: Path, table: str, column: str
+) -> None:
+    path = tmp_path / "d.db"
+    build(path, f"{WRITTEN_BY_HAND}; UPDATE {table} SET {column} = NULL")
+    before = file_hash(path)
+    done = alembic("-x", "url=d.db", "upgrade", "head")
+    assert done.returncode != 0
+    (message,) = done.stdout.splitlines()
+    where = f"column {table}.{column} may be NULL where NOT NULL belongs, and is in 1 rows"
+    assert where in message
+    assert file_hash(path) == before
+
+
 def test_models_of_others_are_adopted(tmp_path: Path) -> None:
     """What create_all makes of models that somebody else wrote by the same description."""
     metadata = MetaData()

@@ -38,13 +38,13 @@ COMMITS = {
     "COMMIT by a cursor": f"{RAW}.cursor().execute('COMMIT')",
     "commit of the driver": f"{RAW}.commit()",
     "rollback of the driver": f"{RAW}.rollback()",
-    "isolation_level": f"{RAW}.isolation_level = None; {RAW}.commit()",
     "swallowed": "try:\n    op.get_bind().commit()\nexcept Exception:\n    pass",
     "followed by another error": (
         "try:\n    op.get_bind().commit()\nexcept Exception:\n    raise ValueError('x')"
     ),
 }
 ONLY_SQLITE = {
+    "isolation_level": f"{RAW}.isolation_level = None; {RAW}.commit()",
     "executescript": f"{RAW}.executescript('CREATE TABLE more (id INTEGER)')",
     "INSERT OR ROLLBACK": (
         "try:\n"
@@ -191,7 +191,7 @@ def test_without_an_authorizer_it_stops_at_once(path: Path, tmp_path: Path, name
     else:
         assert "nothing was changed" in str(refusal.value)
     # Only what is sent past SQLAlchemy is noticed no sooner than at the revision's end.
-    past_sqlalchemy = "driver" in name or "cursor" in name or name == "isolation_level"
+    past_sqlalchemy = "driver" in name or "cursor" in name
     assert past_sqlalchemy or "never" not in schema(path)
 
 
@@ -211,6 +211,38 @@ def test_postgresql(postgres: Server, tmp_path: Path, name: str) -> None:
         refusal.value, MigrationHalfApplied
     )
     assert database.psql("SELECT version_num FROM alembic_version") == f"{HEAD}\n"
+    postgres.drop_database(database)
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["op.execute('SELECT 1/0')", f"{RAW}.cursor().execute('SELECT 1/0')", "raise ValueError"],
+)
+def test_postgresql_a_commit_before_an_error_is_said(
+    postgres: Server, tmp_path: Path, error: str
+) -> None:
+    """After the error the server answers nothing in the transaction that came after the COMMIT."""
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    body = f"{HALF}{RAW}.cursor().execute('COMMIT')\n{error}"
+    extra_revision.add(tmp_path, body)
+    with pytest.raises(MigrationHalfApplied, match="has ended the transaction of the upgrade"):
+        command.upgrade(extra_revision.config(tmp_path, database.url), "head")
+    assert database.psql("SELECT to_regclass('half') IS NOT NULL") == "t\n"
+    postgres.drop_database(database)
+
+
+@pytest.mark.parametrize("cursor", ["op", f"{RAW}.cursor()"])
+def test_postgresql_an_error_without_a_commit_changes_nothing(
+    postgres: Server, tmp_path: Path, cursor: str
+) -> None:
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    extra_revision.add(tmp_path, f"{HALF}{cursor}.execute('SELECT 1/0')")
+    with pytest.raises(MigrationRefused, match=r"division by zero.*nothing was changed") as refusal:
+        command.upgrade(extra_revision.config(tmp_path, database.url), "head")
+    assert not isinstance(refusal.value, MigrationHalfApplied)
+    assert database.psql("SELECT to_regclass('half') IS NULL") == "t\n"
     postgres.drop_database(database)
 
 

@@ -127,7 +127,7 @@ class OneTransaction:
 
     def _goes_on(self) -> bool:
         if self._connection.dialect.name != "sqlite":
-            return bool(self._execute("SELECT txid_current()") == self._marker)
+            return self._goes_on_postgresql()
         if self.authorizer is not None:
             driver = self._connection.connection.driver_connection
             return bool(driver and driver.in_transaction)
@@ -137,6 +137,18 @@ class OneTransaction:
             return False
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         return True
+
+    def _goes_on_postgresql(self) -> bool:
+        try:
+            return bool(self._execute("SELECT txid_current()") == self._marker)
+        except self._connection.dialect.loaded_dbapi.Error:
+            # After an error PostgreSQL answers nothing more in its transaction, which may be ours
+            # or one that was begun after a COMMIT.
+            if self._connection.in_nested_transaction():
+                return True  # the caller may go back to its savepoint, and a COMMIT had ended it
+            self._connection.connection.rollback()
+            status = self._execute(f"SELECT txid_status({int(self._marker[0])})")
+            return bool(status != ("committed",))
 
     def _execute(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement gives
         # Not through SQLAlchemy, whose events lead here.

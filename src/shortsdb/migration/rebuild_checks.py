@@ -16,10 +16,10 @@ from sqlalchemy.pool import StaticPool
 
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.lost_parts import lost_parts
 from shortsdb.migration.transaction import on_driver
-from shortsdb.sqlite.definitions import check_clauses, numbers_without_reuse
 from shortsdb.sqlite.rows import holds_values, same_rows
-from shortsdb.sqlite.schema import read_schema, table_names
+from shortsdb.sqlite.schema import table_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -94,24 +94,27 @@ class RebuildChecks:
         Raises:
             MigrationRefused: It would lose or change what it does not declare.
         """
-        after = {table.lower(): table for table in self._read_roots()}
+        roots = self._read_roots()
+        after = {table.lower(): table for table in roots}
         rebuilt = {
             table
             for table, root in self._roots.items()
-            if authorizer is None
-            or table in authorizer.written
-            or self._read_roots().get(table) != root
+            if authorizer is None or table in authorizer.written or roots.get(table) != root
         }
         if not rebuilt:
             return set()
         with self._before() as (engine_connection, before):
             for table in sorted(rebuilt):
                 now = after.get(table.lower())
+                renamed: dict[str, str] = {}
                 if table not in changes:
-                    self._check_rows(revision, before, table, now, upgrades=upgrades)
+                    renamed = self._check_rows(revision, before, table, now, upgrades=upgrades)
                 if now is None:
                     continue
-                lost = self._lost(engine_connection, table, now, authorizer)
+                dropped = authorizer.dropped if authorizer else ()
+                lost = lost_parts(
+                    engine_connection, self.connection, (table, now), renamed, dropped
+                )
                 if lost and table not in drops and not upgrades:
                     log.warning("%s: %s loses %s", self.name, table, ", ".join(lost))
                 elif lost and table not in drops:
@@ -162,64 +165,49 @@ class RebuildChecks:
         now: str | None,
         *,
         upgrades: bool,
-    ) -> None:
+    ) -> dict[str, str]:
+        """Refuse lost or changed rows, and return which columns have another name now."""
         if now is None:
             if upgrades and self._rows(before, table):
-                self._refuse_change(revision, table, f"drop {table} with the rows in it")
-            return
+                raise self._undeclared(revision, table, f"drop {table} with the rows in it")
+            return {}
         old = self._columns(before, table)
         new = on_driver(self.connection, lambda driver: self._columns(driver, now))
         names = {column.lower(): column for column in new}
-        pairs = [(column, names[column.lower()]) for column in old if column.lower() in names]
-        lost = [column for column in old if column.lower() not in names]
-        if lost and len(old) == len(new):
-            # Renamed, if what is in its place was not there before.
-            known = {column.lower() for column in old}
-            in_place = dict(zip(old, new, strict=True))
-            renamed = [(one, in_place[one]) for one in lost if in_place[one].lower() not in known]
-            pairs += renamed
-            lost = [column for column in lost if (column, in_place[column]) not in renamed]
-        for column in lost if upgrades else ():
-            if holds_values(before, table, column):
-                what = f"drop {table}.{column} with the values in it"
-                self._refuse_change(revision, table, what)
-        if not on_driver(
-            self.connection, lambda driver: same_rows(before, driver, (table, now), pairs)
-        ):
-            counts = (
-                self._rows(before, table),
-                on_driver(self.connection, lambda driver: self._rows(driver, now)),
-            )
-            what = f"leave {table} with other rows than before ({counts[1]}, it had {counts[0]})"
-            self._refuse_change(revision, table, what)
+        pairs = [(column, names.pop(column.lower())) for column in old if column.lower() in names]
+        kept = {column for column, _ in pairs}
+        # A downgrade may drop columns. An empty one holds nothing to be lost.
+        lost = [
+            column
+            for column in old
+            if column not in kept and upgrades and holds_values(before, table, column)
+        ]
+        # Renamed, if a new column holds the same.
+        renamed = list(zip(lost, names.values(), strict=False))
 
-    def _refuse_change(self, revision: str, table: str, what: str) -> None:
-        raise MigrationRefused(
+        def same(columns: list[tuple[str, str]]) -> bool:
+            return on_driver(
+                self.connection, lambda driver: same_rows(before, driver, (table, now), columns)
+            )
+
+        if len(renamed) == len(lost) and same(pairs + renamed):
+            return {column.lower(): name.lower() for column, name in renamed}
+        if lost and same(pairs):
+            raise self._undeclared(
+                revision, table, f"drop {table}.{lost[-1]} with the values in it"
+            )
+        counts = (
+            self._rows(before, table),
+            on_driver(self.connection, lambda driver: self._rows(driver, now)),
+        )
+        what = f"leave {table} with other rows than before ({counts[1]}, it had {counts[0]})"
+        raise self._undeclared(revision, table, what)
+
+    def _undeclared(self, revision: str, table: str, what: str) -> MigrationRefused:
+        return MigrationRefused(
             f"{self.name}: revision {revision} would {what}; nothing was changed. It does not "
             f'declare that (changes_rows = {{"{table}": "why"}}): report it'
         )
-
-    def _lost(
-        self, before: Connection, table: str, now: str, authorizer: Authorizer | None
-    ) -> list[str]:
-        """Return what belonged to a table and does not any more, as phrases."""
-        old = read_schema(before.connection, [table])[table]
-        new = read_schema(self.connection.connection, [now])[now]
-        kept = authorizer.dropped if authorizer else set()
-        lost = [
-            f"the {kind} {name}"
-            for (kind, name), what in _parts(before, table).items()
-            if _parts(self.connection, now).get((kind, name)) != what and name not in kept
-        ]
-        if old.primary_key != new.primary_key or (old.numbers_rows and not new.numbers_rows):
-            lost.append(f"its PRIMARY KEY ({', '.join(old.primary_key)})")
-        lost += [f"UNIQUE ({', '.join(columns)})" for columns in sorted(old.unique - new.unique)]
-        lost += sorted(map(str, old.foreign_keys - new.foreign_keys))
-        old_sql, new_sql = _sql(before, table), _sql(self.connection, now)
-        lost += [f"CHECK {clause}" for clause in check_clauses(old_sql) - check_clauses(new_sql)]
-        if numbers_without_reuse(old_sql) and not numbers_without_reuse(new_sql):
-            lost.append("AUTOINCREMENT")
-        return lost
 
     def _check_keys(self, revision: str, before: Connection, rebuilt: Collection[str]) -> None:
         there = set(table_names(self.connection.connection))
@@ -237,7 +225,10 @@ class RebuildChecks:
     def _columns(connection: Any, table: str) -> list[str]:  # noqa: ANN401 - of any driver
         cursor = connection.cursor()
         cursor.row_factory = None
-        rows = cursor.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+        # With generated columns (2 and 3), without those that are a virtual table's own (1).
+        rows = cursor.execute(
+            "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1", (table,)
+        ).fetchall()
         return [name for (name,) in rows]
 
     @staticmethod
@@ -245,32 +236,6 @@ class RebuildChecks:
         quoted = '"' + table.replace('"', '""') + '"'
         counted = connection.cursor().execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608 - quoted
         return int(counted.fetchone()[0])
-
-
-def _parts(connection: Connection, table: str) -> dict[tuple[str, str], object]:
-    """Return the triggers and indexes of a table; of an index also what it is on."""
-    triggers = connection.exec_driver_sql(
-        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
-        (table,),
-    ).scalars()
-    parts: dict[tuple[str, str], object] = {("trigger", name): True for name in triggers}
-    indexes = connection.exec_driver_sql(
-        "SELECT name, \"unique\", partial FROM pragma_index_list(?) WHERE origin = 'c'", (table,)
-    ).all()
-    for name, unique, partial in indexes:
-        columns = connection.exec_driver_sql(
-            "SELECT name FROM pragma_index_info(?) ORDER BY seqno", (name,)
-        ).scalars()
-        parts["index", name] = (unique, partial, tuple(columns))
-    return parts
-
-
-def _sql(connection: Connection, table: str) -> str:
-    return str(
-        connection.exec_driver_sql(
-            "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
-        ).scalar_one()
-    )
 
 
 def _violations(connection: Connection, table: str) -> Counter[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from alembic import context
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb.driver_errors import explain
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.one_transaction import OneTransaction
@@ -77,6 +78,12 @@ class RevisionRun:
                 raise self._ended(transaction) from error
             if transaction.denied:
                 raise self._denied(transaction.denied) from error
+            if isinstance(error, self.connection.dialect.loaded_dbapi.Error):
+                # By a cursor of the driver's own; SQLAlchemy's are explained by the caller.
+                raise MigrationRefused(
+                    f"{explain(error, self.name)}; nothing was changed. Revision {self._revision} "
+                    "is at fault, report it"
+                ) from error
             raise
         finally:
             migration.on_version_apply_callbacks = reports

@@ -59,6 +59,7 @@ class SQLiteMigration:
         self.file: Path | None = None
         self.backup: Path | None = None
         self.seconds = 0.0  # that the backup took
+        self.locked_at = 0.0  # since when others cannot write, by time.monotonic
 
     def run(self, *, begins: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Do it all, and return the versions before and after.
@@ -98,8 +99,9 @@ class SQLiteMigration:
             try:
                 return self._run_transaction(seen, begins=begins)
             except ReadersInTheWay as error:
-                give_up = give_up or time.monotonic() + lock_timeout()
-                if not wait_for_readers(self.connection, give_up):
+                now = time.monotonic()
+                give_up = give_up or now + lock_timeout()
+                if not wait_for_readers(now - self.locked_at, give_up):
                     raise MigrationRefused(
                         f"{self.name} is read by another process for longer than "
                         f"{lock_timeout():g} s (SHORTSDB_LOCK_TIMEOUT), and with a rollback "
@@ -115,6 +117,7 @@ class SQLiteMigration:
             if begins:
                 # Before anything is read: a second upgrade waits here.
                 begin(self.connection, "BEGIN IMMEDIATE")
+            self.locked_at = time.monotonic()
             plan = self._plan()
             self._settle_backup(plan, outdated=self._data_version() != seen)
             self._apply(plan, begins=begins)

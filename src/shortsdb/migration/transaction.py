@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -79,31 +80,24 @@ def commit(connection: Connection) -> None:
         raise ReadersInTheWay from error
 
 
-def wait_for_readers(connection: Connection, until: float) -> bool:
-    """Wait until nobody reads the database, with pauses in which everybody can.
+def wait_for_readers(took: float, until: float) -> bool:
+    """Let others read and write for at least as long as they were kept waiting.
+
+    The pause is random: one in step with readers that come regularly would meet them every time.
+    It does not ask whether anybody reads, because the answer may be another one by the next COMMIT.
 
     Args:
-        connection: One in no transaction.
+        took: How many seconds the attempt took that was rolled back.
         until: When to give up, by time.monotonic.
 
     Returns:
-        Whether nobody reads it now.
+        Whether there is time to try again.
     """
-    cursor = connection.connection.cursor()
-    try:
-        while time.monotonic() < until:
-            time.sleep(min(_COMMIT_SECONDS, lock_timeout()))
-            try:
-                cursor.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-            else:
-                cursor.execute("ROLLBACK")
-                return True
+    pause = max(took, _COMMIT_SECONDS) * random.uniform(1, 2)  # noqa: S311 - not secret
+    if time.monotonic() + pause > until:
         return False
-    finally:
-        cursor.close()
+    time.sleep(pause)
+    return True
 
 
 def _set_busy_timeout(connection: Connection, seconds: float) -> None:

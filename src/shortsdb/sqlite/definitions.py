@@ -1,9 +1,13 @@
-"""Reads from a table's SQL what no PRAGMA tells: its CHECKs, and whether it says AUTOINCREMENT."""
+"""Reads from the SQL of a table or index what no PRAGMA tells: CHECKs, collations and options."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TOKEN = re.compile(
     r"""(?P<comment>--[^\n]*|/\*.*?\*/)
@@ -12,44 +16,90 @@ _TOKEN = re.compile(
     |(?P<word>[\w$.]+)|(?P<other>[^\s])""",
     re.VERBOSE | re.DOTALL,
 )
+_NO_COLUMN = {"constraint", "primary", "unique", "check", "foreign"}
 
 
-def check_clauses(sql: str) -> Counter[str]:
-    """Return the conditions of the CHECKs of a CREATE TABLE statement.
+class _Token(NamedTuple):
+    kind: str  # "text", "word", "other", or "name" if it was quoted
+    value: str
+    depth: int  # of the parentheses around it
+
+
+def check_clauses(sql: str, renamed: Mapping[str, str]) -> Counter[tuple[str, ...]]:
+    """Return the conditions of the CHECKs of a CREATE TABLE statement, each as its tokens.
 
     Two that differ in spaces, comments, quotes around names or the case of what is not quoted are
     the same.
+
+    Args:
+        sql: The statement.
+        renamed: Columns with the names that they have in what it is compared with, in lower case.
     """
-    tokens = _tokens(sql)
-    clauses: Counter[str] = Counter()
-    for number, (kind, token) in enumerate(tokens):
-        if (kind, token) != ("word", "check") or tokens[number + 1 : number + 2] != [
-            ("other", "(")
-        ]:
+    tokens = _tokens(sql, renamed)
+    clauses: Counter[tuple[str, ...]] = Counter()
+    for number, token in enumerate(tokens):
+        following = [one.value for one in tokens[number + 1 : number + 2]]
+        if token[:2] != ("word", "check") or following != ["("]:
             continue
-        depth, parts = 0, []
-        for kind_of_part, part in tokens[number + 1 :]:
-            if kind_of_part == "other":
-                depth += (part == "(") - (part == ")")
-            parts.append(part)
-            if depth == 0:
-                break
-        clauses[" ".join(parts)] += 1
+        end = next(
+            later
+            for later in range(number + 2, len(tokens))
+            if tokens[later].value == ")" and tokens[later].depth == token.depth
+        )
+        clauses[tuple(part.value for part in tokens[number + 1 : end + 1])] += 1
     return clauses
 
 
-def numbers_without_reuse(sql: str) -> bool:
-    """Return whether a CREATE TABLE statement says AUTOINCREMENT."""
-    return ("word", "autoincrement") in _tokens(sql)
+def collations(sql: str) -> dict[str, str]:
+    """Return the columns of a CREATE TABLE statement that name a collation, in lower case."""
+    found: dict[str, str] = {}
+    column = None
+    before = ""
+    for kind, value, depth in _tokens(sql, {}):
+        if depth == 1 and before in {"(", ","}:
+            column = None if (kind == "word" and value in _NO_COLUMN) else value
+        if depth == 1 and column is not None and before == "collate":
+            found[column] = value
+        before = value if kind in {"word", "other"} else ""
+    return found
 
 
-def _tokens(sql: str) -> list[tuple[str, str]]:
-    """Return the tokens with their kinds; names that were quoted are of the kind "name"."""
-    return [
-        (
-            {"text": "text", "word": "word", "other": "other"}.get(str(match.lastgroup), "name"),
-            match[str(match.lastgroup)].lower() if match.lastgroup != "text" else match[0],
-        )
-        for match in _TOKEN.finditer(sql)
-        if match.lastgroup != "comment"
-    ]
+def table_options(sql: str) -> set[str]:
+    """Return AUTOINCREMENT, STRICT and WITHOUT ROWID, as far as a CREATE TABLE says so."""
+    tokens = _tokens(sql, {})
+    last = max((number for number, one in enumerate(tokens) if one.value == ")"), default=-1)
+    behind = {one.value for one in tokens[last + 1 :]}
+    options = {
+        "AUTOINCREMENT": any(one[:2] == ("word", "autoincrement") for one in tokens),
+        "STRICT": "strict" in behind,
+        "WITHOUT ROWID": "rowid" in behind,
+    }
+    return {option for option, is_there in options.items() if is_there}
+
+
+def index_definition(sql: str, renamed: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the tokens of a CREATE INDEX statement from its columns on, see `check_clauses`."""
+    tokens = _tokens(sql, renamed)
+    first = next(number for number, one in enumerate(tokens) if one.value == "(")
+    # ASC is the default.
+    return tuple(one.value for one in tokens[first:] if one[:2] != ("word", "asc"))
+
+
+def _tokens(sql: str, renamed: Mapping[str, str]) -> list[_Token]:
+    tokens: list[_Token] = []
+    depth = 0
+    for match in _TOKEN.finditer(sql):
+        group = str(match.lastgroup)
+        if group == "comment":
+            continue
+        value = match[0] if group == "text" else match[group].lower()
+        depth -= group == "other" and value == ")"
+        if group == "text":
+            tokens.append(_Token("text", value, depth))
+        elif group == "other":
+            tokens.append(_Token("other", value, depth))
+        else:
+            kind = "word" if group == "word" else "name"
+            tokens.append(_Token(kind, renamed.get(value, value), depth))
+        depth += group == "other" and value == "("
+    return tokens

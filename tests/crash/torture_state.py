@@ -1,0 +1,69 @@
+"""What the torture has done so far, in a file, so that it can be run in pieces and adds up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from figures import Figures
+from project import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATE = ROOT / "build" / "torture.json"
+# Figures of other code than this say nothing about this.
+_SOURCES = ("src", "alembic", "tests/crash", "tests/helpers")
+
+
+def source_hash() -> str:
+    """Return a hash of the code that is tortured and of what tortures it."""
+    content = hashlib.sha256()
+    for folder in _SOURCES:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in {".py", ".sql"}:
+                content.update(str(path.relative_to(ROOT)).encode() + b"\0")
+                content.update(hashlib.sha256(path.read_bytes()).digest())
+    return content.hexdigest()[:16]
+
+
+class TortureState:
+    """The figures of every task that is done."""
+
+    def __init__(self, path: Path, source: str, *, fresh: bool) -> None:
+        """Read the file, if there is one and it is of the same code.
+
+        Args:
+            path: Where the figures are kept.
+            source: What they are of, see `source_hash`.
+            fresh: Whether to begin again from nothing.
+        """
+        self.path = path
+        self.source = source
+        self.done: dict[str, Figures] = {}
+        if fresh or not path.exists():
+            return
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["source"] == source:
+            self.done = {name: _figures(values) for name, values in kept["tasks"].items()}
+
+    def keep(self, task: str, figures: Figures) -> None:
+        """Add the figures of a task that has ended."""
+        self.done[task] = figures
+        kept = {
+            "source": self.source,
+            "tasks": {name: vars(figures) for name, figures in self.done.items()},
+        }
+        self.path.parent.mkdir(exist_ok=True)
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        new.replace(self.path)
+
+
+def _figures(values: dict[str, Any]) -> Figures:
+    figures = Figures(**values)
+    figures.points = Counter(figures.points)
+    figures.findings = [(family, kind, detail) for family, kind, detail in figures.findings]
+    return figures

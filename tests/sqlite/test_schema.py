@@ -1,0 +1,106 @@
+"""The shape of a schema, as it is read from SQLite, and what fits it."""
+
+from __future__ import annotations
+
+import pytest
+
+from shortsdb.sqlite.schema import (
+    Column,
+    affinity,
+    missing_indexes,
+    nullable_columns,
+    schema_mismatches,
+    schema_of_script,
+)
+
+WANTED = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL, b INTEGER)"
+
+
+def test_columns_are_read_with_type_nullability_and_default() -> None:
+    shape = schema_of_script(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a VARCHAR(9) NOT NULL DEFAULT 'x',"
+        " b DEFAULT NULL, c REAL DEFAULT 0)"
+    )["t"]
+    assert shape.columns == {
+        "id": Column("INTEGER", "INTEGER", not_null=False, has_default=False),
+        "a": Column("VARCHAR(9)", "TEXT", not_null=True, has_default=True),
+        "b": Column("", "BLOB", not_null=False, has_default=False),
+        "c": Column("REAL", "REAL", not_null=False, has_default=True),
+    }
+    assert shape.primary_key == ("id",)
+    assert shape.numbers_rows
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("BIGINT", "INTEGER"),
+        ("CHARINT", "INTEGER"),  # INT is looked for first
+        ("FLOATING POINT", "INTEGER"),
+        ("clob", "TEXT"),
+        ("BLOB", "BLOB"),
+        ("", "BLOB"),
+        ("DOUBLE", "REAL"),
+        ("DATETIME", "NUMERIC"),
+    ],
+)
+def test_affinity_follows_the_rules_of_sqlite(declared: str, expected: str) -> None:
+    assert affinity(declared) == expected
+
+
+@pytest.mark.parametrize(
+    ("made", "phrases"),
+    [
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL, b INTEGER DEFAULT 7)", []),
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT DEFAULT 'x', b INTEGER)", []),
+        (
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INTEGER NOT NULL DEFAULT 7)",
+            ["column t.b is NOT NULL where NULL belongs"],
+        ),
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INTEGER, c DEFAULT 1)", []),
+        ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INTEGER, c NOT NULL DEFAULT 1)", []),
+        (
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INTEGER, c NOT NULL)",
+            ["column t.c must have a value, and the pipeline does not know it"],
+        ),
+        ("CREATE TABLE T (id INTEGER PRIMARY KEY, a TEXT, b INTEGER)", ["table t is missing"]),
+    ],
+)
+def test_schema_mismatches_name_what_differs(made: str, phrases: list[str]) -> None:
+    assert schema_mismatches(schema_of_script(WANTED), schema_of_script(made)) == phrases
+
+
+def test_a_nullable_column_is_named_whether_it_has_a_default_or_not() -> None:
+    for default in ("", " DEFAULT 'x'", " DEFAULT NULL"):
+        made = schema_of_script(f"CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT{default}, b INT)")
+        assert nullable_columns(schema_of_script(WANTED), made) == [("t", "a")]
+    assert nullable_columns(schema_of_script(WANTED), schema_of_script(WANTED)) == []
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        ("CREATE UNIQUE INDEX u ON t (b, a)", {("a", "b")}),
+        ("CREATE UNIQUE INDEX u ON t (lower(a))", set()),
+        ("CREATE UNIQUE INDEX u ON t (lower(a), b)", set()),
+        ("CREATE UNIQUE INDEX u ON t (a) WHERE b > 1", set()),
+        ("CREATE INDEX u ON t (a)", set()),
+    ],
+)
+def test_only_whole_columns_of_all_rows_are_unique(
+    index: str, expected: set[tuple[str, ...]]
+) -> None:
+    assert schema_of_script(f"{WANTED}; {index}")["t"].unique == expected
+
+
+def test_an_index_on_an_expression_stands_for_no_other() -> None:
+    wanted = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (a)")
+    made = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (lower(a))")
+    assert missing_indexes(wanted, made) == ["i on t (a)"]
+    assert missing_indexes(wanted, wanted) == []
+
+
+def test_a_foreign_key_without_columns_means_the_primary_key() -> None:
+    by_name = schema_of_script(f"{WANTED}; CREATE TABLE c (t INTEGER REFERENCES t (id))")
+    short = schema_of_script(f"{WANTED}; CREATE TABLE c (t INTEGER REFERENCES t)")
+    assert by_name["c"].foreign_keys == short["c"].foreign_keys
