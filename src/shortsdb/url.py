@@ -27,6 +27,7 @@ MALFORMED = (
     "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
     "percent-encoded"
 )
+"""The message of a refusal, which does not repeat what was given."""
 
 _HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")
 _SECRET_PARAMETER = re.compile(r"pass(word|wd|phrase)|pwd|secret|token|scram_", re.IGNORECASE)
@@ -41,8 +42,7 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
 
     Raises:
         ArgumentError: It is malformed, or neither a URL nor a plausible path, see
-            `shortsdb.paths`. The
-            message does not repeat it: it may hold a password.
+            `shortsdb.paths`. The message does not repeat it: it may hold a password.
     """
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
         if given in {"", ":memory:"}:
