@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shortsdb.sqlite import restore as module
+from shortsdb.sqlite import online_copy
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.restore import restore
 
@@ -65,13 +65,13 @@ def test_a_restore_to_a_new_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     synchronous = []
-    copy_pages = module.copy_pages
+    copy_pages = online_copy.copy_pages
 
     def look(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
         synchronous.append(target.execute("PRAGMA synchronous").fetchone())
         copy_pages(source, target, label)
 
-    monkeypatch.setattr(module, "copy_pages", look)
+    monkeypatch.setattr("shortsdb.sqlite.restore.copy_pages", look)
     new = tmp_path / "new" / "d.db"
     new.parent.mkdir()
     calls.clear()
