@@ -28,6 +28,7 @@ MALFORMED = (
     "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
     "percent-encoded"
 )
+"""The message of a refusal, which does not repeat what was given."""
 
 _BACKENDS = ("sqlite", "postgresql")
 _HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")

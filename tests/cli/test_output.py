@@ -94,7 +94,8 @@ def test_no_file_is_ever_opened_as_a_standard_stream(tmp_path: Path) -> None:
     script = (
         "import os; from shortsdb.streams import make_lenient; make_lenient();"
         "new = os.open('database', os.O_CREAT | os.O_RDWR);"
-        "print('into nothing'); os.system('echo from a child; echo from a child >&2');"
+        "print('into nothing');"
+        "assert os.system('echo from a child && echo from a child >&2') == 0;"  # has streams too
         "os.write(new, repr([os.readlink(f'/proc/self/fd/{n}') for n in range(3)]).encode())"
     )
     line = f"{sys.executable} -c {shlex.quote(script)} <&- >&- 2>&-"

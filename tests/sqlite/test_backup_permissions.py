@@ -196,11 +196,11 @@ def test_a_default_acl_does_not_open_a_restored_file(
     setfacl("-d", "-m", f"u:{STRANGER}:rwx", home)
     before = []
 
-    def watched(*arguments: Any) -> None:  # noqa: ANN401 - those of share
+    def look(descriptor: int, source: Path, found: os.stat_result, folder: Path) -> None:
         before.append(mode_of(file))
-        share(*arguments)
+        share(descriptor, source, found, folder)
 
-    monkeypatch.setattr("shortsdb.sqlite.restore.share", watched)
+    monkeypatch.setattr("shortsdb.sqlite.restore.share", look)
     restore(backup, file, None, None)
     assert before == [0o600]
     assert mode_of(file) == 0o640

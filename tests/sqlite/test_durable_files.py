@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shortsdb.sqlite import online_copy
-from shortsdb.sqlite import restore as module
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.restore import restore
 
@@ -72,7 +71,7 @@ def test_a_restore_to_a_new_file(
         synchronous.append(target.execute("PRAGMA synchronous").fetchone())
         copy_pages(source, target, label)
 
-    monkeypatch.setattr(module, "copy_pages", look)
+    monkeypatch.setattr("shortsdb.sqlite.restore.copy_pages", look)
     new = tmp_path / "new" / "d.db"
     new.parent.mkdir()
     calls.clear()

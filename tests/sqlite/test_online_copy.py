@@ -117,8 +117,9 @@ def test_a_name_that_leads_to_another_file_is_noticed(deployed_file: Path, tmp_p
 
 
 def test_a_descriptor_that_is_reused_counts(tmp_path: Path) -> None:
-    for name in "ab":
+    for name in "abc":
         (tmp_path / name).touch()
+    open_before = os.open(tmp_path / "c", os.O_RDONLY)
     first = os.open(tmp_path / "a", os.O_RDONLY)
     before = open_files()
     assert before[first] == identity((tmp_path / "a").stat())
@@ -126,10 +127,12 @@ def test_a_descriptor_that_is_reused_counts(tmp_path: Path) -> None:
     second = os.open(tmp_path / "b", os.O_RDONLY)
     try:
         refuse_other_file(before, (tmp_path / "b").stat(), tmp_path / "b")
-        with pytest.raises(OperationRefused):
-            refuse_other_file(before, (tmp_path / "a").stat(), tmp_path / "a")
+        for name in "ac":
+            with pytest.raises(OperationRefused):
+                refuse_other_file(before, (tmp_path / name).stat(), tmp_path / name)
     finally:
         os.close(second)
+        os.close(open_before)
 
 
 def test_a_new_file_that_was_replaced_is_not_taken_for_it(tmp_path: Path) -> None:
