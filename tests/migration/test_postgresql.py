@@ -86,11 +86,12 @@ def test_an_update_by_what_was_read_is_refused_rather_than_lost(
     with factory.begin() as session:
         session.add(ConfigOverride(key="counter", value="0"))
     with factory() as one, factory() as other:
-        values = [session.get_one(ConfigOverride, "counter").value for session in (one, other)]
-        assert values == ["0", "0"]
-        one.get_one(ConfigOverride, "counter").value = "1"
+        # Kept: a session forgets a row that nobody holds, and would read it again.
+        ours, theirs = (session.get_one(ConfigOverride, "counter") for session in (one, other))
+        assert (ours.value, theirs.value) == ("0", "0")
+        ours.value = "1"
         one.commit()
-        other.get_one(ConfigOverride, "counter").value = "2"
+        theirs.value = "2"
         with pytest.raises(StaleRowError, match="config_overrides 'counter'"):
             other.commit()
         other.rollback()
