@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 5, 6, 12)  # noqa: DTZ001 - deployed code stores naive UTC
 LONGEST_PAUSE = 0.02
 # What each writer inserts in one transaction.
-ROWS_OF = {"raw": 25, "orm": 3}
+ROWS_OF = {"raw": 200, "orm": 3}
 
 
 class Base(DeclarativeBase):

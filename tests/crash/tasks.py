@@ -76,19 +76,8 @@ def all_tasks(limit: int) -> dict[str, Task]:
         limit: How many points to take of a case and family, spread evenly over all there are.
     """
     return {
-        **{
-            f"generated {name} {number}": partial(_generated, name)
-            for name in PROPERTIES
-            for number in range(_OF_PROPERTY)
-        },
         **{f"rebuilds {number}": _rebuilds for number in range(_OF_REBUILDS)},
         **{f"forks {number}": partial(_forks, number) for number in range(_OF_FORKS)},
-        **{f"races {number}": partial(_race, number) for number in range(_ROUNDS // 4)},
-        **{
-            f"traffic {journal} {number}": partial(_traffic, journal)
-            for journal in JOURNALS
-            for number in range(_OF_TRAFFIC)
-        },
         **{
             f"tests of {family}": partial(_pytest, family, paths)
             for family, paths in _BY_PYTEST.items()
@@ -99,6 +88,17 @@ def all_tasks(limit: int) -> dict[str, Task]:
         },
         f"{CONTROL}forks of a plain engine": _forks_of_plain_engine,
         f"{CONTROL}rebuilds that are not compared": _unchecked_rebuilds,
+        **{f"races {number}": partial(_race, number) for number in range(_ROUNDS // 4)},
+        **{
+            f"traffic {journal} {number}": partial(_traffic, journal)
+            for journal in JOURNALS
+            for number in range(_OF_TRAFFIC)
+        },
+        **{
+            f"generated {name} {number}": partial(_generated, name)
+            for name in PROPERTIES
+            for number in range(_OF_PROPERTY)
+        },
         **_of_cases(limit),
     }
 
