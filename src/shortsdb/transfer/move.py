@@ -59,8 +59,8 @@ def copy(source: str | URL, target: str | URL, skip_invalid: Path | None = None)
     """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
 
     The source is only read; what is written to it meanwhile is not copied, and a warning says how
-    many rows that are, if it can be told. The target is written in one transaction, or is a new file that gets
-    its name at the end: killed at any moment, it is as it was.
+    many rows that are, if it can be told. The target is written in one transaction, or is a new
+    file that gets its name at the end: killed at any moment, it is as it was.
 
     Args:
         source: A SQLite file of any revision, or a PostgreSQL database at head; by URL or path.
