@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,52 @@ def test_the_command_ends_although_the_server_is_frozen(server: Server, url: str
         assert not thawed.is_set()
     assert (done.returncode, done.stderr) == (1, "")
     assert PROBLEM[0] in done.stdout
+
+
+PROGRAM = """\
+import asyncio, sys
+from shortsdb.database import check_db_health, check_db_health_async
+from shortsdb.engine import create_async_engine, create_engine
+kind, url = sys.argv[1:]
+
+def sync():
+    engine = create_engine(url)
+    assert check_db_health(engine).ok
+    print("ready", flush=True)
+    input()
+    print(*check_db_health(engine, timeout_seconds=0.2).problems, flush=True)
+
+async def async_():
+    engine = create_async_engine(url)
+    assert (await check_db_health_async(engine)).ok
+    print("ready", flush=True)
+    input()
+    print(*(await check_db_health_async(engine, timeout_seconds=0.2)).problems, flush=True)
+
+if kind == "sync":
+    sync()
+else:
+    asyncio.run(async_())
+"""
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_program_ends_although_the_server_owes_it_an_answer(
+    server: Server, url: str, kind: str
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, kind, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        with frozen(server) as thawed:
+            # psycopg itself waits 5 s for an answer to its cancellation, twice.
+            output, _ = process.communicate("\n", timeout=55)
+            assert not thawed.is_set()
+    assert (process.returncode, output) == (0, f"{PROBLEM[0]}\n")
 
 
 def test_a_server_has_a_timeout_by_default(

@@ -81,9 +81,7 @@ def settings_of(connection: Connection) -> dict[str, str]:
     return {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names}
 
 
-def test_the_transactions_of_a_copy(
-    full_file: Path, target: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_transactions_of_a_copy(target: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     target.psql(f"ALTER DATABASE {target.name} SET statement_timeout = '1min'")
     target.psql(f"ALTER DATABASE {target.name} SET default_transaction_isolation = 'serializable'")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")

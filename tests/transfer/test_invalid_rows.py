@@ -41,9 +41,14 @@ def test_no_file_is_made_without_rows_or_after_an_error(tmp_path: Path) -> None:
     with collecting(file) as findings:
         findings.settle("it")
     assert names(tmp_path) == []
-    with pytest.raises(KeyboardInterrupt), collecting(file) as findings:
-        findings.add(ROW)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with collecting(file) as findings:
+            findings.add(ROW)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert names(tmp_path) == []
 
 

@@ -48,12 +48,12 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("statements", "late"),
+    "case",
     [
-        ([NOTHING], None),
-        ([MORE], "is without that: config_overrides +2 rows. Stop"),
-        ([LESS, MORE], "config_overrides +2 rows"),
-        ([OTHER], "the number of rows is the same. Stop"),
+        (NOTHING, None),
+        (MORE, "is without that: config_overrides +2 rows. Stop"),
+        (f"{LESS}; {MORE}", "config_overrides +2 rows"),
+        (OTHER, "the number of rows is the same. Stop"),
     ],
 )
 def test_a_file_that_is_written_to(
@@ -61,19 +61,17 @@ def test_a_file_that_is_written_to(
     target: Database,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    statements: list[str],
-    late: str | None,
+    case: tuple[str, str | None],
 ) -> None:
-    meanwhile(
-        monkeypatch, Postgres, lambda: [execute(full_file, statement) for statement in statements]
-    )
+    script, late = case
+    meanwhile(monkeypatch, Postgres, lambda: execute(full_file, script))
     verified = {table.table: table.rows for table in copy(str(full_file), target.url)}
     found = warnings(caplog)
     assert len(found) == (late is not None)
     if late:
         assert found[0].startswith(f"{full_file} was written to while it was copied")
         assert late in found[0]
-    if LESS in statements:
+    if LESS in script:
         assert "analytics -1 rows" in found[0]
     there = target.psql("SELECT count(*) FROM config_overrides")
     assert there == f"{verified['config_overrides']}\n"

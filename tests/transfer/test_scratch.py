@@ -6,13 +6,12 @@ import os
 import signal
 import stat
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from project import PROGRAMS
 
-from shortsdb.transfer import scratch
 from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -83,25 +82,20 @@ def test_those_in_use_and_those_of_others_stay(tmp_path: Path) -> None:
 def test_a_folder_that_was_removed_before_it_was_locked_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, made = scratch.mkdtemp, []
+    open_ = os.open
+    opened: list[object] = []
 
-    def make_and_lose(**options: Any) -> str:  # noqa: ANN401 - handed on
-        made.append(make(**options))
-        return str(made[-1])
-
-    opened = scratch._open
-
-    def open_and_lose(folder: Path) -> int:
-        descriptor = opened(folder)
-        if len(made) == 1:
-            folder.rmdir()  # another process has found it without a lock
+    def open_and_lose(path: Path, flags: int) -> int:
+        descriptor = open_(path, flags)
+        opened.append(path)
+        if len(opened) == 1:
+            path.rmdir()  # as another process does that has found it without a lock
         return descriptor
 
-    monkeypatch.setattr(scratch, "mkdtemp", make_and_lose)
-    monkeypatch.setattr(scratch, "_open", open_and_lose)
+    monkeypatch.setattr(os, "open", open_and_lose)
     with scratch_folder(tmp_path, "a-") as folder:
         assert folder.is_dir()
-    assert len(made) == 2
+    assert len(opened) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
