@@ -23,7 +23,7 @@ INTERNAL = {
     "shortsdb.cli": "`shortsdb --help`",
     "shortsdb.cli.*": "`shortsdb --help`",
     "shortsdb.migration.baselines": "decision 010",
-    "shortsdb.migration.*": "`shortsdb.migration` has the two public names",
+    "shortsdb.migration.*": "`shortsdb.migration` has the public names",
     "shortsdb.sqlite": "`shortsdb backup --help` and docs/operations.md",
     "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/operations.md",
     "shortsdb.driver_errors": "docs/operations.md has the messages",

@@ -10,3 +10,4 @@ BASELINES = {
     revision: (files(__name__) / f"{revision}.sql").read_text(encoding="utf-8")
     for revision in ("0001", "0008")
 }
+"""The DDL script of each revision that an unversioned database may be at."""

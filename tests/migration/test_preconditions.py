@@ -1,0 +1,56 @@
+"""What the migrations promise holds for revisions in one line, with numbers as ids."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from shortsdb.migration import MigrationRefused, alembic_config
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_REVISION = """
+revision = {revision!r}
+down_revision = {down!r}
+branch_labels = depends_on = None
+def upgrade(): pass
+def downgrade(): pass
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Return the configuration of a copy of the revisions, and of a database that is not there."""
+    config = alembic_config(str(tmp_path / "new.db"))
+    copied = shutil.copytree(ScriptDirectory.from_config(config).dir, tmp_path / "alembic")
+    config.set_main_option("script_location", str(copied))
+    config.set_main_option("revision_environment", "true")
+    return config
+
+
+def add(config: Config, revision: str, down: str) -> None:
+    script = ScriptDirectory.from_config(config)
+    text = _REVISION.format(revision=revision, down=down)
+    (Path(script.versions) / f"{revision}_more.py").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("to", ["heads", "0009"])
+def test_two_heads_are_refused(config: Config, tmp_path: Path, to: str) -> None:
+    add(config, "0009", "0008")
+    add(config, "0010", "0008")
+    with pytest.raises(MigrationRefused, match=r"there are 2 newest revisions \(0009, 0010\)"):
+        command.upgrade(config, to)
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_nothing_is_counted_on_from_an_id_without_a_number(config: Config) -> None:
+    add(config, "f00d", "0008")
+    command.upgrade(config, "head")
+    with pytest.raises(MigrationRefused, match="f00d, which is not a number"):
+        command.revision(config, "more")
