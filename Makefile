@@ -57,13 +57,13 @@ lint: $(VENV)/.installed-dev ## Run ruff and mypy, and check the files of .githu
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
-golden: $(VENV)/.installed-dev ## Write the golden DDL files anew, after a change of the schema.
+golden: $(VENV)/.installed-dev ## Rewrite the golden DDL files, after a change of the schema.
 	$(BIN)/python tools/golden.py
 
 docs: $(VENV)/.installed-dev ## Write what is made from the source: docs/api.md, docs/schema.md, figures in README.md, sync repositories.
 	$(BIN)/python tools/generated_docs.py
 
-shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and write their outputs anew.
+shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and rewrite their outputs.
 	$(BIN)/python tools/shown_commands.py
 
 clean: ## Remove the virtual environments and all caches; databases stay.

@@ -27,6 +27,17 @@ INTERNAL = {
     "shortsdb.sqlite": "`shortsdb backup --help` and docs/operations.md",
     "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/operations.md",
     "shortsdb.driver_errors": "docs/operations.md has the messages",
+    "shortsdb.engine.*": "`shortsdb.engine` has the public names",
+    "shortsdb.repositories.*": "`shortsdb.repositories` has the public names",
+    "shortsdb.bounded_calls": "`shortsdb.health` uses it",
+    "shortsdb.extras": "docs/reference/settings.md lists the extras",
+    "shortsdb.lifecycle": "`shortsdb.database` has its names",
+    "shortsdb.log": "docs/operations.md has the logs",
+    "shortsdb.paths": "docs/reference/settings.md says how a database is named",
+    "shortsdb.printable": "docs/reliability.md says what is printed",
+    "shortsdb.streams": "docs/reference/settings.md has the exit codes",
+    "shortsdb.target": "docs/reference/settings.md says how a database is named",
+    "shortsdb.url": "docs/reference/settings.md says how a database is named",
     "shortsdb.settings": "`shortsdb --help` has the environment variables",
     "shortsdb.transfer.*": "`shortsdb.transfer` has the public names",
     "shortsdb.models.*": "`shortsdb.models` has the models; of the rest only `types` is public",
@@ -121,7 +132,7 @@ def _module(module: griffe.Module) -> str:
     parts = [f"## {module.path}\n\n{_docstring(module)}"]
     if elsewhere:
         names = ", ".join(f"`{member.name}`" for member in elsewhere)
-        parts.append(f"Also to be had from here: {names}.\n")
+        parts.append(f"Also importable from here: {names}.\n")
     counterparts = ", ".join(
         f"`{name}`" for name in module.members if _is_counterpart(module[name])
     )

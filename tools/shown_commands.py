@@ -1,4 +1,4 @@
-"""Runs what the pages show, and writes the outputs shown anew: `make shown`.
+"""Runs the commands that the pages show, and rewrites the outputs: `make shown`.
 
 A `console` block holds commands, each behind "$ ", and under each what it prints. All blocks of a
 page are run in one shell, in a fresh copy of the checkout, which the pages call /srv/shorts. Any

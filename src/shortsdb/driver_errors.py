@@ -79,7 +79,7 @@ def left_behind(error: BaseException, done: str) -> str:
         getattr(error, "statement", None) is None
     )
     if lost_in_commit or _cause(error)[1].startswith(UNCERTAIN):
-        return f"it is wholly as it was or wholly {done}: run the same again once this is mended"
+        return f"it is either as it was or fully {done}: run the same again once this is mended"
     return f"nothing was {done}"
 
 

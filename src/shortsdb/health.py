@@ -309,7 +309,7 @@ def _versions(connection: Connection) -> Sequence[object]:
 
 
 def _is_read_only(engine: Engine) -> bool:
-    """Return whether whoever made the engine wants it not to write."""
+    """Return whether the engine was made not to write."""
     from shortsdb.engine import READ_ONLY_OPTIONS  # noqa: PLC0415 - see above
 
     options = engine.get_execution_options()

@@ -86,7 +86,7 @@ class Disk:
         Raises:
             ValueError: It did what this disk has no model of.
         """
-        # The -shm is never read after a loss of power: the first connection makes it anew.
+        # The -shm is never read after a loss of power: the first connection makes a new one.
         if not call.succeeded or call.paths[0].name.endswith("-shm"):
             return
         path = call.paths[0]

@@ -74,7 +74,7 @@ def attack(folder: Path, victim: Path) -> Iterator[Callable[[str], None]]:
 
 
 def state(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Return all that can be said of the files in a folder of root's."""
+    """Return what is known of the files in a folder of root's."""
     return {
         path.name: (*path.stat()[:1], *path.stat()[4:6], file_hash(path))
         for path in folder.iterdir()

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 # Everything is imported as the user who started the tests, whose Python others may not read. Root
 # may read and write whatever the permissions say, and so becomes nobody.
 READER = """
-import asyncio, os, sys
+import asyncio, datetime, os, sys
 from sqlalchemy import inspect, select, text
 import shortsdb.health
 from shortsdb.database import Base, Clip, check_db_health, get_session, init_db, init_db_async
 from shortsdb.engine import session_factory
 init_db(":memory:").dispose()
+datetime.datetime.strptime("2026", "%Y")  # imports a module
 asyncio.run(init_db_async(":memory:")).sync_engine  # noqa: B018
 if os.geteuid() == 0:
     os.setgroups([])

@@ -1,4 +1,4 @@
-"""Health: what is said of good, missing, old, strange and damaged databases; nothing is changed."""
+"""Health of good, missing, old, strange and damaged databases; nothing is changed."""
 
 from __future__ import annotations
 

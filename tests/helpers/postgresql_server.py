@@ -141,7 +141,7 @@ class Server:
         return Database(self, name)
 
     def drop_database(self, database: Database) -> None:
-        """Drop a database, whoever is connected to it."""
+        """Drop a database, even if others are connected to it."""
         self.execute(f"DROP DATABASE {database.name} WITH (FORCE)")
 
 

@@ -158,7 +158,7 @@ def test_a_target_that_holds_a_row_is_refused(
 
 
 INVALID = {
-    # What SQLite held, by table and key, and what is said of it.
+    # What SQLite held, by table and key, and the message about it.
     "UPDATE discovered_videos SET title = 'a' || char(0) || 'b' WHERE id = 1": (
         ("discovered_videos", 1, "title"),
         r"'a\x00b' has a NUL in it",

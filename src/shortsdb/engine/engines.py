@@ -202,7 +202,7 @@ def _apply(settings: Mapping[str, str | int | None], connection: DBAPIConnection
 
 
 def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:
-    """Set the journal mode, after whoever uses the file in another one.
+    """Set the journal mode, after other users of the file have finished with the old one.
 
     SQLite does not wait by itself: on a new file, connections of several processes would fail
     with "database is locked".

@@ -283,7 +283,7 @@ class _NoThread:
 def _cut_off(connections: WeakSet[Any]) -> None:
     """Let nothing that is done to these connections reach the server: it is the parent's session.
 
-    Neither a query nor the message that ends it, whoever sends it. To them the server is gone.
+    This holds for queries and for the message that ends the session. For them the server is gone.
     """
     # Kept: a driver warns when an open connection is deleted.
     _inherited.extend(connections)

@@ -21,7 +21,7 @@ class SharedConnectionPool(QueuePool):
     sees the database. A session of another thread or task waits until it is returned.
     """
 
-    # Who has the connection, and the connection as that one has it.
+    # The present user of the connection, and the connection as that user has it.
     _holder: object = None
     _held: ref[_ConnectionFairy] | None = None
 

@@ -63,7 +63,7 @@ def async_session_factory(
 
 
 class _RereadingSession(Session):
-    """A session that reads rows anew although no commit expired them.
+    """A session that reads rows again although no commit expired them.
 
     Else `get` would answer from the session what another process has changed meanwhile, and an
     update computed from that would be lost.

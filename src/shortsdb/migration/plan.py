@@ -167,7 +167,7 @@ def refuse_several_heads(script: ScriptDirectory) -> None:
 
 
 def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
-    """Refuse a database whose version is none of ours.
+    """Refuse a database whose version is not one of this release.
 
     Args:
         heads: What its version table says.
@@ -195,6 +195,7 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name
                 "backup that was made before that upgrade"
             )
         raise MigrationRefused(
-            f"{name} is at revision {version!r}, which is none of ours: its alembic_version is "
-            "that of other software. Nothing was changed. Check that this is the right file"
+            f"{name} is at revision {version!r}, which is not a revision of this release: its "
+            "alembic_version belongs to other software. Nothing was changed. Check that this is "
+            "the right file"
         )

@@ -1,6 +1,6 @@
 """Checks that a revision loses nothing of the tables that were there before it, on SQLite.
 
-A table is read only if the revision has written to it or made it anew. Its rows are then compared
+A table is read only if the revision has written to it or rebuilt it. Its rows are then compared
 with those of before, by content. Foreign keys are not enforced meanwhile, so they are checked too.
 """
 

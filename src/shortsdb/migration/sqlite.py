@@ -155,7 +155,7 @@ class SQLiteMigration:
         if self.backup is None:
             self._make_backup(plan)
         if self.backup is None:
-            log.warning("%s: backup is off; only its schema is looked over", self.name)
+            log.warning("%s: backup disabled: the data is not checked for corruption", self.name)
 
     def _plan(self) -> Plan:
         rows = self.connection.exec_driver_sql("PRAGMA database_list").all()

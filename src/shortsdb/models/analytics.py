@@ -8,7 +8,7 @@ from shortsdb.models.types import CreatedAt, PrimaryKey
 
 
 class Analytics(Base):
-    """What YouTube said of one of our videos at one moment.
+    """What YouTube reported about one of our videos at one moment.
 
     Written by the polling step, one row per video and poll; a later poll adds a row. Counts are
     totals up to `measured_at`, not growth since the last poll; NULL is what YouTube did not tell.

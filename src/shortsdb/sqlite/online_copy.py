@@ -94,7 +94,7 @@ def copy_to_new(
 
     In WAL mode one snapshot is copied, and keeps nobody from writing. With a rollback journal a
     reader keeps writers from committing, so that the source is let go after every step, and SQLite
-    begins anew when somebody has written meanwhile. Beside who writes all the time the file is
+    starts again if somebody has written meanwhile. Next to a writer that never pauses, the file is
     copied as it is, while they go on, and then once more, while they have to wait, where it has
     changed; with both in memory that takes a fifth of the time that SQLite takes to copy.
 
@@ -106,7 +106,7 @@ def copy_to_new(
         label: What to say of it on a terminal, when it takes longer than a second.
 
     Raises:
-        sqlite3.OperationalError: A lock was not to be had in time, or SQLite failed otherwise.
+        sqlite3.OperationalError: A lock could not be taken in time, or SQLite failed otherwise.
     """
     try:
         _copy_by_sqlite(source, copy, label)
@@ -162,7 +162,7 @@ def _finish(
     if not select.select([child.stdout], [], [], _START_SECONDS)[0]:
         return False
     while (line := child.stdout.readline()) != _raw_copy.COPIED:
-        show(float(line))  # nothing, which is the end, is no number
+        show(float(line))  # EOF raises ValueError
     # Writers do not change the file from here on, unless they have set WAL mode meanwhile.
     _hold_snapshot(source)
     if _in_wal_mode(source):
@@ -184,8 +184,8 @@ def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: st
         label: What to say of it on a terminal, when it takes longer than a second.
 
     Raises:
-        sqlite3.OperationalError: A lock was not to be had in time, or SQLite failed otherwise.
-        _OvertakenError: Somebody who writes all the time made SQLite begin anew too often.
+        sqlite3.OperationalError: A lock could not be taken in time, or SQLite failed otherwise.
+        _OvertakenError: A writer that never pauses made SQLite start again too often.
     """
     if not source.in_transaction and _in_wal_mode(source):
         _hold_snapshot(source)
