@@ -60,7 +60,7 @@ lint: $(VENV)/.installed-dev ## Run ruff and mypy, and check the files of .githu
 golden: $(VENV)/.installed-dev ## Rewrite the golden DDL files, after a change of the schema.
 	$(BIN)/python tools/golden.py
 
-docs: $(VENV)/.installed-dev ## Write what is made from the source: docs/api.md, docs/schema.md, figures in README.md, sync repositories.
+docs: $(VENV)/.installed-dev ## Write what is made from the source: docs/reference/api.md, docs/reference/schema.md, figures in README.md, sync repositories.
 	$(BIN)/python tools/generated_docs.py
 
 shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and rewrite their outputs.

@@ -1,4 +1,4 @@
-"""Writes docs/api.md from the source: every public name, its signature and its docstring.
+"""Writes docs/reference/api.md from the source: every public name, its signature and its docstring.
 
 The source is read and not imported, so that every Python and both lines of SQLAlchemy give the
 same page.
@@ -24,15 +24,15 @@ INTERNAL = {
     "shortsdb.cli.*": "`shortsdb --help`",
     "shortsdb.migration.baselines": "decision 010",
     "shortsdb.migration.*": "`shortsdb.migration` has the public names",
-    "shortsdb.sqlite": "`shortsdb backup --help` and docs/operations.md",
-    "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/operations.md",
-    "shortsdb.driver_errors": "docs/operations.md has the messages",
+    "shortsdb.sqlite": "`shortsdb backup --help` and docs/guides/operations.md",
+    "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/guides/operations.md",
+    "shortsdb.driver_errors": "docs/reference/refusals.md has the messages",
     "shortsdb.engine.*": "`shortsdb.engine` has the public names",
     "shortsdb.repositories.*": "`shortsdb.repositories` has the public names",
     "shortsdb.bounded_calls": "`shortsdb.health` uses it",
     "shortsdb.extras": "docs/reference/settings.md lists the extras",
     "shortsdb.lifecycle": "`shortsdb.database` has its names",
-    "shortsdb.log": "docs/operations.md has the logs",
+    "shortsdb.log": "docs/guides/operations.md has the logs",
     "shortsdb.paths": "docs/reference/settings.md says how a database is named",
     "shortsdb.printable": "docs/reliability.md says what is printed",
     "shortsdb.streams": "docs/reference/settings.md has the exit codes",
@@ -79,7 +79,7 @@ def public_members(of: griffe.Module | griffe.Class) -> list[griffe.Object | gri
     """Return what a module or class offers, in the order of its source.
 
     Not type variables and loggers; not the columns and fields of a class, which its docstring or
-    docs/schema.md describes; not the async counterparts of `shortsdb.database`, which its
+    docs/reference/schema.md describes; not the async counterparts of `shortsdb.database`, which its
     docstring describes all at once.
     """
     return [
@@ -187,7 +187,7 @@ def _signature(member: griffe.Object | griffe.Alias) -> str:
             if field.is_public and field.annotation and "property" not in field.labels
         ]
         if any("Mapped[" in field for field in fields):
-            fields = []  # a model: docs/schema.md has its columns
+            fields = []  # a model: docs/reference/schema.md has its columns
         return "\n".join([f"class {target.name}{bases}", *fields])
     if isinstance(target, griffe.Attribute):
         if "property" in target.labels:

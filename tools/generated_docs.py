@@ -51,9 +51,9 @@ def design_index() -> str:
 FILES = {
     README: readme_page,
     DESIGN / "README.md": design_index,
-    DOCS / "api.md": api_page,
-    DOCS / "schema.md": schema_page,
-    DOCS / "schema.svg": schema_picture,
+    DOCS / "reference" / "api.md": api_page,
+    DOCS / "reference" / "schema.md": schema_page,
+    DOCS / "reference" / "schema.svg": schema_picture,
     SYNC: sync_repositories,
 }
 

@@ -1,4 +1,4 @@
-"""Finds in the source every text with which something is refused; docs/operations.md explains them.
+"""Finds the texts with which the source refuses something, for docs/reference/refusals.md.
 
 A text is what stands in the source between the quotes, with "…" for each value put into it.
 """

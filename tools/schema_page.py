@@ -1,4 +1,4 @@
-"""Writes docs/schema.md from the models: the diagram, every table, column, index and constraint."""
+"""Writes docs/reference/schema.md from the models: diagram, tables, columns and constraints.
 
 from __future__ import annotations
 

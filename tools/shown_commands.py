@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "operations.md", ROOT / "docs" / "migrations.md"]
+GUIDES = ROOT / "docs" / "guides"
+PAGES = [ROOT / "README.md", GUIDES / "operations.md", GUIDES / "migrations.md"]
 SHOWN_FOLDER = "/srv/shorts"
 SHOWN_PORT = "8000"
 

@@ -1,4 +1,4 @@
-"""The unit files, the Dockerfile and the crontab that docs/operations.md shows.
+"""The unit files, the Dockerfile and the crontab that docs/guides/operations.md shows.
 
 Their commands are run as they stand, but for where the package and the database are. Neither
 systemd nor Docker nor cron is started.
@@ -30,7 +30,7 @@ PACKAGE = "/opt/shortsdb/bin"
 def files(tmp_path: Path) -> dict[str, str]:
     """Return the files of the page, with the package and the database in `tmp_path`."""
     legacy_database.make(tmp_path / "shorts.db")
-    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    page = (DOCS / "guides" / "operations.md").read_text(encoding="utf-8")
     return {
         re.sub(r"^# (.*)\n", r"\1", block.text.splitlines(keepends=True)[0]): block.text.replace(
             PACKAGE, str(PROGRAMS)
@@ -117,7 +117,7 @@ def test_dockerfile(files: dict[str, str], tmp_path: Path) -> None:
     environment = settings(instructions["ENV"])
     (program,) = re.findall(r'"([^"]*)"', instructions["ENTRYPOINT"])
     default = re.findall(r'"([^"]*)"', instructions["CMD"])
-    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    page = (DOCS / "guides" / "operations.md").read_text(encoding="utf-8")
     shown = re.findall(r"^\$ docker run .* shortsdb(.*)$", page, re.MULTILINE)
     assert len(shown) == 3
     for arguments in shown:

@@ -1,4 +1,4 @@
-"""docs/operations.md explains every text with which the source refuses something."""
+"""docs/reference/refusals.md explains every text with which the source refuses something."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _ENTRY = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 
 def entries() -> list[str]:
     """Return the parts of messages that the page explains."""
-    page = (DOCS / "operations.md").read_text(encoding="utf-8")
-    return _ENTRY.findall(page.partition("\n## Every refusal\n")[2])
+    page = (DOCS / "reference" / "refusals.md").read_text(encoding="utf-8")
+    return _ENTRY.findall(page)
 
 
 def explained(text: str) -> bool:
@@ -28,7 +28,7 @@ def test_every_refusal_is_explained() -> None:
     # Texts without a word are made of others, which are looked for by themselves.
     worded = [text for text in texts if re.search(r"\w", text)]
     missing = [f"{texts[text]}: {text}" for text in worded if not explained(text)]
-    assert not missing, "docs/operations.md, Every refusal, has no entry for\n" + "\n".join(missing)
+    assert not missing, "docs/reference/refusals.md has no entry for\n" + "\n".join(missing)
 
 
 def test_every_misfit_is_explained() -> None:
