@@ -1,4 +1,4 @@
-"""Writes docs/reference/schema.md from the models: diagram, tables, columns and constraints.
+"""Writes docs/reference/schema.md from the models: diagram, tables, columns and constraints."""
 
 from __future__ import annotations
 
