@@ -35,12 +35,8 @@ class StaleRow:
     def __str__(self) -> str:
         """Say what happened to the row."""
         key = ", ".join(map(repr, self.primary_key))
-        what = "the row" if self.gone else ", ".join(self.columns)
-        return f"{self.table} {key}: another transaction has {self._verb} {what} since it was read"
-
-    @property
-    def _verb(self) -> str:
-        return "deleted" if self.gone else "changed"
+        what = "the row was deleted" if self.gone else f"{', '.join(self.columns)} changed"
+        return f"{self.table} {key}: {what} since it was read"
 
 
 class StaleRowError(StaleDataError):
@@ -48,6 +44,9 @@ class StaleRowError(StaleDataError):
 
     Nothing was written. Roll back, read the rows again and repeat the change, or let
     `run_transaction` do that.
+
+    SQL that the session itself has run past its objects counts as such a change: refresh or expire
+    the rows after it.
 
     Attributes:
         rows: The rows; empty if PostgreSQL itself refused the flush and named none.
