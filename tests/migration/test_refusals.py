@@ -101,7 +101,17 @@ def name_of_bytes(path: Path) -> None:
     execute(
         path,
         "PRAGMA writable_schema = ON; CREATE TABLE other (x);"
-        "UPDATE sqlite_master SET name = x'6f7468ff', tbl_name = x'6f7468ff' WHERE name = 'other'",
+        "UPDATE sqlite_master SET name = x'6f74686572', tbl_name = x'6f74686572' WHERE name = 'other'",
+    )
+
+
+def name_of_strange_bytes(path: Path) -> None:
+    name_of_bytes(path)
+    execute(
+        path,
+        "PRAGMA writable_schema = ON;"
+        "UPDATE sqlite_master SET name = x'6f7468ff', tbl_name = x'6f7468ff' WHERE rowid ="
+        " (SELECT max(rowid) FROM sqlite_master)",
     )
 
 
@@ -121,7 +131,8 @@ def a_folder(path: Path) -> None:
         (two_versions, f"has 2 versions (0003, {HEAD}) where there can be one"),
         (interrupted_rebuild, "_alembic_tmp_clips: the rebuild of a table by another tool"),
         (empty_version, "at revision '', which is not a revision of this release"),
-        (name_of_bytes, "holds an object whose name is"),
+        (name_of_bytes, "holds an object whose name is b'other', not text"),
+        (name_of_strange_bytes, "holds an object whose name is not UTF-8"),
         (a_folder, "is a folder, not a database file"),
     ],
 )
@@ -175,7 +186,7 @@ def test_a_name_of_bytes_at_head(tmp_path: Path) -> None:
     for arguments in (["upgrade"], ["status", "--exit-code"], ["check"]):
         done = CliRunner().invoke(main, [*arguments, "--url", str(path)])
         assert done.exit_code == 1
-        assert "holds an object whose name is b'oth\\xff', not text" in done.output
+        assert "holds an object whose name is b'other', not text" in done.output
 
 
 @contextmanager

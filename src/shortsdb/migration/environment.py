@@ -28,6 +28,7 @@ from shortsdb.migration.postgresql import advisory_lock
 from shortsdb.migration.revision_run import RevisionRun
 from shortsdb.migration.sqlite import SQLiteMigration
 from shortsdb.migration.transaction import read_only_transaction, sqlite_transactions
+from shortsdb.sqlite.baseline import undecodable_name
 from shortsdb.target import Target
 
 if TYPE_CHECKING:
@@ -87,12 +88,7 @@ def run(
             f"{explain(error, name)}; {left_behind(error, 'changed')}"
         ) from error
     except UnicodeDecodeError as error:
-        # The sqlite3 module raises it for an error of SQLite's that repeats such a name.
-        raise MigrationRefused(
-            f"{name} holds an object whose name is not UTF-8: its schema is damaged, or somebody "
-            "has edited sqlite_master. Nothing was changed. Restore the last backup, or salvage "
-            "what is left with the sqlite3 program's .recover"
-        ) from error
+        raise undecodable_name(name) from error
     except CommandError as error:
         if isinstance(error.__cause__, RangeNotAncestorError):
             # Without its name, which would be that of the rehearsal of a downgrade.

@@ -84,6 +84,18 @@ def recognise(
     return best[0]
 
 
+def undecodable_name(name: str) -> OperationRefused:
+    """Return the refusal of a database of which SQLite reports a name that is not UTF-8.
+
+    The sqlite3 module raises UnicodeDecodeError for such an error of SQLite's.
+    """
+    return OperationRefused(
+        f"{name} holds an object whose name is not UTF-8: its schema is damaged, or somebody has "
+        "edited sqlite_master. Nothing was changed. Restore the last backup, or salvage what is "
+        "left with the sqlite3 program's .recover"
+    )
+
+
 def refuse_leftovers(connection: Connection, name: str) -> None:
     """Refuse a database with objects that no migration can leave as they are.
 

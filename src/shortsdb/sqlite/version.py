@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shortsdb.errors import OperationRefused
 from shortsdb.printable import VALUE_LENGTH, printable
-from shortsdb.sqlite.baseline import recognise, refuse_leftovers
+from shortsdb.sqlite.baseline import recognise, refuse_leftovers, undecodable_name
 from shortsdb.sqlite.connection import rows, values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.online_copy import connect, connect_read_only
@@ -125,7 +125,7 @@ def reading(
         foreign_keys: Have the connection enforce foreign keys, as the application's do.
 
     Raises:
-        OperationRefused: It is no file that could be a database.
+        OperationRefused: It is not a file that could be a database, or a name in it is not UTF-8.
         sqlite3.Error: It cannot be opened or read.
     """
     refuse_unusable_file(file, changes=False, in_use=not immutable)
@@ -134,7 +134,10 @@ def reading(
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
         connection.execute("BEGIN")
-        yield connection
+        try:
+            yield connection
+        except UnicodeDecodeError as error:
+            raise undecodable_name(str(file)) from error
 
 
 def _connect(file: Path, *, immutable: bool) -> sqlite3.Connection:
@@ -188,5 +191,5 @@ def _says(file: Path, head: str) -> bool:
             return _heads(connection) == [head] and not any(
                 not isinstance(name, str) or name.startswith("_alembic_tmp_") for name in names
             )
-    except (sqlite3.Error, OSError, OperationRefused):
+    except (sqlite3.Error, OSError, OperationRefused, UnicodeDecodeError):
         return False
