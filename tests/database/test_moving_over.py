@@ -12,7 +12,7 @@ import deployed_application
 import deployed_models
 import pytest
 from inspect_sqlite import row_hashes, schema, version
-from project import HEAD
+from project import HEAD, ROOT
 
 from shortsdb.database import check_db_health, init_db
 
@@ -49,7 +49,7 @@ def moved_over(tmp_path: Path) -> Path:
 def test_the_models_of_the_application_make_the_deployed_schema(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     deployed_models.init_db(str(path)).dispose()
-    expected = APPLICATION.parent / "assets" / "deployed_schema.sql"
+    expected = ROOT / "tests" / "assets" / "deployed_schema.sql"
     statements = expected.read_text(encoding="utf-8")
     normalised = " ".join(statements.split())
     for name, sql in schema(path).items():

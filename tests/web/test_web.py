@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from inspect_sqlite import execute
 from postgresql_server import Server
-from project import HEAD, ROOT
+from project import HEAD, HELPERS
 from sqlalchemy import select
 from web_application import application
 
@@ -198,7 +198,7 @@ def test_it_does_not_start_on_a_schema_that_it_does_not_know(
     execute(path, change)
     done = subprocess.run(
         [sys.executable, "-m", "uvicorn", "--factory", "web_application:create", "--port", "0"],
-        cwd=ROOT / "tests",
+        cwd=HELPERS,
         env={**os.environ, "SHORTSDB_URL": str(path)},
         capture_output=True,
         text=True,

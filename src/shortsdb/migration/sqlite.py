@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,8 +159,11 @@ class SQLiteMigration:
             log.warning("%s: backup disabled: the data is not checked for corruption", self.name)
 
     def _plan(self) -> Plan:
-        rows = self.connection.exec_driver_sql("PRAGMA database_list").all()
-        self.file = next((Path(row[2]) for row in rows if row[1] == "main" and row[2]), None)
+        # As bytes: a path need not be UTF-8.
+        path = self.connection.exec_driver_sql(
+            "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
+        ).scalar()
+        self.file = Path(os.fsdecode(path)) if path else None
         return make_plan(context.get_context(), context.script, self.baselines, self.name)
 
     def _data_version(self) -> int:
