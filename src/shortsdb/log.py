@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Loggers of the libraries that an operation uses, and all below them. SQLAlchemy names the logger of a
-# pool after its class, and one of those is ours.
+# Loggers of the libraries that an operation uses, and all below them. SQLAlchemy names the logger
+# of a pool after its class, and two of those are ours.
 _LIBRARIES = {"alembic", "sqlalchemy", "aiosqlite", "psycopg", "shortsdb"}
 
 _correlation_id: ContextVar[str | None] = ContextVar("shortsdb_correlation_id", default=None)

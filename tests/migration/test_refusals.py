@@ -101,7 +101,8 @@ def name_of_bytes(path: Path) -> None:
     execute(
         path,
         "PRAGMA writable_schema = ON; CREATE TABLE other (x);"
-        "UPDATE sqlite_master SET name = x'6f74686572', tbl_name = x'6f74686572' WHERE name = 'other'",
+        "UPDATE sqlite_master SET name = x'6f74686572', tbl_name = x'6f74686572'"
+        " WHERE name = 'other'",
     )
 
 
