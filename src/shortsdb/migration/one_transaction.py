@@ -139,6 +139,10 @@ class OneTransaction:
         return True
 
     def _goes_on_postgresql(self) -> bool:
+        if self._is_lost():
+            # Nobody can be asked any more. The server rolls back what was not committed, and a
+            # COMMIT before this would have been noticed after its statement.
+            return True
         try:
             return bool(self._execute("SELECT txid_current()") == self._marker)
         except self._connection.dialect.loaded_dbapi.Error:
@@ -149,6 +153,13 @@ class OneTransaction:
             self._connection.connection.rollback()
             status = self._execute(f"SELECT txid_status({int(self._marker[0])})")
             return bool(status != ("committed",))
+
+    def _is_lost(self) -> bool:
+        """Return whether the connection has ended; SQLAlchemy knows only what it ran itself."""
+        if self._connection.invalidated:
+            return True
+        driver = self._connection.connection.driver_connection
+        return bool(driver is None or driver.closed)
 
     def _execute(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement gives
         # Not through SQLAlchemy, whose events lead here.
