@@ -210,7 +210,7 @@ def test_it_does_not_start_on_a_schema_that_it_does_not_know(
 
 
 class Load:
-    """Clients that write without pause, and note which messages were acknowledged or lost in COMMIT."""
+    """Clients that write without pause, and note which messages were acknowledged."""
 
     def __init__(self, client: httpx.Client) -> None:
         """Begin with `with`."""
