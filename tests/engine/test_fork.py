@@ -342,16 +342,18 @@ def test_a_session_is_held_on_postgresql(head_database: Database) -> None:
         before = session.scalar(backend)
 
         def work() -> bool:
-            write(engine, "child")
             with expecting(OperationalError):
                 session.scalar(COUNT)
             session.rollback()
             session.close()
             assert echo(engine, 1)
-            return rows(engine) == ROWS
+            return rows(engine) == 0
 
         assert in_child(work)
+        # Who writes waits for the transaction of the parent, as in any other process.
+        child = fork(lambda: write(engine, "child"))
         assert session.scalar(backend) == before
+    assert child.result() == ROWS
     assert rows(engine) == 1 + ROWS
     engine.dispose()
     database.server.drop_database(database)

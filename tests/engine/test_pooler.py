@@ -27,8 +27,8 @@ from shortsdb.engine import (
     create_engine,
     session_factory,
 )
+from shortsdb.errors import OperationRefused
 from shortsdb.migration import create_migration_engine
-from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import ConfigOverride, ErrorLog
 from shortsdb.target import Target
@@ -187,5 +187,5 @@ def test_a_threshold_that_is_no_number_is_refused(given: str) -> None:
     phrase = "prepare_threshold in the database URL is no number of times"
     with pytest.raises(ArgumentError, match=phrase):
         create_engine(url)
-    with pytest.raises(MigrationRefused, match=phrase):
+    with pytest.raises(OperationRefused, match=phrase):
         Target.parse(url)

@@ -232,6 +232,31 @@ def test_postgresql_a_commit_before_an_error_is_said(
     postgres.drop_database(database)
 
 
+LOST = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.mark.parametrize("commit", ["", f"{RAW}.cursor().execute('COMMIT')\n"], ids=["", "COMMIT"])
+@pytest.mark.parametrize("cursor", ["op", f"{RAW}.cursor()"])
+def test_postgresql_a_lost_connection_and_a_commit_before_it(
+    postgres: Server, tmp_path: Path, cursor: str, commit: str
+) -> None:
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    extra_revision.add(tmp_path, f"{HALF}{commit}{cursor}.execute('{LOST}')")
+    what = "has ended the transaction" if commit else "terminating connection.*nothing was changed"
+    engine = create_engine(database.url, pool_size=1, max_overflow=0)
+    with (
+        engine.connect() as connection,
+        pytest.raises(MigrationRefused, match=what) as refusal,
+    ):
+        command.upgrade(extra_revision.config(tmp_path, None, connection), "head")
+    engine.dispose()
+    assert isinstance(refusal.value, MigrationHalfApplied) == bool(commit)
+    half = database.psql("SELECT to_regclass('half') IS NOT NULL") == "t\n"
+    assert half == bool(commit)
+    postgres.drop_database(database)
+
+
 @pytest.mark.parametrize("cursor", ["op", f"{RAW}.cursor()"])
 def test_postgresql_an_error_without_a_commit_changes_nothing(
     postgres: Server, tmp_path: Path, cursor: str

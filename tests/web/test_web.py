@@ -210,12 +210,13 @@ def test_it_does_not_start_on_a_schema_that_it_does_not_know(
 
 
 class Load:
-    """Clients that write without pause, and note which of their messages were acknowledged."""
+    """Clients that write without pause, and note which messages were acknowledged."""
 
     def __init__(self, client: httpx.Client) -> None:
         """Begin with `with`."""
         self.client = client
         self.acknowledged: list[str] = []
+        self.unknown: list[str] = []
         self.failed = 0
         self.strange: list[str] = []
         self._change = threading.Condition()
@@ -240,6 +241,8 @@ class Load:
                     {"detail": "the database is not available"},
                 ):
                     self.failed += 1
+                elif answer.status_code == 503 and "it is unknown" in answer.json()["detail"]:
+                    self.unknown.append(message)
                 else:
                     self.strange.append(f"{answer.status_code} {answer.text}")
                 self._change.notify_all()
@@ -296,7 +299,7 @@ def test_a_file_is_taken_away_and_brought_back_under_load(tmp_path: Path, kind: 
             (tmp_path / "away.db").rename(path)
             until(client, 200)
         load.wait_for(acknowledged=20)
-    assert not load.strange
+    assert not load.strange + load.unknown
     found = messages(path)
     assert len(set(found)) == len(found)
     assert set(load.acknowledged) <= set(found)
@@ -337,4 +340,5 @@ def test_a_server_is_stopped_and_started_under_load(kind: str) -> None:
         assert not load.strange
         found = messages(database.url)
         assert len(set(found)) == len(found)
-        assert set(load.acknowledged) <= set(found)
+        # The server may stop in a COMMIT, whose outcome is then said to be unknown.
+        assert set(load.acknowledged) <= set(found) <= {*load.acknowledged, *load.unknown}

@@ -8,7 +8,7 @@ a statement is noticed after it.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -139,6 +139,10 @@ class OneTransaction:
         return True
 
     def _goes_on_postgresql(self) -> bool:
+        if self._is_lost():
+            # Else SQLAlchemy would roll back on it, and that error would hide the first.
+            self._connection.invalidate()
+            return not self._was_committed()
         try:
             return bool(self._execute("SELECT txid_current()") == self._marker)
         except self._connection.dialect.loaded_dbapi.Error:
@@ -147,8 +151,32 @@ class OneTransaction:
             if self._connection.in_nested_transaction():
                 return True  # the caller may go back to its savepoint, and a COMMIT had ended it
             self._connection.connection.rollback()
-            status = self._execute(f"SELECT txid_status({int(self._marker[0])})")
-            return bool(status != ("committed",))
+            return bool(self._execute(self._status) != ("committed",))
+
+    def _is_lost(self) -> bool:
+        """Return whether the connection has ended; SQLAlchemy knows only what it ran itself."""
+        if self._connection.invalidated:
+            return True
+        driver = self._connection.connection.driver_connection
+        return bool(driver is None or driver.closed)
+
+    def _was_committed(self) -> bool:
+        """Ask the server on another connection what became of a transaction that was lost."""
+        # A pool of its own: the present one may have no second connection to give.
+        pool = self._connection.engine.pool.recreate()
+        try:
+            with closing(pool.connect()) as other:
+                cursor = other.cursor()
+                cursor.execute(self._status)
+                return bool(cursor.fetchone() == ("committed",))
+        except self._connection.dialect.loaded_dbapi.Error:
+            return False  # the server is gone too, and rolls back what no revision has committed
+        finally:
+            pool.dispose()
+
+    @property
+    def _status(self) -> str:
+        return f"SELECT txid_status({int(self._marker[0])})"
 
     def _execute(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement gives
         # Not through SQLAlchemy, whose events lead here.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from shortsdb.driver_errors import explain
 from shortsdb.log import get_logger
@@ -129,7 +129,7 @@ class RevisionRun:
             return self._denied(transaction.authorizer.denied)
         try:
             heads = ", ".join(context.get_context().get_current_heads()) or "no version"
-        except DBAPIError:
+        except SQLAlchemyError:  # of a lost connection, not the driver's
             heads = "what cannot be read now"
         return MigrationHalfApplied(
             f"{self.name}: revision {self._revision} has ended the transaction of the upgrade by "

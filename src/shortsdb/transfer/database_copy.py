@@ -124,14 +124,15 @@ def _to_sqlite(source: URL, target: URL, findings: InvalidRowReport) -> list[Tab
     file = _file(target)
     refuse_unusable_file(file, changes=True)
     refuse_existing(file)
-    with snapshot(source, metadata) as side:
-        _say_what_stays(side.connection, name)
-        _examine(side, findings, name)
-        with new_file(file) as there:
+    with new_file(file) as there:
+        with snapshot(source, metadata) as side:
+            _say_what_stays(side.connection, name)
+            _examine(side, findings, name)
             verified = _copy(side, there, findings)
-            now = rows_of_now(source, metadata.sorted_tables)
-            _say_what_is_late(verified, findings, now, name, written_to=False)
-            return verified
+        # After the snapshot: a pooler may have one connection for all.
+        now = rows_of_now(source, metadata.sorted_tables)
+        _say_what_is_late(verified, findings, now, name, written_to=False)
+        return verified
 
 
 def _file(url: URL) -> Path:
