@@ -55,7 +55,8 @@ def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(
             engine = create_engine(standby.url)
             with session_factory(engine, read_only=True)() as session:
                 assert get_override(session, "volume") == "11"
-            assert check_db_health(engine).ok
+            problems = check_db_health(engine).problems
+            assert problems == ("it is read-only: the server is a standby",)
             # A connection that was read-only before says it otherwise.
             for phrase in ("read-write mode during recovery", "in a read-only transaction"):
                 with (
