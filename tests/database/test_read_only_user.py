@@ -52,7 +52,7 @@ with get_session(engine) as session:
         session.execute(text("DELETE FROM clips"))
     except Exception as error:
         print(type(error).__name__, "readonly" in str(error))
-assert check_db_health(engine).ok
+print(*check_db_health(engine).problems, sep="\\n")
 engine.dispose()
 async def main():
     engine = await init_db_async(sys.argv[1])
@@ -100,7 +100,12 @@ def read(file: Path, *, folder_mode: int) -> subprocess.CompletedProcess[str]:
 
 def assert_was_read(done: subprocess.CompletedProcess[str], clips: int) -> None:
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{clips} clips", "OperationalError True", f"{clips} clips"]
+    assert done.stdout.splitlines() == [
+        f"{clips} clips",
+        "OperationalError True",
+        "it is read-only: the file cannot be written",
+        f"{clips} clips",
+    ]
 
 
 def count_clips(file: Path) -> int:
