@@ -33,9 +33,33 @@ def identity(found: os.stat_result) -> tuple[int, int]:
 
 
 def behind_link(path: Path) -> Path:
-    """Return the file that a link leads to, beside which SQLite has its journal; else the path."""
+    """Return the file that a link leads to, beside which SQLite has its journal; else the path.
+
+    Raises:
+        OperationRefused: The user is root, and the link is of another user who does not own the
+            file behind it: that user would choose which file root writes to.
+    """
+    try:
+        link = os.lstat(path)
+    except (OSError, ValueError):  # it does not exist, or has a NUL in it
+        return path
+    if not stat.S_ISLNK(link.st_mode):
+        return path
     # realpath, because Path.resolve raises a RuntimeError for links that lead in a circle.
-    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 - NUL
+    behind = Path(os.path.realpath(path))
+    if os.geteuid() == 0 and link.st_uid not in {0, _owner(behind)}:
+        raise OperationRefused(
+            f"{path} is a link of another user to a file that is not that user's, which is not "
+            "followed for root; name the file that it leads to"
+        )
+    return behind
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
 
 
 @contextmanager

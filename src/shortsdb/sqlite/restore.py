@@ -40,13 +40,10 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
             left as it was.
     """
     backup, file = behind_link(backup), behind_link(file)
-    refuse_unfinished(backup, file)
     try:
-        refuse_damaged(backup, str(backup))
-    except sqlite3.Error as error:
-        raise OperationRefused(explain(error, str(backup))) from error
-    refuse_without_space(file, file.parent, backup.stat().st_size)
-    try:
+        refuse_unfinished(backup, file)
+        _refuse_damaged(backup)
+        refuse_without_space(file, file.parent, backup.stat().st_size)
         return _restore(backup, file, folder, revision)
     except OSError as error:
         raise OperationRefused(f"{file}: {error.strerror}; nothing was restored") from error
@@ -54,6 +51,13 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
         raise OperationRefused(
             f"{explain(error, str(file))}; {left_behind(error, 'restored')}"
         ) from error
+
+
+def _refuse_damaged(backup: Path) -> None:
+    try:
+        refuse_damaged(backup, str(backup))
+    except sqlite3.Error as error:
+        raise OperationRefused(explain(error, str(backup))) from error
 
 
 def refuse_unfinished(backup: Path, file: Path) -> None:
