@@ -118,6 +118,7 @@ def _vary(draw: st.DrawFn, table: Table) -> None:
         if column.name != "id":  # INTEGER PRIMARY KEY is a spelling that does count
             column.type = draw(st.sampled_from(SPELLINGS[column.type]))
             column.suffix = draw(st.sampled_from(("", "", "DEFAULT 0", "DEFAULT 'x'", "CHECK (1)")))
+            column.not_null = column.not_null and draw(st.sampled_from((True, True, True, False)))
     table.columns = draw(st.permutations(table.columns))
     table.constraints = {
         (f"CONSTRAINT c{number}_{table.name} " if draw(st.booleans()) else "") + ddl: needed
@@ -161,7 +162,9 @@ def _mutate_column(draw: st.DrawFn, table: Table) -> None:
         case "affinity":
             column.type = draw(st.sampled_from(OTHER_TYPES[column.type]))
         case "nullability":
-            column.not_null = not column.not_null
+            # The reverse is accepted as long as no row holds a NULL there.
+            nullable = [column for column in table.columns if not column.not_null]
+            draw(st.sampled_from(nullable)).not_null = True
         case "add":
             table.columns.append(Column("owner", "TEXT", not_null=True))
 
