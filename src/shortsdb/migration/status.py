@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Status:
-    """What a database is, as far as a migration cares.
+    """The state of a database that matters to a migration.
 
     `revision` is what the version table says. An unversioned SQLite database has none, but may have
     the `shape` of one. `misfit` says why an upgrade would refuse what is in it: it has no version
