@@ -96,7 +96,7 @@ def test_they_are_added_to_a_deployed_file_and_a_second_time_is_nothing(
     engine.dispose()
     engine = init_db(deployed_file)
     with engine.connect() as connection:
-        assert connection.execute(tables[0].select()).all() == [(1, "kept")]
+        assert list(map(tuple, connection.execute(tables[0].select()))) == [(1, "kept")]
     engine.dispose()
 
 

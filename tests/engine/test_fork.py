@@ -489,7 +489,8 @@ def test_the_child_has_a_copy_of_an_async_database_in_memory() -> None:
         async def work() -> int | None:
             await write_async(engine, "child", 5)
             async with engine.connect() as connection:
-                return await connection.scalar(COUNT)
+                count: int | None = await connection.scalar(COUNT)
+                return count
 
         def child() -> int | None:
             asyncio._set_running_loop(None)  # noqa: SLF001 - as above
