@@ -105,7 +105,8 @@ def _parse_server(url: URL) -> URL:
             raise ArgumentError(MALFORMED)
         url = url.difference_update_query(["password"]).set(password=password)
     connect_args(url)  # refuses a bad parameter
-    names = [url.username or "", url.database or ""]
+    # SQLAlchemy 2.0 leaves the name of the database as it is encoded.
+    names = [url.username or "", unquote(url.database or "")]
     names += [str(url.query.get(name, "")) for name in ("user", "dbname")]
     hosts = str(url.query.get("host", ""))
     if (
