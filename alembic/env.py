@@ -38,4 +38,5 @@ migration.run(
     metadata=metadata,
     baselines=migration.BASELINES,
     backup=(arguments.get("backup") or config.attributes.get("backup") or settings.backup()),
+    must_exist=arguments.get("must-exist", config.attributes.get("must_exist")),
 )

@@ -133,7 +133,8 @@ def upgrade(**attributes: object) -> None:
     """Upgrade a database to this release, one in this process at a time.
 
     Args:
-        attributes: What Alembic's environment is told: `url` or `connection`, and `backup`.
+        attributes: What Alembic's environment is told: `url` or `connection`, `backup`,
+            `must_exist`.
 
     Raises:
         shortsdb.migration.MigrationRefused: It was left as it was; the message says why.

@@ -11,6 +11,9 @@ DEFAULT_URL = "sqlite:///shortsdb.db"
 
 URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
+MUST_EXIST = "SHORTSDB_MUST_EXIST"
+
+_ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
 # Everybody who comes after an upgrade that waits for a table's lock on PostgreSQL waits behind it.
 _TABLE_LOCK_SECONDS = 5.0
@@ -24,6 +27,23 @@ def database_url() -> str | None:
 def backup() -> str | None:
     """Return where SHORTSDB_BACKUP says that backups go, see `sqlite.backup.folder_for`."""
     return os.environ.get(BACKUP) or None
+
+
+def must_exist(given: str | bool | None = None) -> bool:  # noqa: FBT001 - an option's value
+    """Return whether an upgrade refuses to create a database.
+
+    Args:
+        given: What the command was told, None for nothing: then SHORTSDB_MUST_EXIST counts.
+
+    Raises:
+        OperationRefused: The answer is neither yes nor no.
+    """
+    if isinstance(given, bool):
+        return given
+    answer = (os.environ.get(MUST_EXIST) or "no") if given is None else given
+    if answer.lower() not in _ANSWERS:
+        raise OperationRefused(f"must-exist ({MUST_EXIST}) is {answer!r}, neither yes nor no")
+    return _ANSWERS[answer.lower()]
 
 
 def log_format() -> str:

@@ -83,11 +83,16 @@ def test_backups_can_go_elsewhere_or_nowhere(
     for number, (arguments, environment, folder) in enumerate(
         [
             (["-x", "backup=by_x"], {"SHORTSDB_BACKUP": "by_env"}, "by_x"),
-            ([], {"SHORTSDB_BACKUP": "deep/er/by_env"}, "deep/er/by_env"),
+            ([], {"SHORTSDB_BACKUP": "by_env"}, "by_env"),
             ([], {}, "backups"),
         ],
         start=2,
     ):
+        if folder != "backups":  # only the default one is made
+            refused = alembic(*url, *arguments, "upgrade", "head", **environment)
+            assert refused.returncode == 255
+            assert f"{tmp_path / folder} does not exist; nothing was changed" in refused.stdout
+            (tmp_path / folder).mkdir()
         done = alembic(*url, *arguments, "upgrade", f"000{number}", **environment)
         assert done.returncode == 0, done.stdout
         assert len(backups_of(deployed_file, tmp_path / folder)) == 1
@@ -455,6 +460,7 @@ def test_restore_refuses_what_is_no_backup(file: Path, tmp_path: Path) -> None:
 
 def test_a_folder_shared_by_two_databases_of_one_name_mixes_nothing(tmp_path: Path) -> None:
     shared = tmp_path / "all"
+    shared.mkdir()
     cats, dogs = (tmp_path / name / "shortsdb.db" for name in ("cats", "dogs"))
     for file in (cats, dogs):
         file.parent.mkdir()

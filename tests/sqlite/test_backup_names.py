@@ -85,6 +85,7 @@ def test_a_long_name_of_a_database_makes_a_name(
 ) -> None:
     file = deployed_file.rename(tmp_path / name)
     other = legacy_database.make(tmp_path / f"{name[:-5]}other")
+    (tmp_path / folder).mkdir()
     made = make_backup(file, "r" * 300, tmp_path / folder)
     assert row_hashes(made) == row_hashes(file)
     assert backups_of(file, made.parent) == [made]

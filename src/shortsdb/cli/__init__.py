@@ -157,6 +157,7 @@ _EPILOG = """\b
 Environment:
   SHORTSDB_URL                the database, as URL or path
   SHORTSDB_BACKUP             where backups go: a folder, or off
+  SHORTSDB_MUST_EXIST         1 makes upgrade refuse where there is no database
   SHORTSDB_LOCK_TIMEOUT       seconds to wait for a lock: 60, on PostgreSQL 5
                               for a table
   SHORTSDB_STATEMENT_TIMEOUT  seconds for a statement on PostgreSQL: 300

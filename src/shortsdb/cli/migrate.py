@@ -31,7 +31,12 @@ log = get_logger("shortsdb.migration.environment")
 @click.argument("revision", default="head", callback=revision_id)
 @url_option
 @backup_option
-def upgrade(revision: str, url: str | None, backup: str | None) -> None:
+@click.option(
+    "--must-exist",
+    is_flag=True,
+    help="Refuse where there is no database yet, as SHORTSDB_MUST_EXIST=1 does.",
+)
+def upgrade(revision: str, url: str | None, backup: str | None, *, must_exist: bool) -> None:
     """Upgrade the database to REVISION, by default to the newest.
 
     Creates the database if there is none, and recognises a deployed one that has no version yet.
@@ -40,6 +45,7 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
     \b
     Examples:
       shortsdb upgrade                    ./shortsdb.db, or what SHORTSDB_URL names
+      shortsdb upgrade --must-exist       in a timer or unit: never a new, empty database
       shortsdb upgrade --url /srv/shorts/deployed.db --backup /srv/backups
       shortsdb upgrade 0007               not further than that
     """  # noqa: D301 - \b is click's, for lines that stay as they are
@@ -53,7 +59,8 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
         return
     from alembic import command
 
-    command.upgrade(alembic_config(url, backup=backup), revision)
+    config = alembic_config(url, backup=backup, must_exist=must_exist or None)
+    command.upgrade(config, revision)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision

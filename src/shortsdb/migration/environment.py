@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb import settings
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.autogenerate import comparison_options
@@ -19,7 +20,9 @@ from shortsdb.migration.database import create_migration_engine
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
 from shortsdb.migration.plan import (
     Plan,
+    announce_new,
     known_revisions,
+    no_database,
     planned_revisions,
     refuse_several_heads,
     refuse_strange_version,
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-X_ARGUMENTS = ("url", "backup")
+X_ARGUMENTS = ("url", "backup", "must-exist")
 """What the alembic program is told by -x."""
 
 
@@ -51,6 +54,7 @@ def run(
     metadata: Callable[[], MetaData],
     baselines: Mapping[str, str],
     backup: str | None = None,
+    must_exist: str | bool | None = None,
 ) -> None:
     """Run the command of the present Alembic environment; env.py calls this and nothing else.
 
@@ -62,6 +66,7 @@ def run(
         baselines: The DDL script of every revision that unversioned databases are known to have.
         backup: Where backups of SQLite files go: a folder, "off", or None for `backups` beside
             the file.
+        must_exist: Whether to refuse where there is no database yet, see `settings.must_exist`.
 
     Raises:
         MigrationRefused: The database was left as it was; the message says why.
@@ -70,18 +75,19 @@ def run(
         _print_script(Target.parse(url).url)
         return
     changes = _changes()
+    creates = changes and not settings.must_exist(must_exist)
     if changes:
         refuse_several_heads(context.script)
-    target, source = _open_target(url, changes=changes)
+    target, source = _open_target(url, changes=changes, creates=creates)
     name = target.name
     try:
         with _connection(source) as connection:
             if not changes:
                 _run_read_only(connection, comparison_options(metadata(), baselines))
             elif connection.dialect.name == "sqlite":
-                _migrate_sqlite(connection, name, baselines, backup)
+                _migrate_sqlite(connection, name, baselines, backup, creates=creates)
             else:
-                _migrate_postgresql(connection, name)
+                _migrate_postgresql(connection, name, creates=creates)
     # Some statements do not go through SQLAlchemy: they raise the driver's own errors.
     except (DBAPIError, source.engine.dialect.loaded_dbapi.Error) as error:
         raise MigrationRefused(
@@ -133,7 +139,7 @@ def _changes() -> bool:
     return True
 
 
-def _open_target(url: str | URL, *, changes: bool) -> tuple[Target, Any]:
+def _open_target(url: str | URL, *, changes: bool, creates: bool) -> tuple[Target, Any]:
     """Return the database of the command, and what to connect to it by: a caller's, or ours."""
     handed_in = context.config.attributes.get("connection")
     if handed_in is not None:
@@ -142,6 +148,8 @@ def _open_target(url: str | URL, *, changes: bool) -> tuple[Target, Any]:
     target = Target.parse(url)
     if changes:
         target.refuse_in_memory()
+        if not creates and target.file is not None and not target.file.exists():
+            raise no_database(target.name)
     return target, create_migration_engine(target, changes=changes)
 
 
@@ -170,18 +178,25 @@ def _run_read_only(connection: Connection, options: dict[str, Any]) -> None:
 
 
 def _migrate_sqlite(
-    connection: Connection, name: str, baselines: Mapping[str, str], backup: str | None
+    connection: Connection,
+    name: str,
+    baselines: Mapping[str, str],
+    backup: str | None,
+    *,
+    creates: bool,
 ) -> None:
     with sqlite_transactions(connection, changes=True) as begins:
         # Alembic itself holds SQLite incapable of DDL in transactions.
         context.configure(
             connection=connection, transactional_ddl=True, on_version_apply=_report_step
         )
-        before, after = SQLiteMigration(connection, name, baselines, backup).run(begins=begins)
+        before, after = SQLiteMigration(connection, name, baselines, backup, creates=creates).run(
+            begins=begins
+        )
     _report(name, before, after)
 
 
-def _migrate_postgresql(connection: Connection, name: str) -> None:
+def _migrate_postgresql(connection: Connection, name: str, *, creates: bool) -> None:
     context.configure(connection=connection, on_version_apply=_report_step)
     migration = context.get_context()
     with context.begin_transaction(), advisory_lock(connection, migration.version_table):
@@ -190,6 +205,7 @@ def _migrate_postgresql(connection: Connection, name: str) -> None:
             refuse_strange_version(before, context.script, name)
         revisions = planned_revisions(migration, before, name)
         plan = Plan(before, None, revisions)
+        announce_new(plan, name, creates=creates)
         RevisionRun(connection, plan, name, backup="No backup of it was made").run()
         after = migration.get_current_heads()
     _report(name, before, after)

@@ -10,6 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import exists, literal, select
 from sqlalchemy import table as sql_table
 
+from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.sqlite.baseline import recognise, refuse_leftovers
 from shortsdb.sqlite.schema import schema_of_script
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
+log = get_logger(__name__)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -29,6 +32,38 @@ class Plan:
     heads: tuple[str, ...]
     stamp: str | None
     revisions: tuple[str, ...] = ()
+
+    @property
+    def creates(self) -> bool:
+        """Whether there is nothing of ours yet, so that the schema is created."""
+        return bool(self.revisions) and not self.heads and self.stamp is None
+
+
+def announce_new(plan: Plan, name: str, *, creates: bool) -> None:
+    """Log that a database is new, which may not be what was meant.
+
+    Args:
+        plan: What will be done.
+        name: What to call the database.
+        creates: Whether that is allowed.
+
+    Raises:
+        MigrationRefused: It is not.
+    """
+    if not plan.creates:
+        return
+    if not creates:
+        raise no_database(name)
+    log.warning("%s is new: creating the schema from the first revision", name)
+
+
+def no_database(name: str) -> MigrationRefused:
+    """Return the refusal to create a database where one must exist."""
+    return MigrationRefused(
+        f"{name} does not exist or has no tables, and must exist (--must-exist, "
+        "SHORTSDB_MUST_EXIST); nothing was created. Check the path, and that its disk is mounted; "
+        "the first time, run the upgrade without that"
+    )
 
 
 def make_plan(

@@ -12,7 +12,7 @@ from alembic import context
 from shortsdb.driver_errors import UNCERTAIN
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.plan import Plan, make_plan
+from shortsdb.migration.plan import Plan, announce_new, make_plan
 from shortsdb.migration.rebuild_checks import RebuildChecks
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
 from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
@@ -43,7 +43,13 @@ class SQLiteMigration:
     """One upgrade, downgrade or stamp of one SQLite database."""
 
     def __init__(
-        self, connection: Connection, name: str, baselines: Mapping[str, str], backup: str | None
+        self,
+        connection: Connection,
+        name: str,
+        baselines: Mapping[str, str],
+        backup: str | None,
+        *,
+        creates: bool,
     ) -> None:
         """Prepare, once `context.configure` was called; nothing is read yet.
 
@@ -52,11 +58,13 @@ class SQLiteMigration:
             name: What to call it in messages.
             baselines: The DDL script of each revision that unversioned databases may be at.
             backup: Where backups go, see `backup.folder_for`.
+            creates: Whether a file without tables may become a database.
         """
         self.connection = connection
         self.name = name
         self.baselines = baselines
         self.setting = backup
+        self.creates = creates
         self.file: Path | None = None
         self.backup: Path | None = None
         self.seconds = 0.0  # that the backup took
@@ -205,8 +213,8 @@ class SQLiteMigration:
             script = self.baselines[plan.stamp]
             _report_adoption(self.connection.connection, plan.stamp, script, self.name)
             migration.stamp(context.script, plan.stamp)
-        elif plan.revisions and not plan.heads:
-            log.info("%s is new: creating the schema from the first revision", self.name)
+        elif self.file is not None:
+            announce_new(plan, self.name, creates=self.creates)
         if not plan.revisions:
             context.run_migrations()
             return

@@ -53,15 +53,19 @@ def _ends(file: Path, folder: Path) -> tuple[str, str]:
     In a folder that is not beside it there may be backups of another database of the same name,
     and of a long name only the beginning is used: a hash tells them apart.
     """
-    real = Path(os.path.realpath(file))
-    beside = Path(os.path.realpath(folder)) == real.parent / "backups"
+    beside = _is_default(folder, file)
     name = os.fsencode(file.name)
     if beside and len(name) <= _STEM_BYTES:
         return file.stem, file.suffix
-    key = crc32(name if beside else os.fsencode(real))
+    key = crc32(name if beside else os.fsencode(os.path.realpath(file)))
     if len(name) <= _STEM_BYTES:
         return f"{file.stem}-{key:08x}", file.suffix
     return f"{name[:_STEM_BYTES].decode(errors='ignore')}-{key:08x}", ""
+
+
+def _is_default(folder: Path, file: Path) -> bool:
+    """Return whether a folder is the one that backups of `file` go to if none is named."""
+    return Path(os.path.realpath(folder)) == Path(os.path.realpath(file)).parent / "backups"
 
 
 @operation()
@@ -79,7 +83,8 @@ def make_backup(
     Args:
         file: The database.
         revision: The revision it has, None for none, for the name of the copy.
-        folder: Where to, made if it is not there.
+        folder: Where to. Only the default one is made if it is not there: a named one may be on a
+            disk that is not mounted.
         replaced_through: A connection that keeps others out, when the database is about to be
             replaced by another: it is then copied as it is, damaged or not.
 
@@ -113,7 +118,13 @@ def _make_backup(  # noqa: PLR0913 - private, and all of it is needed
     *,
     check: bool,
 ) -> Path:
-    make_folder(folder, found)
+    if _is_default(folder, file):
+        make_folder(folder, found)
+    elif not folder.exists():
+        raise OperationRefused(
+            f"the folder for backups {folder} does not exist; nothing was changed. Mount its disk, "
+            "or create it"
+        )
     with open_folder(folder) as descriptor, _reserve(file, revision, folder, descriptor) as copy:
         backup = copy.path.with_suffix("")
         (pages,) = source.execute("PRAGMA page_count").fetchone()

@@ -90,9 +90,9 @@ def open_folder(folder: Path) -> Iterator[int]:
 
 
 def make_folder(folder: Path, owner: os.stat_result) -> None:
-    """Make a folder and those above it, durably, unless they are there.
+    """Make a folder, durably, unless it is there.
 
-    Each is as open as the folder that it is in, except that only its owner and group may write to
+    It is as open as the folder that it is in, except that only its owner and group may write to
     it, and only its owner if that folder is sticky like /tmp. ACLs are not inherited.
 
     Args:
@@ -101,7 +101,6 @@ def make_folder(folder: Path, owner: os.stat_result) -> None:
     """
     if os.path.lexists(folder):
         return
-    make_folder(folder.parent, owner)
     with open_folder(folder.parent) as above:
         there = os.fstat(above)
         mode = there.st_mode & (0o755 if there.st_mode & stat.S_ISVTX else 0o775)

@@ -238,7 +238,7 @@ def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
         _wait_for_disk(connection)
         refuse_unusable_target(connection, metadata, name)
         with quiet("shortsdb.migration", logging.ERROR):
-            upgrade(connection=connection)
+            upgrade(connection=connection, must_exist=False)
         tables = ", ".join(_quoted(table) for table in metadata.tables)
         connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
         refuse_unusable_target(connection, metadata, name)

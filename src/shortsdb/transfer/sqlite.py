@@ -247,4 +247,4 @@ def refuse_existing(file: Path) -> None:
 
 def _upgrade(file: Path) -> None:
     with quiet("shortsdb.migration", logging.ERROR):
-        upgrade(url=str(file), backup="off")
+        upgrade(url=str(file), backup="off", must_exist=False)
