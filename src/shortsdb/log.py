@@ -84,6 +84,11 @@ def operation() -> Iterator[None]:
         _correlation_id.reset(token)
 
 
+def correlation_id() -> str | None:
+    """Return the id of the present operation, None outside of any."""
+    return _correlation_id.get()
+
+
 def logged(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function be one operation, and log what it fails with before that is raised."""
     log = get_logger(function.__module__)

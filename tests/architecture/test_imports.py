@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SOURCE = ROOT / "src" / "shortsdb"
 
 # Of shortsdb; a module of the top folder is a room of its own.
-_BASE = {"errors", "printable", "settings", "streams", "paths", "extras"}
+_BASE = {"__version__", "errors", "printable", "settings", "streams", "paths", "extras"}
 _LOW = _BASE | {"log", "driver_errors"}
 _DATA = _LOW | {"url", "models", "engine"}
 ARROWS = {
@@ -42,7 +42,7 @@ ARROWS = {
     "diagram": {"extras", "models"},
     "repositories": {"extras", "models", "queries"},
     "health": _DATA | {"bounded_calls", "migration", "sqlite"},
-    "lifecycle": _DATA | {"health", "migration"},
+    "lifecycle": _DATA | {"health", "migration", "sqlite"},
     "database": _DATA | {"health", "lifecycle", "queries", "seed"},
     "transfer": _DATA | {"lifecycle", "migration", "sqlite", "target"},
     "web": _DATA | {"database", "extras", "health", "migration", "sqlite"},

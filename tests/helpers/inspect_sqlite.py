@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+BOOKKEEPING = ("alembic_version", "shortsdb_history")
+"""The tables of the migrations themselves, which a downgrade leaves behind."""
+
 
 def execute(path: Path, script: str) -> None:
     """Run a script on the file."""
@@ -28,11 +31,12 @@ def schema(path: Path) -> dict[str, str]:
 
 
 def row_hashes(path: Path) -> dict[str, str]:
-    """Return a hash over all rows of every table but alembic_version, types included."""
+    """Return a hash over all rows of every table but those of the migrations, types included."""
     with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table'"
-            " AND name NOT LIKE 'sqlite_%' AND name <> 'alembic_version'"
+            " AND name NOT LIKE 'sqlite_%'"
+            f" AND name NOT IN {BOOKKEEPING}"
         ).fetchall()
         return {
             table: hashlib.sha256(
@@ -46,6 +50,14 @@ def version(path: Path) -> list[str]:
     """Return the revisions that the file is stamped with."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+
+
+def history(path: Path) -> list[tuple[str, str | None, str | None]]:
+    """Return what was done to the file by its own history: each action, from where and to where."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT action, from_revision, to_revision FROM shortsdb_history ORDER BY number"
+        ).fetchall()
 
 
 def file_hash(path: Path) -> str:

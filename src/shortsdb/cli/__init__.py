@@ -27,6 +27,7 @@ COMMANDS = {
     "downgrade": ("migrate", "Downgrade the database to REVISION."),
     "status": ("migrate", "Say at which revision the database is, and what is pending."),
     "check": ("migrate", "Compare the database with the models, and look for broken foreign keys."),
+    "history": ("history", "List the upgrades, downgrades, stamps and adoptions of the database."),
     "health": ("health", "Say whether the database can be reached, is current and sound."),
     "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
     "restore": ("backups", "Put BACKUP back over the SQLite database."),

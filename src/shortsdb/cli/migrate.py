@@ -167,8 +167,8 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
     """Compare the database with the models, and look for broken foreign keys.
 
     Each difference is a line that says what is missing or otherwise; what only the database has is
-    none. A database with pending revisions is not compared. Exits with 1 if anything was found,
-    with 4 if there is no such file.
+    none. So is each revision that is no longer the one that was applied. A database with pending
+    revisions is not compared. Exits with 1 if anything was found, with 4 if there is no such file.
 
     \b
     Examples:
@@ -180,19 +180,29 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
         alembic_config,
         find_drift,
         outdated,
+        read_applied,
         read_only_connection,
         read_status,
+        revision_checksums,
     )
     from shortsdb.sqlite.foreign_keys import broken_keys
+    from shortsdb.sqlite.history import changed_revisions
 
     target = parse_target(url)
     status = read_status(target, "off")
     why_not = outdated(status)
+    applied = [] if status.exists is False else read_applied(target)
+    changed = changed_revisions(applied, revision_checksums())
     with read_only_connection(target) as connection:
         broken = broken_keys(connection.connection) if target.file else []
         drift = [] if why_not else find_drift(alembic_config(), connection)
     if as_json:
-        found = {"outdated": why_not, "drift": drift, "broken_keys": list(map(asdict, broken))}
+        found = {
+            "outdated": why_not,
+            "drift": drift,
+            "broken_keys": list(map(asdict, broken)),
+            "changed_revisions": changed,
+        }
         click.echo(json.dumps(found))
     else:
         for line in drift:
@@ -210,10 +220,16 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
                 f"{key.table} ({key.columns}): {key.rows} rows point to rows of "
                 f"{key.referred_table} that are not there"
             )
+        for revision in changed:
+            say(
+                f"Revision {revision} of this release is not the text that was applied to this "
+                "database: somebody has changed it. Put it back, and write the change as a new "
+                "revision (shortsdb history says when it was applied, and by which release)"
+            )
         # Of a file that is not there, or of other software, nobody asked.
         if not broken and status.known and status.exists is not False:
             say("No foreign key is broken.")
     if status.exists is False:
         ctx.exit(4)
-    if why_not or drift or broken:
+    if why_not or drift or broken or changed:
         ctx.exit(1)

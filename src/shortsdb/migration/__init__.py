@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from shortsdb.migration.environment import run, x_arguments
     from shortsdb.migration.errors import MigrationRefused, as_migration_refused
     from shortsdb.migration.postgresql import advisory_lock, set_timeouts
-    from shortsdb.migration.revisions import alembic_config, revision_ids
-    from shortsdb.migration.status import Status, outdated, read_file, read_status
+    from shortsdb.migration.revisions import alembic_config, revision_checksums, revision_ids
+    from shortsdb.migration.status import Status, outdated, read_applied, read_file, read_status
 
 __all__ = [
     "BASELINES",
@@ -43,9 +43,11 @@ __all__ = [
     "dropped_tables",
     "find_drift",
     "outdated",
+    "read_applied",
     "read_file",
     "read_only_connection",
     "read_status",
+    "revision_checksums",
     "revision_ids",
     "run",
     "set_timeouts",
@@ -60,8 +62,8 @@ _MODULES = {
     "environment": ("run", "x_arguments"),
     "errors": ("MigrationRefused", "as_migration_refused"),
     "postgresql": ("advisory_lock", "set_timeouts"),
-    "revisions": ("alembic_config", "revision_ids"),
-    "status": ("Status", "outdated", "read_file", "read_status"),
+    "revisions": ("alembic_config", "revision_checksums", "revision_ids"),
+    "status": ("Status", "outdated", "read_applied", "read_file", "read_status"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from shortsdb.log import get_logger, operation
 from shortsdb.migration.autogenerate import comparison_options
 from shortsdb.migration.database import create_migration_engine
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
+from shortsdb.migration.history import record
 from shortsdb.migration.plan import (
     Plan,
     announce_new,
@@ -199,7 +201,9 @@ def _migrate_sqlite(
 def _migrate_postgresql(connection: Connection, name: str, *, creates: bool) -> None:
     context.configure(connection=connection, on_version_apply=_report_step)
     migration = context.get_context()
+    begun = time.monotonic()
     with context.begin_transaction(), advisory_lock(connection, migration.version_table):
+        locked = time.monotonic()
         before = migration.get_current_heads()
         if not migration.opts.get("purge"):
             refuse_strange_version(before, context.script, name)
@@ -208,6 +212,7 @@ def _migrate_postgresql(connection: Connection, name: str, *, creates: bool) -> 
         announce_new(plan, name, creates=creates)
         RevisionRun(connection, plan, name, backup="No backup of it was made").run()
         after = migration.get_current_heads()
+        record(connection, plan, after, begun=begun, locked=locked)
     _report(name, before, after)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,17 @@ def revision_ids() -> list[str]:
     before.
     """
     return sorted(path.name.partition("_")[0] for path in _location().glob("versions/*.py"))
+
+
+def checksum(file: str | Path) -> str:
+    """Return what tells the text of a revision's file from another, however its lines end."""
+    return sha256(b"\n".join(Path(file).read_bytes().splitlines())).hexdigest()
+
+
+def revision_checksums() -> dict[str, str]:
+    """Return the checksum of each revision of this release."""
+    files = _location().glob("versions/*.py")
+    return {path.name.partition("_")[0]: checksum(path) for path in files}
 
 
 def alembic_config(

@@ -15,6 +15,7 @@ from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup import backups_of, folder_for
 from shortsdb.sqlite.connection import values
+from shortsdb.sqlite.history import Applied, read_history
 from shortsdb.sqlite.version import Version, read_version, reading, version_of
 
 if TYPE_CHECKING:
@@ -105,6 +106,28 @@ def _read_server(target: Target) -> Version:
     with read_only_connection(target) as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
         return version_of(heads, revision_ids())
+
+
+def read_applied(target: Target) -> list[Applied]:
+    """Return what was applied to a database, see `sqlite.history`.
+
+    Raises:
+        OperationRefused: It does not exist, or cannot be opened or read.
+    """
+    file = target.file
+    if file is None:
+        from shortsdb.migration.database import read_only_connection  # noqa: PLC0415 - as above
+        from shortsdb.migration.history import read_history as read  # noqa: PLC0415 - as above
+
+        with read_only_connection(target) as server:
+            return read(server)
+    try:
+        with reading(file) as connection:
+            if not file.exists():
+                raise OperationRefused(f"{file} does not exist")
+            return read_history(connection)
+    except sqlite3.Error as error:
+        raise OperationRefused(explain(error, str(file))) from error
 
 
 def outdated(found: Status) -> str | None:

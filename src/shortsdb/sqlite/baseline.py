@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite.connection import rows, values
+from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.rows import quote
 from shortsdb.sqlite.schema import (
     Schema,
@@ -38,7 +39,8 @@ def recognise(
             at fault is named; it fits several alike; or see `refuse_leftovers`.
     """
     refuse_leftovers(connection, name)
-    tables = [table for table in table_names(connection) if table != version_table]
+    not_ours = {version_table, HISTORY_TABLE}
+    tables = [table for table in table_names(connection) if table not in not_ours]
     if not tables:
         return None
     known = {revision: schema_of_script(script) for revision, script in baselines.items()}

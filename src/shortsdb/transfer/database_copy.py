@@ -18,6 +18,7 @@ from shortsdb.log import get_logger, operation
 from shortsdb.migration import MigrationRefused, as_migration_refused, create_migration_engine
 from shortsdb.models import metadata
 from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.progress import progress_line
 from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRowReport, collecting
@@ -161,7 +162,7 @@ def _explained(names: dict[str, str]) -> Iterator[None]:
 def _say_what_stays(connection: Connection, name: str) -> None:
     inspector = inspect(connection)
     tables = set(inspector.get_table_names())
-    stays = sorted(tables - {*metadata.tables, "alembic_version"})
+    stays = sorted(tables - {*metadata.tables, "alembic_version", HISTORY_TABLE})
     for table in metadata.tables.values():
         columns = [column["name"] for column in inspector.get_columns(table.name)]
         stays += [f"{table.name}.{column}" for column in columns if column not in table.columns]
