@@ -15,7 +15,7 @@ from shortsdb.bounded_calls import BoundedCalls
 from shortsdb.errors import OperationRefused
 from shortsdb.migration import BASELINES, revision_ids
 from shortsdb.printable import VALUE_LENGTH, one_line, printable
-from shortsdb.sqlite.backup import backups_of, folder_for
+from shortsdb.sqlite.backup_files import backups_of, folder_for
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.foreign_keys import broken_keys

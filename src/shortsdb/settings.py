@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 
 from shortsdb.errors import OperationRefused
 
@@ -11,6 +13,8 @@ DEFAULT_URL = "sqlite:///shortsdb.db"
 
 URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
+BACKUP_KEEP = "SHORTSDB_BACKUP_KEEP"
+BACKUPS_KEPT = 5
 MUST_EXIST = "SHORTSDB_MUST_EXIST"
 
 _ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
@@ -25,8 +29,25 @@ def database_url() -> str | None:
 
 
 def backup() -> str | None:
-    """Return where SHORTSDB_BACKUP says that backups go, see `sqlite.backup.folder_for`."""
+    """Return where SHORTSDB_BACKUP says that backups go, see `sqlite.backup_files.folder_for`."""
     return os.environ.get(BACKUP) or None
+
+
+def backup_keep() -> int | timedelta:
+    """Return how many of the newest backups are kept, or how old they may get.
+
+    SHORTSDB_BACKUP_KEEP, a number or as many days as `30d`; or `BACKUPS_KEPT`.
+
+    Raises:
+        OperationRefused: The variable holds neither.
+    """
+    given = os.environ.get(BACKUP_KEEP) or str(BACKUPS_KEPT)
+    match = re.fullmatch(r"([1-9]\d{0,4})(d?)", given)
+    if match is None:
+        raise OperationRefused(
+            f"{BACKUP_KEEP} is {given!r}, neither a number of backups nor of days, such as 30d"
+        )
+    return timedelta(days=int(match[1])) if match[2] else int(match[1])
 
 
 def must_exist(given: str | bool | None = None) -> bool:  # noqa: FBT001 - an option's value

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SOURCE = ROOT / "src" / "shortsdb"
 
 # Of shortsdb; a module of the top folder is a room of its own.
-_BASE = {"__version__", "errors", "printable", "settings", "streams", "paths", "extras"}
+_BASE = {"errors", "printable", "settings", "streams", "paths", "extras"}
 _LOW = _BASE | {"log", "driver_errors"}
 _DATA = _LOW | {"url", "models", "engine"}
 ARROWS = {
@@ -60,7 +60,8 @@ def _imports(file: Path) -> Iterator[str]:
             assert node.level == 0
             assert node.module is not None
             if node.module in {"shortsdb", "shortsdb.migration"}:
-                yield from (f"{node.module}.{name.name}" for name in node.names)
+                names = {name.name for name in node.names} - {"__version__"}
+                yield from (f"{node.module}.{name}" for name in names)
             else:
                 yield node.module
 

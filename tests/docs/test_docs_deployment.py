@@ -103,7 +103,7 @@ def test_crontab(files: dict[str, str], tmp_path: Path) -> None:
     assert user == "shorts"
     command = command.replace("logger -t shortsdb", f"cat > {tmp_path}/log")
     run(["sh", "-c", command], environment)
-    assert len(list(tmp_path.glob("backups/shorts.0001.*.db"))) == 1
+    assert len(list(tmp_path.glob("backups/shorts.0001-manual.*.db"))) == 1
     assert "backup of" in (tmp_path / "log").read_text(encoding="utf-8")
 
 

@@ -24,8 +24,10 @@ from shortsdb.cli import main
 from shortsdb.errors import OperationRefused
 from shortsdb.migration import MigrationRefused
 from shortsdb.migration.revisions import alembic_config
-from shortsdb.sqlite import _raw_copy, backup, online_copy
-from shortsdb.sqlite.backup import KEPT, backups_of, make_backup
+from shortsdb.settings import BACKUPS_KEPT as KEPT
+from shortsdb.sqlite import _raw_copy, backup_files, online_copy
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.backup_files import backups_of, list_backups
 from shortsdb.sqlite.files import identity
 from shortsdb.sqlite.restore import restore
 
@@ -53,12 +55,13 @@ def test_an_upgrade_leaves_a_backup_of_exactly_what_was_there(file: Path) -> Non
     file.chmod(0o640)
     upgrade(file)
     (backup,) = backups_of(file, file.parent / "backups")
-    assert backup.name.startswith("deployed.0001.2")
+    assert backup.name.startswith("deployed.0001-upgrade.2")
     assert schema(backup) == schema_before
     assert row_hashes(backup) == rows_before
     assert stat.S_IMODE(backup.stat().st_mode) == 0o640
     command.downgrade(alembic_config(str(file)), "0001")
-    assert [path.name.split(".")[1] for path in backups_of(file, backup.parent)] == ["0001", HEAD]
+    made = [(one.revision, one.kind) for one in list_backups(file, backup.parent)]
+    assert made == [("0001", "upgrade"), (HEAD, "downgrade")]
 
 
 def test_no_backup_where_nothing_changes_or_nothing_is_held(tmp_path: Path) -> None:
@@ -123,8 +126,8 @@ def test_the_newest_are_kept_and_those_of_others_left_alone(deployed_file: Path)
     under_way.touch()
     for number in range(1, KEPT + 3):
         upgrade(deployed_file, f"000{number + 1}")
-    kept = backups_of(deployed_file, folder)
-    assert [path.name.split(".")[1] for path in kept] == ["0003", "0004", "0005", "0006", "0007"]
+    kept = list_backups(deployed_file, folder)
+    assert [backup.revision for backup in kept] == ["0003", "0004", "0005", "0006", "0007"]
     assert all(other.exists() for other in others)
     assert under_way.exists()
     assert not abandoned.exists()
@@ -504,12 +507,12 @@ def test_two_backups_of_one_microsecond_are_two(
 ) -> None:
     folder = deployed_file.parent / "backups"
     folder.mkdir()
-    of_another = folder / f"deployed.0001.20260101T000000000000Z.db{suffix}"
+    of_another = folder / f"deployed.0001-manual.20260101T000000000000Z.db{suffix}"
     of_another.write_bytes(b"of another process")
     monkeypatch.setattr(Clock, "asked", 0)
-    monkeypatch.setattr(backup, "datetime", Clock)
+    monkeypatch.setattr(backup_files, "datetime", Clock)
     made = make_backup(deployed_file, "0001", folder)
-    assert made.name == "deployed.0001.20260101T000000000001Z.db"
+    assert made.name == "deployed.0001-manual.20260101T000000000001Z.db"
     assert row_hashes(made) == row_hashes(deployed_file)
     assert of_another.read_bytes() == b"of another process"
     assert sorted(folder.iterdir()) == sorted([of_another, made])

@@ -30,7 +30,9 @@ COMMANDS = {
     "history": ("history", "List the upgrades, downgrades, stamps and adoptions of the database."),
     "health": ("health", "Say whether the database can be reached, is current and sound."),
     "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
+    "backups": ("backups", "List the backups of the SQLite database."),
     "restore": ("backups", "Put BACKUP back over the SQLite database."),
+    "verify": ("backups", "Restore BACKUP into a temporary file, and check that."),
     "copy": ("transfer", "Copy a database from SQLite to PostgreSQL or back, and compare."),
     "seed": ("seed", "Fill an empty database with a small channel, for trying things out."),
     "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
@@ -158,6 +160,7 @@ _EPILOG = """\b
 Environment:
   SHORTSDB_URL                the database, as URL or path
   SHORTSDB_BACKUP             where backups go: a folder, or off
+  SHORTSDB_BACKUP_KEEP        how many backups are kept, or how long: 5, or 30d
   SHORTSDB_MUST_EXIST         1 makes upgrade refuse where there is no database
   SHORTSDB_LOCK_TIMEOUT       seconds to wait for a lock: 60, on PostgreSQL 5
                               for a table

@@ -43,6 +43,13 @@ def plausible_path(
         raise click.BadParameter(str(error)) from None
 
 
+def plausible_paths(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> list[Path]:
+    """Return the absolute paths that were given, as `plausible_path` does."""
+    return [path for value in values if (path := plausible_path(ctx, parameter, value))]
+
+
 url_option = click.option(
     "--url",
     callback=not_empty,

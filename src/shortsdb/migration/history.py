@@ -69,13 +69,12 @@ def record(  # noqa: PLR0913 - what there is to know of a migration
         migration["from_revision"] = plan.stamp
         if not plan.revisions:
             return
-    upgraded = bool(plan.revisions) and plan.revisions[-1:] == after
-    if upgraded:
+    if plan.action == "upgrade":
         files = {id_: context.script.get_revision(id_).path for id_ in plan.revisions}
         migration["checksums"] = json.dumps({id_: checksum(files[id_]) for id_ in files})
     now = time.monotonic()
     migration |= {
-        "action": "upgrade" if upgraded else "downgrade" if plan.revisions else "stamp",
+        "action": plan.action,
         "to_revision": ", ".join(after) or None,
         "seconds": round(now - begun, 3),
         "seconds_locked": round(now - locked, 3),

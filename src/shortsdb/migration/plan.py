@@ -34,6 +34,13 @@ class Plan:
     revisions: tuple[str, ...] = ()
 
     @property
+    def action(self) -> str:
+        """What it is: an upgrade, a downgrade or a stamp."""
+        if not self.revisions:
+            return "stamp"
+        return "downgrade" if self.revisions[:1] == self.heads else "upgrade"
+
+    @property
     def creates(self) -> bool:
         """Whether there is nothing of ours yet, so that the schema is created."""
         return bool(self.revisions) and not self.heads and self.stamp is None

@@ -18,7 +18,8 @@ from shortsdb.migration.rebuild_checks import RebuildChecks
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
 from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
 from shortsdb.settings import lock_timeout
-from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.backup_files import folder_for, keep_newest
 from shortsdb.sqlite.file_checks import refuse_without_space
 from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.schema import (
@@ -59,7 +60,7 @@ class SQLiteMigration:
             connection: The database.
             name: What to call it in messages.
             baselines: The DDL script of each revision that unversioned databases may be at.
-            backup: Where backups go, see `backup.folder_for`.
+            backup: Where backups go, see `backup_files.folder_for`.
             creates: Whether a file without tables may become a database.
         """
         self.connection = connection
@@ -204,7 +205,8 @@ class SQLiteMigration:
             refuse_without_space(self.file, None, 0)
         else:
             begun = time.monotonic()
-            self.backup = make_backup(self.file, next(iter(plan.heads), plan.stamp), folder)
+            revision = next(iter(plan.heads), plan.stamp)
+            self.backup = make_backup(self.file, revision, folder, plan.action)
             self.seconds = time.monotonic() - begun
 
     def _discard_backup(self) -> None:

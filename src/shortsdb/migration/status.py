@@ -13,7 +13,7 @@ from shortsdb.driver_errors import explain
 from shortsdb.errors import OperationRefused
 from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
-from shortsdb.sqlite.backup import backups_of, folder_for
+from shortsdb.sqlite.backup_files import backups_of, folder_for
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.history import Applied, read_history
 from shortsdb.sqlite.version import Version, read_version, reading, version_of
@@ -52,7 +52,7 @@ def read_status(target: Target, backup: str | None) -> Status:
 
     Args:
         target: The database.
-        backup: Where backups go, see `backup.folder_for`.
+        backup: Where backups go, see `backup_files.folder_for`.
 
     Raises:
         OperationRefused: It cannot be opened or read.
