@@ -45,7 +45,8 @@ ARROWS = {
     "lifecycle": _DATA | {"health", "migration", "sqlite"},
     "database": _DATA | {"health", "lifecycle", "queries", "seed"},
     "transfer": _DATA | {"lifecycle", "migration", "sqlite", "target"},
-    "web": _DATA | {"database", "extras", "health", "migration", "sqlite"},
+    "metrics": {"extras", "health"},
+    "web": _DATA | {"metrics"} | {"database", "extras", "health", "migration", "sqlite"},
 }
 # Nothing else of these, at whatever place in a module.
 _LIBRARIES = {"sqlite": set(), "errors": set(), "settings": set(), "models": {"sqlalchemy"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -31,10 +30,17 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="How long the database may take to answer; 30 for a server, no limit for SQLite.",
 )
-def health(
+@click.option(
+    "--max-backup-age",
+    metavar="HOURS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How old the last backup of a SQLite file may be.",
+)
+def health(  # noqa: PLR0913 - one parameter for each option
     url: str | None,
     backup: str | None,
     timeout: float | None,
+    max_backup_age: float | None,
     *,
     as_json: bool,
     thorough: bool,
@@ -47,17 +53,22 @@ def health(
     Examples:
       shortsdb health --json              what a probe asks every minute
       shortsdb health --thorough          what a timer asks every night
+      shortsdb health --max-backup-age 26 after nightly backups
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
-    from shortsdb.health import check_db_health, check_file_health
 
     target = parse_target(url)
+    if target.file is None and max_backup_age is not None:
+        raise click.UsageError("this is for SQLite files; a server has backups of its own")
     if target.file is not None:
+        from shortsdb.health import check_file_health
+
         found = check_file_health(
             target.file, backup=backup, thorough=thorough, timeout_seconds=timeout
         )
     else:
         from shortsdb.engine import create_engine
+        from shortsdb.health import check_db_health
         from shortsdb.migration import create_migration_engine
 
         create_migration_engine(target, changes=False)  # refuses a driver that is not there
@@ -68,8 +79,9 @@ def health(
             )
         finally:
             engine.dispose()
+    found = found.limit_backup_age(max_backup_age)
     if as_json:
-        click.echo(json.dumps({"database": target.name, "ok": found.ok} | asdict(found)))
+        click.echo(json.dumps(found.fields(target.name)))
     else:
         say_fields(_lines(target.name, found), {"problems": "green" if found.ok else "red"})
     if not found.ok:
@@ -77,7 +89,7 @@ def health(
 
 
 def _lines(database: str, found: Health) -> dict[str, str | None]:
-    latency, free = found.latency_seconds, found.free_bytes
+    latency, age = found.latency_seconds, found.last_backup_age_seconds
     return {
         "database": database,
         "reachable": "yes" if found.reachable else "no",
@@ -86,12 +98,18 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "pending": (", ".join(found.pending) or "nothing") if found.reachable else None,
         "writable": {True: "yes", False: "no", None: None}[found.writable],
         "journal mode": found.journal_mode,
-        "free space": None if free is None else f"{free / 2**20:.1f} MiB",
+        "size": _mebibytes(found.size_bytes),
+        "free space": _mebibytes(found.free_bytes),
         "last backup": found.last_backup,
+        "backup age": None if age is None else f"{age / 3600:.1f} h",
         "latency": None if latency is None else f"{latency * 1000:.1f} ms",
         "problems": "; ".join(found.problems) or "none",
         "error": found.error,
     }
+
+
+def _mebibytes(size: int | None) -> str | None:
+    return None if size is None else f"{size / 2**20:.1f} MiB"
 
 
 def _revision(found: Health) -> str:
