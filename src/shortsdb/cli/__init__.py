@@ -25,8 +25,17 @@ log = get_logger(__name__)
 COMMANDS = {
     "upgrade": ("migrate", "Upgrade the database to REVISION, by default to the newest."),
     "downgrade": ("migrate", "Downgrade the database to REVISION."),
+    "stamp": ("migrate", "Write REVISION into the version table, and change nothing else."),
     "status": ("migrate", "Say at which revision the database is, and what is pending."),
     "check": ("migrate", "Compare the database with the models, and look for broken foreign keys."),
+    "plan": (
+        "plan",
+        "Say what an upgrade or downgrade to REVISION would do, by default to the newest.",
+    ),
+    "rehearse": (
+        "plan",
+        "Migrate a copy of the SQLite database to REVISION and back, and compare.",
+    ),
     "history": ("history", "List the upgrades, downgrades, stamps and adoptions of the database."),
     "health": ("health", "Say whether the database can be reached, is current and sound."),
     "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
@@ -38,7 +47,7 @@ COMMANDS = {
     "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
 }
 
-_CHANGING = {"upgrade", "downgrade", "backup", "restore", "copy", "seed"}
+_CHANGING = {"upgrade", "downgrade", "stamp", "backup", "restore", "copy", "seed"}
 _OF_COMMANDS = {"--url", "--backup", "--json", "--yes"}
 
 

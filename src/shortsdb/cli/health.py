@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shortsdb.cli.options import backup_option, json_option, url_option
-from shortsdb.cli.output import say_fields
+from shortsdb.cli.output import mebibytes, say_fields
 
 if TYPE_CHECKING:
     from shortsdb.health import Health
@@ -98,18 +98,14 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "pending": (", ".join(found.pending) or "nothing") if found.reachable else None,
         "writable": {True: "yes", False: "no", None: None}[found.writable],
         "journal mode": found.journal_mode,
-        "size": _mebibytes(found.size_bytes),
-        "free space": _mebibytes(found.free_bytes),
+        "size": mebibytes(found.size_bytes),
+        "free space": mebibytes(found.free_bytes),
         "last backup": found.last_backup,
         "backup age": None if age is None else f"{age / 3600:.1f} h",
         "latency": None if latency is None else f"{latency * 1000:.1f} ms",
         "problems": "; ".join(found.problems) or "none",
         "error": found.error,
     }
-
-
-def _mebibytes(size: int | None) -> str | None:
-    return None if size is None else f"{size / 2**20:.1f} MiB"
 
 
 def _revision(found: Health) -> str:

@@ -12,10 +12,11 @@ from shortsdb.cli.options import (
     backup_option,
     json_option,
     revision_id,
+    revision_range,
     url_option,
     yes_option,
 )
-from shortsdb.cli.output import ask, say, say_fields
+from shortsdb.cli.output import ask, mebibytes, say, say_fields
 from shortsdb.log import get_logger
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ log = get_logger("shortsdb.migration.environment")
 
 
 @click.command()
-@click.argument("revision", default="head", callback=revision_id)
+@click.argument("revision", default="head", callback=revision_range)
 @url_option
 @backup_option
 @click.option(
@@ -36,11 +37,16 @@ log = get_logger("shortsdb.migration.environment")
     is_flag=True,
     help="Refuse where there is no database yet, as SHORTSDB_MUST_EXIST=1 does.",
 )
-def upgrade(revision: str, url: str | None, backup: str | None, *, must_exist: bool) -> None:
+@click.option("--sql", is_flag=True, help="Print the SQL instead, and connect to nothing.")
+def upgrade(
+    revision: str, url: str | None, backup: str | None, *, must_exist: bool, sql: bool
+) -> None:
     """Upgrade the database to REVISION, by default to the newest.
 
     Creates the database if there is none, and recognises a deployed one that has no version yet.
-    All revisions run in one transaction; a SQLite file that holds rows is backed up before.
+    All revisions run in one transaction; a SQLite file that holds rows is backed up before. --sql
+    prints what a new database needs, or what is between FROM:TO; `shortsdb plan --sql` prints what
+    this database needs.
 
     \b
     Examples:
@@ -48,11 +54,19 @@ def upgrade(revision: str, url: str | None, backup: str | None, *, must_exist: b
       shortsdb upgrade --must-exist       in a timer or unit: never a new, empty database
       shortsdb upgrade --url /srv/shorts/deployed.db --backup /srv/backups
       shortsdb upgrade 0007               not further than that
+      shortsdb upgrade 0007:0008 --sql    from one revision to another
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
     from shortsdb.migration import alembic_config, revision_ids
     from shortsdb.sqlite.version import is_at_head
 
+    if sql:
+        from alembic import command
+
+        command.upgrade(alembic_config(url), revision, sql=True)
+        return
+    if ":" in revision:
+        raise click.UsageError("FROM:TO is for --sql; an upgrade begins where the database is")
     file, head = parse_target(url).file, revision_ids()[-1]
     if revision in {"head", head} and file is not None and is_at_head(file, head):
         log.info("%s is at %s already: nothing to do", file, head)
@@ -82,13 +96,46 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
     from alembic import command
 
     from shortsdb.cli.target import parse_target
-    from shortsdb.migration import alembic_config, dropped_tables
+    from shortsdb.migration import alembic_config, preview_migration
 
     if not yes:
-        for table, rows in dropped_tables(parse_target(url), alembic_config(), revision).items():
-            say(f"{table} would go, with {rows} rows in it")
+        target = parse_target(url)
+        for one in preview_migration(target, alembic_config(), revision, back=True).tables:
+            if one.effect == "dropped":
+                say(f"{one.table} would go, with {one.rows} rows in it")
         ask(f"Downgrade to {revision}?")
     command.downgrade(alembic_config(url, backup=backup), revision)
+
+
+@click.command()
+@click.argument("revision", callback=revision_id)
+@url_option
+@click.option("--purge", is_flag=True, help="Whatever the version table says, even if it is wrong.")
+@yes_option
+def stamp(revision: str, url: str | None, *, purge: bool, yes: bool) -> None:
+    """Write REVISION into the version table, and change nothing else.
+
+    For a database that is at REVISION and does not say so: one that fits several revisions, or
+    whose version somebody has changed. Runs no revision and compares nothing; `shortsdb check` does
+    afterwards. Asks before.
+
+    \b
+    Examples:
+      shortsdb stamp 0008
+      shortsdb stamp 0008 --purge --yes   over versions that this release does not know
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
+    from shortsdb.cli.target import parse_target
+    from shortsdb.errors import OperationRefused
+    from shortsdb.migration import alembic_config
+
+    target = parse_target(url)
+    if target.file is not None and not target.file.exists():
+        raise OperationRefused(f"{target.file} does not exist")
+    if not yes:
+        ask(f"Let {target.name} say that it is at {revision}, without looking whether it is?")
+    from alembic import command
+
+    command.stamp(alembic_config(url), revision, purge=purge)
 
 
 @click.command()
@@ -152,7 +199,7 @@ def _lines(found: Status) -> dict[str, str | None]:
         "head": found.head,
         "pending": None if found.misfit else ", ".join(found.pending) or "nothing",
         "misfit": found.misfit,
-        "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
+        "size": mebibytes(found.size_bytes),
         "journal mode": found.journal_mode,
         # Only a file has backups of ours.
         "last backup": found.last_backup or (None if found.exists is None else "none"),

@@ -28,6 +28,13 @@ def revision_id(ctx: click.Context, parameter: click.Parameter, value: str) -> s
     return value
 
 
+def revision_range(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse what is neither a revision nor two with a colon between them."""
+    for part in value.split(":", 1):
+        revision_id(ctx, parameter, part)
+    return value
+
+
 def plausible_path(
     _ctx: click.Context, _parameter: click.Parameter, value: str | None
 ) -> Path | None:

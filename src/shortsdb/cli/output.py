@@ -40,6 +40,11 @@ def say_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
+def mebibytes(size: int | None) -> str | None:
+    """Return a number of bytes for people; None if it is not known."""
+    return None if size is None else f"{size / 2**20:.1f} MiB"
+
+
 def ask(question: str) -> None:
     """Ask, and return if the answer is yes.
 

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from alembic import context
+from alembic import command, context
 from alembic.script.revision import RangeNotAncestorError, ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
@@ -39,8 +39,11 @@ from shortsdb.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, MigrationInfo
     from sqlalchemy import MetaData
+
+    from shortsdb.migration.preview import Preview
 
 log = get_logger(__name__)
 
@@ -110,6 +113,21 @@ def run(
                 f"{error}: this release knows {known[-1]} to {known[0]}; nothing was changed"
             ) from error
         raise
+
+
+def print_sql(config: Config, preview: Preview) -> None:
+    """Print the SQL of a migration, for a database as it is now.
+
+    Args:
+        config: Alembic's, with the revisions and the database, which is not connected to.
+        preview: What the migration would do.
+    """
+    if not preview.revisions:
+        return
+    if preview.adopts:
+        command.stamp(config, str(preview.at), sql=True)
+    run = command.downgrade if preview.goes_back else command.upgrade
+    run(config, f"{preview.at or 'base'}:{preview.to or 'base'}", sql=True)
 
 
 def x_arguments() -> dict[str, str]:

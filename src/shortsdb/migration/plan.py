@@ -223,7 +223,7 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name
         raise MigrationRefused(
             f"{name} has {len(heads)} versions ({', '.join(sorted(map(str, heads)))}) where there "
             "can be one; nothing was changed. Restore the last backup, or find out which one is "
-            "true and run `alembic stamp --purge REVISION`"
+            "true and run `shortsdb stamp REVISION --purge`"
         )
     known = known_revisions(script)
     for version in map(str, heads):  # other software may store a number

@@ -80,8 +80,8 @@ def recognise(
     if len(best) > 1:
         raise OperationRefused(
             f"{name} has no version, and its tables are those of the revisions {', '.join(best)} "
-            "alike; nothing was changed. Find out which one is true and run `alembic stamp "
-            "REVISION`"
+            "alike; nothing was changed. Find out which one is true and run `shortsdb "
+            "stamp REVISION`"
         )
     return best[0]
 
