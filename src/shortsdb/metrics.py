@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shortsdb.health import Health
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""What a page of metrics is."""
 
 
 def prometheus(health: Health) -> bytes:

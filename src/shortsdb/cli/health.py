@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="How old the last backup of a SQLite file may be.",
 )
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Of a user who monitors a SQLite file and need not be able to write it.",
+)
 def health(  # noqa: PLR0913 - one parameter for each option
     url: str | None,
     backup: str | None,
@@ -44,6 +49,7 @@ def health(  # noqa: PLR0913 - one parameter for each option
     *,
     as_json: bool,
     thorough: bool,
+    read_only: bool,
 ) -> None:
     """Say whether the database can be reached, is current and sound.
 
@@ -64,7 +70,11 @@ def health(  # noqa: PLR0913 - one parameter for each option
         from shortsdb.health import check_file_health
 
         found = check_file_health(
-            target.file, backup=backup, thorough=thorough, timeout_seconds=timeout
+            target.file,
+            backup=backup,
+            thorough=thorough,
+            read_only=read_only,
+            timeout_seconds=timeout,
         )
     else:
         from shortsdb.engine import create_engine

@@ -19,7 +19,7 @@ from shortsdb.sqlite.backup_files import Backup, folder_for, list_backups
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.foreign_keys import broken_keys
-from shortsdb.sqlite.version import read_version, reading
+from shortsdb.sqlite.version import read_journal_mode, read_version, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,37 +36,40 @@ def check_file_health(
     *,
     backup: str | None = None,
     thorough: bool = True,
+    read_only: bool = False,
     timeout_seconds: float | None = None,
 ) -> Health:
     """Do as `check_db_health` for a SQLite file, without an engine and without setting WAL mode.
+
+    With `read_only` this user need not be able to write it, as one that monitors it.
 
     Raises:
         OperationRefused: It is no file that could be a database, such as a folder.
     """
     refuse_unusable_file(file, changes=False)
-    look = partial(_look, file, backup, thorough=thorough)
+    look = partial(_look, file, backup, thorough=thorough, read_only=read_only)
     if timeout_seconds is None:
         return look()
     try:
-        return CALLS.call((file, backup, thorough), look, timeout_seconds)
+        return CALLS.call((file, backup, thorough, read_only), look, timeout_seconds)
     except TimeoutError:
         return unanswered(timeout_seconds)
 
 
-def _look(file: Path, backup: str | None, *, thorough: bool) -> Health:
+def _look(file: Path, backup: str | None, *, thorough: bool, read_only: bool) -> Health:
     if not os.path.exists(file):  # noqa: PTH110 - raises nothing
         return unreachable("the file is not there")
     begun = time.perf_counter()
     try:
         with reading(file, foreign_keys=True) as connection:
-            unwritable = why_unwritable(file, query_only=False)
+            unwritable = None if read_only else why_unwritable(file, query_only=False)
             return read_health(
                 connection,
                 file,
                 backup,
                 begun,
                 thorough=thorough,
-                writable=unwritable is None,
+                writable=None if read_only else unwritable is None,
                 unwritable=unwritable,
             )
     except sqlite3.Error as error:
@@ -108,7 +111,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         pending=version.pending,
         writable=writable,
         foreign_keys=foreign_keys,
-        journal_mode=str(_pragma(connection, "journal_mode")),
+        journal_mode=read_journal_mode(connection, file),
         free_bytes=_free_bytes(file) if file else None,
         size_bytes=file.stat().st_size if file else None,
         last_backup=str(last_backup.path) if last_backup else None,

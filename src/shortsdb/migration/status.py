@@ -14,9 +14,8 @@ from shortsdb.errors import OperationRefused
 from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup_files import backups_of, folder_for
-from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.history import Applied, read_history
-from shortsdb.sqlite.version import Version, read_version, reading, version_of
+from shortsdb.sqlite.version import Version, read_journal_mode, read_version, reading, version_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,8 +91,8 @@ def read_file(file: Path, *, immutable: bool = False) -> tuple[Version, str]:
     """
     try:
         with reading(file, immutable=immutable) as connection:
-            (journal_mode,) = values(connection, "PRAGMA journal_mode")
-            return read_version(connection, revision_ids(), BASELINES, str(file)), journal_mode
+            version = read_version(connection, revision_ids(), BASELINES, str(file))
+            return version, read_journal_mode(connection, file)
     except sqlite3.Error as error:
         raise OperationRefused(explain(error, str(file))) from error
 
