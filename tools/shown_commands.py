@@ -1,4 +1,4 @@
-"""Runs the commands that the pages show, and rewrites the outputs: `make shown`.
+"""Runs the commands that the pages show, and rewrites the outputs.
 
 A `console` block holds commands, each behind "$ ", and under each what it prints. All blocks of a
 page are run in one shell, in a fresh copy of the checkout, which the pages call /srv/shorts. Any
@@ -24,6 +24,8 @@ GUIDES = ROOT / "docs" / "guides"
 PAGES = [ROOT / "README.md", GUIDES / "operations.md", GUIDES / "migrations.md"]
 SHOWN_FOLDER = "/srv/shorts"
 SHOWN_PORT = "8000"
+RUNNING = "SHORTSDB_PAGES_RUNNING"
+"""Set for the commands of a page, so that `make generate` among them does not run the pages too."""
 
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -153,6 +155,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
         "PYTHONPATH": str(folder / "src"),  # the copy's models, not those of the checkout
         "COLUMNS": "80",
+        RUNNING: "1",
         "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
     }
 
@@ -204,7 +207,8 @@ def rewritten(page: str, outputs: list[str]) -> str:
     return "".join([*texts, page[end:]]) if changed else page
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Run all pages, and rewrite those that show something else than what was printed."""
     for file in PAGES:
         text = file.read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as temporary:
