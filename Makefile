@@ -48,10 +48,11 @@ torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every poi
 bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
 	$(BIN)/python benchmarks/run_all.py
 
-lint: $(VENV)/.installed-dev ## Run ruff and mypy, and check the files of .github/.
+lint: $(VENV)/.installed-dev ## Run ruff and mypy, lint new revisions, and check the files of .github/.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/lint_revisions.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml

@@ -23,16 +23,13 @@ def released() -> dict[str, str]:
 RELEASED = {Path(path).name.partition("_")[0] for path in released()}
 
 
-def changed() -> list[str]:
-    """Return what has become of released revisions that are not as they were, a sentence each."""
-    found = []
-    for path, digest in released().items():
-        file = FOLDER / path
-        if not file.exists():
-            found.append(f"alembic/{path} is gone")
-        elif _digest(file) != digest:
-            found.append(f"alembic/{path} was changed")
-    return found
+def changed() -> dict[str, str]:
+    """Return the released revisions that are not as they were, each with what has become of it."""
+    return {
+        path: "it was changed after its release" if (FOLDER / path).exists() else "it is gone"
+        for path, digest in released().items()
+        if not (FOLDER / path).exists() or _digest(FOLDER / path) != digest
+    }
 
 
 def release() -> None:
@@ -42,7 +39,7 @@ def release() -> None:
         SystemExit: A revision that is frozen already was changed.
     """
     if changed():
-        raise SystemExit("; ".join(changed()))
+        raise SystemExit(f"released and changed: {', '.join(changed())}")
     files = sorted(FOLDER.glob("versions/*.py"))
     lines = [f"{_digest(file)}  {file.relative_to(FOLDER).as_posix()}\n" for file in files]
     HASHES.write_text("".join(lines), encoding="utf-8")
