@@ -32,6 +32,7 @@ SLOW = {
     "postgresql": {
         "test_copy.py",
         "test_late_rows.py",
+        "test_next_release.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
         "test_pooler.py",

@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 RULES = {
     "frozen": "databases that ran it will not run it again, so they would differ from new ones: "
     "restore it with git, and make the change in a new revision",
-    "missing-why": "the operator whose upgrade fails does not know what it is for and what it "
-    "risks: write this line of the docstring",
+    "missing-why": "the operator whose upgrade fails does not know what it is for and what it risks",
     "imports-shortsdb": "it will do something else as soon as that code changes, so databases of "
     "different ages differ: write out what it needs",
     "fails": "every upgrade stops here",
@@ -80,8 +79,7 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         """Return the finding as a line."""
-        consequence = RULES.get(self.rule)
-        return f"{self.revision}: [{self.rule}] {self.what}{consequence and f': {consequence}'}"
+        return ": ".join(filter(None, (self.revision, self.rule, self.what, RULES.get(self.rule))))
 
 
 def lint(config: Config) -> list[Finding]:
@@ -117,10 +115,10 @@ def _findings(script: Script, below: list[Script], used: Schema) -> Iterator[tup
 
 
 def _missing_parts(docstring: str) -> Iterator[tuple[str, str]]:
-    for part in ("Why", "Question", "Hazard"):
-        written = re.search(rf"^{part}: *(\S.*)", docstring, re.MULTILINE)
-        if written is None or written[1].startswith("<"):
-            yield "missing-why", f"its docstring does not say {part}"
+    said = re.findall(r"^(\w+): *[^\s<]", docstring, re.MULTILINE)
+    missing = [part for part in ("Why", "Question", "Hazard") if part not in said]
+    if missing:
+        yield "missing-why", f"the docstring does not say {', '.join(missing)}"
 
 
 def _imports(source: str) -> Iterator[tuple[str, str]]:

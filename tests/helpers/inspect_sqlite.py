@@ -41,6 +41,24 @@ def columns(path: Path) -> dict[str, list[str]]:
         }
 
 
+def row_counts(path: Path) -> dict[str, int]:
+    """Return the number of rows of every table but alembic_version."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            table: connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]
+            for table in columns(path)
+        }
+
+
+def holds_schema(path: Path, before: Mapping[str, str]) -> bool:
+    """Return whether the file has everything of a schema; tables may have further columns.
+
+    SQLite writes an added column at the end of the table's DDL.
+    """
+    now = schema(path)
+    return all(now.get(name, "").startswith(ddl.rstrip(" \n)")) for name, ddl in before.items())
+
+
 def row_hashes(path: Path, of: Mapping[str, list[str]] | None = None) -> dict[str, str]:
     """Return a hash over all rows of every table but alembic_version, types included.
 

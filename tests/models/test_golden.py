@@ -55,10 +55,20 @@ def test_revisions_and_models_build_the_same_new_tables() -> None:
     engine.dispose()
     by_revisions = set(golden.sqlite_ddl("head").split(";\n")) - {""}
     by_revisions -= set(golden.sqlite_ddl("0001").split(";\n"))
-    assert sorted(map(parts, by_revisions)) == sorted(map(parts, by_models))
+    built, modelled = dict(map(parts, by_revisions)), dict(map(parts, by_models))
+    assert built.keys() == modelled.keys()
+    for head, found in built.items():
+        assert found >= modelled[head]
+        # A release stops using a column before the next drops it, and has to insert rows meanwhile.
+        for part in found - modelled[head]:
+            assert not part.startswith("CONSTRAINT")
+            assert "NOT NULL" not in part or "DEFAULT" in part
 
 
-def parts(ddl: str) -> list[str]:
-    """Return a statement's columns and constraints, sorted: an added column stands at the end."""
-    head, _, body = ddl.rstrip(") \n").partition("(")
-    return [head, *sorted(part.strip() for part in re.split(r",(?![^(]*\))", body))]
+def parts(ddl: str) -> tuple[str, set[str]]:
+    """Return how a statement begins, and its columns and constraints, in whatever order.
+
+    An added column stands at the end, and SQLite quotes the name of a table that was rebuilt.
+    """
+    head, _, body = ddl.replace('"', "").rstrip(") \n").partition("(")
+    return head.strip(), {part.strip() for part in re.split(r",(?![^(]*\))", body)}

@@ -13,7 +13,7 @@ from shortsdb.models import Script
 if TYPE_CHECKING:
     from pathlib import Path
 
-_INCOMPLETE = '''"""The thumbnails table."""
+_INCOMPLETE = '''"""The stickers table."""
 
 from sqlalchemy.orm import Mapped
 
@@ -21,8 +21,8 @@ from shortsdb.models.base import Base
 from shortsdb.models.types import PrimaryKey
 
 
-class Thumbnail(Base):
-    __tablename__ = "thumbnails"
+class Sticker(Base):
+    __tablename__ = "stickers"
 
     id: Mapped[PrimaryKey]
     file_path: Mapped[str]
@@ -50,16 +50,16 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def test_autogenerate_refuses_incomplete_models_by_name(checkout: Checkout) -> None:
     """Alembic itself would print nothing and exit 0: nobody imports the module."""
-    (checkout.folder / "src/shortsdb/models/thumbnail.py").write_text(_INCOMPLETE, encoding="utf-8")
+    (checkout.folder / "src/shortsdb/models/sticker.py").write_text(_INCOMPLETE, encoding="utf-8")
     before = checkout.revisions()
-    done = checkout.run("alembic", "revision", "--autogenerate", "-m", "Thumbnails")
+    done = checkout.run("alembic", "revision", "--autogenerate", "-m", "Stickers")
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert (
-        'add `from shortsdb.models.thumbnail import Thumbnail` and "Thumbnail" in `__all__` to '
+        'add `from shortsdb.models.sticker import Sticker` and "Sticker" in `__all__` to '
         "shortsdb/models/__init__.py" in said
     )
-    assert "shortsdb.models.thumbnail.Thumbnail has no docstring" in said
-    assert "shortsdb.models.thumbnail.Thumbnail.file_path has no docstring" in said
+    assert "shortsdb.models.sticker.Sticker has no docstring" in said
+    assert "shortsdb.models.sticker.Sticker.file_path has no docstring" in said
     assert "Traceback" not in said
     assert checkout.revisions() == before
