@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 RULES = {
     "frozen": "databases that ran it will not run it again, so they would differ from new ones: "
     "restore it with git, and make the change in a new revision",
-    "missing-why": "the operator whose upgrade fails does not know what it is for and what it risks",
+    "missing-why": "the operator whose upgrade fails does not know what it is for, and what it "
+    "risks",
     "imports-shortsdb": "it will do something else as soon as that code changes, so databases of "
     "different ages differ: write out what it needs",
     "fails": "every upgrade stops here",
