@@ -14,6 +14,7 @@ import pytest
 from alembic import command
 from postgresql_server import Database, Server
 from project import PROGRAMS, ROOT
+from project_copy import Checkout
 from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
@@ -119,6 +120,13 @@ def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("head") / "head.db"
     command.upgrade(alembic_config(str(path)), "head")
     return path
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, head_file: Path) -> Checkout:
+    """Return a changeable copy of the checkout with its database at head."""
+    shutil.copy(head_file, tmp_path / "shortsdb.db")
+    return Checkout(tmp_path)
 
 
 @pytest.fixture(scope="session")

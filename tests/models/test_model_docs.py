@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-from project_copy import Checkout
-
 from shortsdb.model_docs import column_meanings, find_incomplete_models
 from shortsdb.models import Script
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from project_copy import Checkout
 
 _INCOMPLETE = '''"""The stickers table."""
 
@@ -38,14 +35,6 @@ def test_a_column_means_what_stands_below_it_or_in_its_shape() -> None:
     assert meanings["llm_model_used"] == "The model that wrote it."
     assert meanings["pipeline_run_id"] == "The run that the row belongs to."
     assert list(meanings) == [column.key for column in Script.__table__.columns]
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """Return a copy of the checkout with a database at head."""
-    checkout = Checkout(tmp_path)
-    assert checkout.run("alembic", "upgrade", "head").returncode == 0
-    return checkout
 
 
 def test_autogenerate_refuses_incomplete_models_by_name(checkout: Checkout) -> None:
