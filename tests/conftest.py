@@ -15,6 +15,7 @@ import pytest
 from alembic import command
 from postgresql_server import Database, Server
 from project import PROGRAMS, ROOT
+from project_copy import Checkout
 from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
@@ -51,6 +52,7 @@ SLOW = {
     "postgresql": {
         "test_copy.py",
         "test_late_rows.py",
+        "test_next_release.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
         "test_pooler.py",
@@ -142,6 +144,13 @@ def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("head") / "head.db"
     command.upgrade(alembic_config(str(path)), "head")
     return path
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, head_file: Path) -> Checkout:
+    """Return a changeable copy of the checkout with its database at head."""
+    shutil.copy(head_file, tmp_path / "shortsdb.db")
+    return Checkout(tmp_path)
 
 
 @pytest.fixture(scope="session")

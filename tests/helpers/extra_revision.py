@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _REVISION = '''"""What a test wants.
 
+Why: a test wants it.
+Question: none.
+Hazard: none.
+
 Revision ID: {revision}
 Revises: {below}
 """

@@ -473,8 +473,8 @@ def test_models_of_others_are_adopted(tmp_path: Path) -> None:
     command.check(alembic_config(str(path)))
 
 
-def test_ten_tables_with_one_at_fault_are_refused(tmp_path: Path, alembic: Program) -> None:
-    path = tmp_path / "ten.db"
+def test_the_newest_tables_with_one_at_fault_are_refused(tmp_path: Path, alembic: Program) -> None:
+    path = tmp_path / "newest.db"
     engine = create_engine(f"sqlite:///{path}")
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
@@ -483,7 +483,7 @@ def test_ten_tables_with_one_at_fault_are_refused(tmp_path: Path, alembic: Progr
     before = file_hash(path)
     done = alembic("-x", f"url={path}", "upgrade", "head")
     assert done.returncode != 0
-    assert "(revision 0008): column shorts.title is missing." in done.stdout
+    assert f"(revision {HEAD}): column shorts.title is missing." in done.stdout
     assert file_hash(path) == before
 
 

@@ -58,7 +58,7 @@ class TableChecksum:
 def copy(
     source: str | URL, target: str | URL, skip_invalid: Path | None = None
 ) -> list[TableChecksum]:
-    """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
+    """Copy all tables from SQLite to PostgreSQL or back, and return what was compared.
 
     The source is only read. What is written to it meanwhile is not copied, and a warning says how
     many rows that are, if it can be told. The target is written in one transaction, or is a new
