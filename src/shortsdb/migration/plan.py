@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done: the revision to stamp first, if any, and the revisions to run after it."""
+    """What will be done: the revision to stamp first, if any, and the steps to run after it."""
 
     heads: tuple[str, ...]
     stamp: str | None
-    revisions: tuple[str, ...] = ()
+    steps: tuple[RevisionStep, ...] = ()
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """The revisions to run, up or down, in their order."""
+        return tuple(step.info.up_revision_id or "" for step in self.steps)
 
 
 class Planner:
@@ -70,25 +75,22 @@ class Planner:
         refuse_strange_version(heads, self.context.opts["script"], self.target)
         steps = self._steps(heads)
         self._refuse_to_drop_rows(steps)
-        revisions = _revisions_of(steps)
-        if heads or not revisions or not on_sqlite:
-            return Plan(heads, None, revisions)
+        if heads or not steps or not on_sqlite:
+            return Plan(heads, None, steps)
         stamp = recognise(
             self._connection.connection,
             self.baselines,
             self.context.version_table,
             self.target.name,
         )
-        if stamp is not None:
-            revisions = _revisions_of(self._steps((stamp,)))
-        return Plan(heads, stamp, revisions)
+        return Plan(heads, stamp, steps if stamp is None else self._steps((stamp,)))
 
     @property
     def _connection(self) -> Connection:
         assert self.context.connection is not None  # noqa: S101 - there is a transaction
         return self.context.connection
 
-    def _steps(self, heads: tuple[str, ...]) -> list[RevisionStep]:
+    def _steps(self, heads: tuple[str, ...]) -> tuple[RevisionStep, ...]:
         # Alembic tells env.py the destination but not the command; the steps it plans tell both.
         plan = self.context.opts["fn"]
         assert plan is not None  # noqa: S101 - every command has one
@@ -100,9 +102,9 @@ class Planner:
             raise
         if not steps:
             refuse_unversioned(heads, self.target)
-        return steps
+        return tuple(step for step in steps if not step.info.is_stamp and step.info.up_revision_id)
 
-    def _refuse_to_drop_rows(self, steps: list[RevisionStep]) -> None:
+    def _refuse_to_drop_rows(self, steps: tuple[RevisionStep, ...]) -> None:
         """Refuse to downgrade below the first revision before anything is copied or changed.
 
         Raises:
@@ -110,7 +112,7 @@ class Planner:
         """
         for step in steps:
             first = step.info.up_revision_id or ""
-            if step.info.is_stamp or step.info.is_upgrade or step.info.destination_revision_ids:
+            if step.info.is_upgrade or step.info.destination_revision_ids:
                 continue
             tables = schema_of_script(self.baselines[first]) if first in self.baselines else {}
             if held := [table for table in tables if not self._is_empty(table)]:
@@ -125,12 +127,13 @@ class Planner:
         return not self._connection.scalar(select(found))
 
 
-def _revisions_of(steps: list[RevisionStep]) -> tuple[str, ...]:
-    return tuple(
-        step.info.up_revision_id
-        for step in steps
-        if not step.info.is_stamp and step.info.up_revision_id is not None
-    )
+def runs_alone(script: ScriptDirectory, revision: str) -> bool:
+    """Return whether a revision cannot run in a transaction on PostgreSQL, as it declares.
+
+    Such as CREATE INDEX CONCURRENTLY, which lets others write meanwhile. On SQLite there is no such
+    statement, and the revision runs in the one transaction like any other.
+    """
+    return not getattr(script.get_revision(revision).module, "transactional", True)
 
 
 def refuse_unversioned(heads: tuple[str, ...], target: Target) -> None:
