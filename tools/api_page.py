@@ -28,6 +28,7 @@ INTERNAL = {
     "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/guides/operations.md",
     "shortsdb.driver_errors": "docs/reference/refusals.md has the messages",
     "shortsdb.engine.*": "`shortsdb.engine` has the public names",
+    "shortsdb.health.*": "`shortsdb.health` has the public names",
     "shortsdb.repositories.*": "`shortsdb.repositories` has the public names",
     "shortsdb.bounded_calls": "`shortsdb.health` uses it",
     "shortsdb.extras": "docs/reference/settings.md lists the extras",

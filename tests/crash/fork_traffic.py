@@ -120,6 +120,8 @@ def serve(path: Path, kind: str) -> None:
         os._exit(0)
     # `shortsdb` must not need it to end well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A program that is started in the background, by nohup for example, inherits an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if kind == "new_pool":
         engine.dispose(close=False)
     print(os.getpid(), flush=True)  # noqa: T201 - how the trial hears of it

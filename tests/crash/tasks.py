@@ -36,6 +36,7 @@ from rebuilds import try_mutants
 from starts import unversioned
 from stock_baseline import CASES, strike_stock
 from traffic import drive
+from without import MECHANISMS
 
 from shortsdb.migration import rebuild_checks
 from shortsdb.migration.revisions import alembic_config
@@ -56,7 +57,8 @@ _EXAMPLES, _OF_PROPERTY, _OF_REBUILDS = 125, 2, 12
 _FORK_ROUNDS, _OF_FORKS = 200, 5
 # Rows that deployed code writes in a task: a million in all.
 _ROWS, _OF_TRAFFIC = 50_000, 10
-# Families that pytest runs, often in the case of races; each has its control among its tests.
+# Families that pytest runs, often in the case of races; each has its control among its tests, or a
+# mechanism of `without` that the tests must miss.
 _BY_PYTEST = {
     "readers across the COMMIT": ["tests/crash/test_long_readers.py"],
     "revisions that commit": ["tests/migration/test_one_transaction.py"],
@@ -85,6 +87,12 @@ def all_tasks(limit: int) -> dict[str, Task]:
         **{
             f"{CONTROL}stock env.py {number}": partial(strike_stock, number, size=limit)
             for number in range(len(CASES))
+        },
+        **{
+            f"{CONTROL}tests of {family} without it": partial(
+                _pytest, family, _BY_PYTEST[family], without=True
+            )
+            for family in MECHANISMS
         },
         f"{CONTROL}forks of a plain engine": _forks_of_plain_engine,
         f"{CONTROL}rebuilds that are not compared": _unchecked_rebuilds,
@@ -185,9 +193,11 @@ def _fork_trial(kind: str, rounds: int, ended_by: signal.Signals, bench: Bench) 
         bench.figures.find(FORKS, HALF, f"{kind}: {result.damage}")
 
 
-def _pytest(family: str, paths: list[str], bench: Bench) -> None:
+def _pytest(family: str, paths: list[str], bench: Bench, *, without: bool = False) -> None:
     report = bench.empty() / "report.xml"
     environment = {**os.environ, "SHORTSDB_TEST_ROUNDS": _OWNER_ROUNDS}
+    if without:
+        environment = {**os.environ, "SHORTSDB_WITHOUT": family}
     done = subprocess.run(
         [
             sys.executable,
@@ -196,6 +206,7 @@ def _pytest(family: str, paths: list[str], bench: Bench) -> None:
             "-q",
             "-p",
             "no:cacheprovider",
+            *(["-p", "without"] if without else []),
             f"--junitxml={report}",
             *paths,
         ],

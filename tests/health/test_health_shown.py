@@ -17,7 +17,7 @@ from web_application import application
 from shortsdb.cli import main
 from shortsdb.database import check_db_health, init_db
 from shortsdb.engine import create_engine
-from shortsdb.health import _shown
+from shortsdb.printable import VALUE_LENGTH, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,4 +102,4 @@ def test_the_words_of_a_driver_are_shortened(tmp_path: Path) -> None:
     ],
 )
 def test_shown(value: str, shown: str) -> None:
-    assert _shown(value) == shown
+    assert printable(value, VALUE_LENGTH) == shown

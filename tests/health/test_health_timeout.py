@@ -13,7 +13,7 @@ from frozen_server import frozen
 from postgresql_server import Server
 from project import PROGRAMS
 
-import shortsdb.health
+import shortsdb.health.engines
 from shortsdb.database import check_db_health, check_db_health_async, init_db
 from shortsdb.engine import create_async_engine, create_engine
 
@@ -135,7 +135,7 @@ def test_a_program_ends_although_the_server_owes_it_an_answer(
 def test_a_server_has_a_timeout_by_default(
     server: Server, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shortsdb.health, "_SERVER_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(shortsdb.health.engines, "_SERVER_TIMEOUT_SECONDS", 0.2)
     engine = create_engine(url)
     with frozen(server):
         assert check_db_health(engine).problems == PROBLEM

@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from inspect_sqlite import execute, file_hash
-from project import HEAD, PROGRAMS
+from other_user import STRANGER, needs_root, run_as
+from project import HEAD, PROGRAMS, ROOT
 
 from shortsdb.database import init_db
 from shortsdb.sqlite.version import is_at_head
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def age(path: Path) -> None:
-    """Let the file have been written to an hour ago."""
-    hour_ago = path.stat().st_mtime - 3600
-    os.utime(path, (hour_ago, hour_ago))
 
 
 @pytest.fixture(params=["delete", "wal"])
@@ -34,7 +29,6 @@ def head_file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     with closing(sqlite3.connect(path)) as connection:
         mode = connection.execute(f"PRAGMA journal_mode = {request.param}").fetchone()
     assert mode == (request.param,)
-    age(path)
     assert os.listdir(tmp_path) == [path.name]  # noqa: PTH208 - names are compared
     return path
 
@@ -56,22 +50,13 @@ def test_nothing_to_do_is_seen_without_sqlalchemy_and_alembic(head_file: Path) -
     assert quick.stdout == "set()\n"
     assert (file_hash(head_file), head_file.stat().st_mtime_ns) == before
     assert os.listdir(head_file.parent) == [head_file.name]  # noqa: PTH208 - as above
-    os.utime(head_file)  # written to just now: the ordinary path
-    ordinary = subprocess.run(
-        [PROGRAMS / "shortsdb", "upgrade", "--url", head_file.name],
-        cwd=head_file.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert quick.stderr == ordinary.stderr
-    assert f"is at {HEAD} already: nothing to do" in quick.stderr
+    assert quick.stderr == f"INFO    {head_file} is at {HEAD} already: nothing to do\n"
 
 
 def test_the_shortcut_logs_the_same_record_as_the_normal_path(head_file: Path) -> None:
-    def upgrade() -> dict[str, str]:
+    def upgrade(*program: str | Path) -> dict[str, str]:
         done = subprocess.run(
-            [PROGRAMS / "shortsdb", "upgrade", "--url", head_file],
+            program,
             env={**os.environ, "SHORTSDB_LOG": "json", "SHORTSDB_CORRELATION_ID": "restart"},
             capture_output=True,
             text=True,
@@ -82,18 +67,29 @@ def test_the_shortcut_logs_the_same_record_as_the_normal_path(head_file: Path) -
         return record
 
     assert is_at_head(head_file, HEAD)
-    quick = upgrade()
-    os.utime(head_file)  # modified just now: the normal path
-    assert upgrade() == quick
+    quick = upgrade(PROGRAMS / "shortsdb", "upgrade", "--url", head_file)
+    ini = ROOT / "alembic.ini"
+    url = f"url={head_file}"
+    assert upgrade(PROGRAMS / "alembic", "-c", ini, "-x", url, "upgrade", "head") == quick
 
 
-def test_others_who_have_the_file_open_are_a_doubt(head_file: Path) -> None:
+@pytest.mark.parametrize("lock", ["DEFERRED", "IMMEDIATE"])
+def test_a_file_in_use_is_read_as_it_was_committed(head_file: Path, lock: str) -> None:
     with closing(sqlite3.connect(head_file, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"BEGIN {lock}")
         connection.execute("UPDATE alembic_version SET version_num = '0007'")
-        age(head_file)
+        assert is_at_head(head_file, HEAD)
+        connection.execute("COMMIT")
         assert not is_at_head(head_file, HEAD)
-        connection.execute("ROLLBACK")
+
+
+def test_a_file_locked_against_readers_is_left_to_the_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    init_db(path).dispose()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        assert not is_at_head(path, HEAD)
 
 
 @pytest.mark.parametrize(
@@ -111,21 +107,24 @@ def test_others_who_have_the_file_open_are_a_doubt(head_file: Path) -> None:
 def test_another_version_is_not_head(head_file: Path, script: str) -> None:
     assert is_at_head(head_file, HEAD)
     execute(head_file, script)
-    age(head_file)
     assert not is_at_head(head_file, HEAD)
 
 
-def test_what_is_not_plain_is_a_doubt(head_file: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link.db"
-    link.symlink_to(head_file)
+def test_a_file_that_an_upgrade_creates_or_refuses_is_not_at_head(
+    head_file: Path, tmp_path: Path
+) -> None:
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"no database " * 1000)
-    age(garbage)
     empty = tmp_path / "empty.db"
     empty.touch()
-    age(empty)
-    for file in (link, garbage, empty, tmp_path / "absent.db", tmp_path):
+    for file in (garbage, empty, tmp_path / "absent.db", tmp_path):
         assert not is_at_head(file, HEAD)
-    os.utime(head_file)
-    assert not is_at_head(head_file, HEAD)
     assert not (tmp_path / "absent.db").exists()
+    assert is_at_head(head_file, HEAD)
+
+
+@needs_root
+def test_a_file_that_the_user_cannot_write_is_not_at_head(reachable: Path) -> None:
+    path = reachable / "x.db"
+    init_db(path).dispose()
+    assert not run_as(STRANGER, lambda: is_at_head(path, HEAD))

@@ -203,5 +203,5 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, targ
         raise MigrationRefused(
             f"{target} is at revision {version!r}, which is not a revision of this release: its "
             "alembic_version belongs to other software. Nothing was changed. Check that this is "
-            "the right file"
+            "the right database"
         )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
-import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +10,7 @@ from typing import TYPE_CHECKING
 from shortsdb.errors import OperationRefused
 from shortsdb.printable import VALUE_LENGTH, printable
 from shortsdb.sqlite.baseline import recognise, refuse_leftovers, undecodable_name
-from shortsdb.sqlite.connection import rows, values
+from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.online_copy import connect, connect_read_only
 
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
 
 VERSION_TABLE = "alembic_version"
 """The table in which Alembic keeps the revision."""
-
-# File times may be that coarse, see https://learn.microsoft.com/windows/win32/sysinfo/file-times.
-_TICK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -147,46 +141,20 @@ def _connect(file: Path, *, immutable: bool) -> sqlite3.Connection:
 
 
 def is_at_head(file: Path, head: str) -> bool:
-    """Return whether an upgrade of a file has nothing to do; False also if that is not certain.
+    """Return whether an upgrade of a file has nothing to do.
 
-    It is not certain for a link, and for a file that others have open or wrote to just now.
-
-    Nothing is written, and nothing made beside the file: SQLite takes it for one that nobody
-    writes to. That nobody does is seen by the absence of its -wal and -journal, and by its times,
-    before and after.
+    False also if it cannot be told at once, for example because another program is committing, or
+    if an upgrade would refuse the file: the upgrade itself waits, and explains.
 
     Args:
         file: The database.
         head: The newest revision of this release.
     """
-    before = _untouched(file)
-    return before is not None and _says(file, head) and _untouched(file) == before
-
-
-def _untouched(file: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file is written to; None if it might be written to right now."""
-    if any(os.path.exists(f"{file}{end}") for end in ("-wal", "-shm", "-journal")):  # noqa: PTH110 - raises nothing
-        return None
     try:
-        found = file.lstat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    # The ordinary path refuses what it could not write to.
-    writable = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
-    if not writable or time.time() - found.st_mtime < _TICK_SECONDS:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _says(file: Path, head: str) -> bool:
-    """Return whether a file has exactly one version, `head`, and no half of a table's rebuild."""
-    try:
-        with closing(connect_read_only(file, immutable=True)) as connection:
-            names = [name for (name,) in rows(connection, "SELECT name FROM sqlite_master")]
-            return _heads(connection) == [head] and not any(
-                not isinstance(name, str) or name.startswith("_alembic_tmp_") for name in names
-            )
-    except (sqlite3.Error, OSError, OperationRefused, UnicodeDecodeError):
+        refuse_unusable_file(file, changes=True)
+        with reading(file) as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            version = read_version(connection, [head], {}, str(file))
+    except (sqlite3.Error, OSError, OperationRefused):
         return False
+    return version.revision == head and version.misfit is None

@@ -1,0 +1,168 @@
+"""The health of a SQLite file, read without SQLAlchemy, which takes long to import."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shortsdb import settings
+from shortsdb.errors import OperationRefused
+from shortsdb.health.report import CALLS, Health, unanswered, unreachable, version_problems
+from shortsdb.migration import BASELINES, revision_ids
+from shortsdb.printable import VALUE_LENGTH, printable
+from shortsdb.sqlite.backup import backups_of, folder_for
+from shortsdb.sqlite.connection import values
+from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.foreign_keys import broken_keys
+from shortsdb.sqlite.version import read_version, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from shortsdb.sqlite.connection import Connection
+
+# Of a program that runs as one user for another; not every system can be asked.
+_EFFECTIVE_IDS = os.access in os.supports_effective_ids
+
+
+def check_file_health(
+    file: Path,
+    *,
+    backup: str | None = None,
+    thorough: bool = True,
+    timeout_seconds: float | None = None,
+) -> Health:
+    """Do as `check_db_health` for a SQLite file, without an engine and without setting WAL mode.
+
+    Raises:
+        OperationRefused: It is no file that could be a database, such as a folder.
+    """
+    refuse_unusable_file(file, changes=False)
+    look = partial(_look, file, backup, thorough=thorough)
+    if timeout_seconds is None:
+        return look()
+    try:
+        return CALLS.call((file, backup, thorough), look, timeout_seconds)
+    except TimeoutError:
+        return unanswered(timeout_seconds)
+
+
+def _look(file: Path, backup: str | None, *, thorough: bool) -> Health:
+    if not os.path.exists(file):  # noqa: PTH110 - raises nothing
+        return unreachable("the file is not there")
+    begun = time.perf_counter()
+    try:
+        with reading(file, foreign_keys=True) as connection:
+            unwritable = why_unwritable(file, query_only=False)
+            return read_health(
+                connection,
+                file,
+                backup,
+                begun,
+                thorough=thorough,
+                writable=unwritable is None,
+                unwritable=unwritable,
+            )
+    except sqlite3.Error as error:
+        return unreachable("it cannot be reached or read", error)
+
+
+def read_health(  # noqa: PLR0913 - all of it is needed
+    connection: Connection,
+    file: Path | None,
+    backup: str | None,
+    begun: float,
+    *,
+    thorough: bool,
+    writable: bool | None,
+    unwritable: str | None,
+) -> Health:
+    """Return the report on a SQLite database.
+
+    Args:
+        connection: In a transaction that only reads.
+        file: The file, None in memory.
+        backup: As for `check_file_health`.
+        begun: When the connection was asked for, by `time.perf_counter`.
+        thorough: As for `check_file_health`.
+        writable: As in the report.
+        unwritable: What `why_unwritable` returned.
+    """
+    version = read_version(connection, revision_ids(), BASELINES, "it")
+    latency = time.perf_counter() - begun
+    foreign_keys = bool(_pragma(connection, "foreign_keys"))
+    return Health(
+        reachable=True,
+        revision=version.revision,
+        shape=version.shape,
+        head=revision_ids()[-1],
+        known=version.known,
+        pending=version.pending,
+        writable=writable,
+        foreign_keys=foreign_keys,
+        journal_mode=str(_pragma(connection, "journal_mode")),
+        free_bytes=_free_bytes(file) if file else None,
+        last_backup=_last_backup(file, backup) if file else None,
+        latency_seconds=latency,
+        problems=(
+            *version_problems(version, foreign_keys=foreign_keys),
+            *([unwritable] if unwritable else []),
+            *(_damage(connection) if thorough else []),
+        ),
+    )
+
+
+def why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
+    """Return why a SQLite file cannot be written, None if it can as far as can be told.
+
+    SQLite itself would only tell on a write, for which a health check must not wait.
+    """
+    if query_only:
+        return "it is read-only: connections of this engine are set to query_only"
+    if file is None:
+        return None
+    for path, problem in (
+        (file, "it is read-only: the file cannot be written"),
+        (file.parent, "it is read-only: the folder cannot be written, and SQLite needs it"),
+        (file.with_name(f"{file.name}-wal"), "it is read-only: the -wal file cannot be written"),
+        (file.with_name(f"{file.name}-shm"), "it is read-only: the -shm file cannot be written"),
+    ):
+        if os.path.lexists(path) and not os.access(path, os.W_OK, effective_ids=_EFFECTIVE_IDS):
+            return problem
+    return None
+
+
+def _pragma(connection: Connection, name: str) -> object:
+    return values(connection, f"PRAGMA {name}")[0]
+
+
+def _free_bytes(file: Path) -> int | None:
+    try:
+        return shutil.disk_usage(file.parent).free
+    except OSError:  # as below
+        return None
+
+
+def _last_backup(file: Path, backup: str | None) -> str | None:
+    try:
+        folder = folder_for(file, backup or settings.backup())
+        backups = backups_of(file, folder) if folder else []
+    except (OSError, OperationRefused):  # a folder that this user cannot look into
+        return None
+    return str(backups[-1]) if backups else None
+
+
+def _damage(connection: Connection) -> Iterator[str]:
+    for message in values(connection, "PRAGMA quick_check"):
+        if message != "ok":
+            yield f"the file is damaged: {printable(message, VALUE_LENGTH)}"
+    for key in broken_keys(connection):
+        yield (
+            f"{key.rows} rows of {printable(key.table, VALUE_LENGTH)} point to rows of "
+            f"{printable(key.referred_table, VALUE_LENGTH)} that are not there"
+        )
