@@ -10,9 +10,16 @@ from alembic.util import CommandError
 from sqlalchemy import exists, literal, select
 from sqlalchemy import table as sql_table
 
+from shortsdb.log import get_logger
+from shortsdb.migration import postgresql_schema
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.sqlite.baseline import recognise, refuse_leftovers
-from shortsdb.sqlite.schema import schema_of_script
+from shortsdb.sqlite.schema import (
+    missing_indexes,
+    nullable_columns,
+    read_schema,
+    schema_of_script,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from shortsdb.target import Target
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,15 +84,41 @@ class Planner:
         refuse_strange_version(heads, self.context.opts["script"], self.target)
         steps = self._steps(heads)
         self._refuse_to_drop_rows(steps)
-        if heads or not steps or not on_sqlite:
+        if heads or not steps:
             return Plan(heads, None, steps)
-        stamp = recognise(
-            self._connection.connection,
-            self.baselines,
-            self.context.version_table,
-            self.target.name,
-        )
+        name = self.target.name
+        if on_sqlite:
+            driver, version_table = self._connection.connection, self.context.version_table
+            stamp = recognise(driver, self.baselines, version_table, name)
+        else:
+            stamp = postgresql_schema.recognise(self._connection, self.baselines, name)
         return Plan(heads, stamp, steps if stamp is None else self._steps((stamp,)))
+
+    def adopt(self, revision: str) -> None:
+        """Stamp the database with the revision that it was recognised as, and say what it lacks."""
+        if self.context.dialect.name == "sqlite":
+            shape = schema_of_script(self.baselines[revision])
+            found = read_schema(self._connection.connection, shape)
+        else:
+            shape = postgresql_schema.schema_of_baseline(self.baselines[revision])
+            found = postgresql_schema.read_schema(self._connection, shape)
+        log.info(
+            "%s has no version; its tables are those of revision %s (%s): adopting it there as it "
+            "is",
+            *(self.target, revision, ", ".join(shape)),
+        )
+        for table, column in nullable_columns(shape, found):
+            log.warning(
+                "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, "
+                "and nothing keeps one out",
+                *(self.target, table, column),
+            )
+        for index in missing_indexes(shape, found):
+            log.warning(
+                "%s lacks the index %s: CREATE INDEX makes its queries fast again",
+                *(self.target, index),
+            )
+        self.context.stamp(self.context.opts["script"], revision)
 
     @property
     def _connection(self) -> Connection:

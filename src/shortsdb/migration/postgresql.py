@@ -71,6 +71,8 @@ class PostgreSQLMigration:
             plan = self.planner.plan()
             alone = [step for step in plan.revisions if runs_alone(context.script, step)]
             if not alone:
+                if plan.stamp is not None:
+                    self.planner.adopt(plan.stamp)
                 self._run_transaction(plan)
                 return plan.heads, migration.get_current_heads()
             self._refuse_without_session(alone[0])
@@ -78,6 +80,8 @@ class PostgreSQLMigration:
         with _session_lock(self.connection, version_table) as holder:
             with context.begin_transaction():
                 plan = self.planner.plan()  # another upgrade may have come first
+                if plan.stamp is not None:
+                    self.planner.adopt(plan.stamp)
             for number, part in enumerate(_parts(plan)):
                 holder.execute("SELECT 1")  # fails if the lock is lost
                 try:

@@ -7,7 +7,7 @@ each type has one counterpart.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import column as sql_column
 from sqlalchemy import func, inspect, select
@@ -26,7 +26,7 @@ from shortsdb.sqlite.schema import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Inspector
     from sqlalchemy.engine.interfaces import ReflectedColumn
 
 _TYPES = {
@@ -45,6 +45,7 @@ def schema_of_baseline(script: str) -> Schema:
         name: replace(
             table,
             columns={column: _translated(found) for column, found in table.columns.items()},
+            unique=table.unique - {tuple(sorted(table.primary_key))},
             numbers_rows=False,  # see _unnumbered
         )
         for name, table in schema_of_script(script).items()
@@ -60,52 +61,45 @@ def read_schema(connection: Connection, names: Collection[str]) -> Schema:
     """Return the shape of the tables `names`, those of them that exist in the present schema."""
     inspector = inspect(connection)
     there = sorted(set(names).intersection(inspector.get_table_names()))
-    return {
-        name: Table(
-            columns={each["name"]: _column(connection, each) for each in columns},
-            primary_key=tuple(inspector.get_pk_constraint(name)["constrained_columns"]),
-            numbers_rows=False,
-            unique=frozenset(
-                tuple(sorted(index["column_names"]))  # type: ignore[type-var] - no expression
-                for index in indexes
-                if index["unique"]
-            ),
-            foreign_keys=frozenset(
-                ForeignKey(
-                    tuple(key["constrained_columns"]),
-                    key["referred_table"],
-                    tuple(key["referred_columns"]),
-                    key["options"].get("onupdate", "NO ACTION"),
-                    key["options"].get("ondelete", "NO ACTION"),
-                )
-                for key in inspector.get_foreign_keys(name)
-            ),
-            indexes={str(index["name"]): tuple(map(str, index["column_names"])) for index in indexes},
-        )
-        for name in there
-        if (columns := inspector.get_columns(name)) is not None
-        if (
-            indexes := [
-                index
-                for index in inspector.get_indexes(name)
-                # One on an expression or for a part of the rows is none of ours.
-                if None not in index["column_names"]
-                and "postgresql_where" not in index.get("dialect_options", {})
-            ]
-        )
-        is not None
-    }
+    return {name: _read_table(inspector, name) for name in there}
 
 
-def _column(connection: Connection, found: ReflectedColumn) -> Column:
-    declared = found["type"].compile(connection.dialect)
+def _read_table(inspector: Inspector, name: str) -> Table:
+    indexes = [
+        (str(index["name"]), tuple(map(str, index["column_names"])), index["unique"])
+        for index in inspector.get_indexes(name)
+        # One on an expression or for a part of the rows is none of ours.
+        if None not in index["column_names"]
+        and "postgresql_where" not in index.get("dialect_options", {})
+    ]
+    return Table(
+        columns={
+            found["name"]: _column(found, found["type"].compile(inspector.dialect))
+            for found in inspector.get_columns(name)
+        },
+        primary_key=tuple(inspector.get_pk_constraint(name)["constrained_columns"]),
+        numbers_rows=False,
+        unique=frozenset(tuple(sorted(columns)) for _, columns, unique in indexes if unique),
+        foreign_keys=frozenset(
+            ForeignKey(
+                tuple(key["constrained_columns"]),
+                key["referred_table"],
+                tuple(key["referred_columns"]),
+                key["options"].get("onupdate", "NO ACTION"),
+                key["options"].get("ondelete", "NO ACTION"),
+            )
+            for key in inspector.get_foreign_keys(name)
+        ),
+        indexes={index: columns for index, columns, _ in indexes},
+    )
+
+
+def _column(found: ReflectedColumn, declared: str) -> Column:
     has_default = found["default"] is not None or "identity" in found or "computed" in found
     return Column(declared, _ALIKE.get(declared, declared), not found["nullable"], has_default)
 
 
-def recognise(
-    connection: Connection, baselines: Mapping[str, str], name: str
-) -> str | None:
+def recognise(connection: Connection, baselines: Mapping[str, str], name: str) -> str | None:
     """Return the revision whose shape an unversioned database has, None if it has no such table.
 
     Tables of other software may be in the same schema, and are not looked at.

@@ -18,13 +18,7 @@ from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_
 from shortsdb.settings import lock_timeout
 from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
 from shortsdb.sqlite.file_checks import refuse_without_space
-from shortsdb.sqlite.schema import (
-    missing_indexes,
-    nullable_columns,
-    read_schema,
-    schema_of_script,
-    table_names,
-)
+from shortsdb.sqlite.schema import table_names
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -198,8 +192,7 @@ class SQLiteMigration:
     def _apply(self, plan: Plan, *, begins: bool) -> None:
         migration = context.get_context()
         if plan.stamp is not None:
-            self._report_adoption(plan.stamp)
-            migration.stamp(context.script, plan.stamp)
+            self.planner.adopt(plan.stamp)
         elif plan.revisions and not plan.heads:
             log.info("%s is new: creating the schema from the first revision", self.target)
         if not plan.revisions:
@@ -211,24 +204,3 @@ class SQLiteMigration:
         )
         backup = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
         RevisionRun(self.connection, plan, self.target, backup=backup, checks=checks).run()
-
-    def _report_adoption(self, revision: str) -> None:
-        """Log that the database is adopted at `revision`, and what it lacks."""
-        target = self.target
-        shape = schema_of_script(self.planner.baselines[revision])
-        log.info(
-            "%s has no version; its tables are those of revision %s (%s): adopting it there as it "
-            "is",
-            *(target, revision, ", ".join(shape)),
-        )
-        found = read_schema(self.connection.connection, shape)
-        for table, column in nullable_columns(shape, found):
-            log.warning(
-                "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, "
-                "and nothing keeps one out",
-                *(target, table, column),
-            )
-        for index in missing_indexes(shape, found):
-            log.warning(
-                "%s lacks the index %s: CREATE INDEX makes its queries fast again", target, index
-            )
