@@ -9,7 +9,6 @@ import pytest
 from inspect_sqlite import row_hashes
 
 from shortsdb.migration import MigrationRefused
-from shortsdb.models import metadata
 from shortsdb.target import Target
 from shortsdb.transfer import copy
 from shortsdb.transfer.postgresql import Postgres, snapshot, target_transaction
@@ -71,7 +70,7 @@ def test_a_policy_that_comes_after_the_look_would_fail_the_query(
     full_file: Path, target: Database
 ) -> None:
     copy(str(full_file), target.url)
-    with snapshot(Target.parse(target.url).url, metadata) as source:
+    with snapshot(Target.parse(target.url)) as source:
         assert source.connection.exec_driver_sql("SHOW row_security").scalar() == "off"
 
 
@@ -87,13 +86,13 @@ def test_the_transactions_of_a_copy(target: Database, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     expected = {"lock_timeout": "5s", "statement_timeout": "0", "client_encoding": "UTF8"}
     expected["row_security"] = "off"
-    with target_transaction(Target.parse(target.url).url, metadata) as there:
+    with target_transaction(Target.parse(target.url)) as there:
         assert settings_of(there.connection) == {
             **expected,
             "transaction_isolation": "read committed",
             "transaction_read_only": "off",
         }
-    with snapshot(Target.parse(target.url).url, metadata) as source:
+    with snapshot(Target.parse(target.url)) as source:
         assert settings_of(source.connection) == {
             **expected,
             "transaction_isolation": "repeatable read",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from shortsdb.sqlite.authorizer import Authorizer
+    from shortsdb.target import Target
 
 log = get_logger(__name__)
 
@@ -40,21 +41,21 @@ class RebuildChecks:
     """What the tables were before a revision, and what is compared with it afterwards."""
 
     def __init__(
-        self, connection: Connection, version_table: str, name: str, file: Path | None
+        self, connection: Connection, version_table: str, target: Target, file: Path | None
     ) -> None:
         """Take down which tables there are.
 
         Args:
             connection: The database, in the transaction of the revisions.
             version_table: Alembic's own, which is not checked.
-            name: What to call the database.
+            target: The database.
             file: What others see of the database as it was before this transaction. None for one
                 in memory, or if the transaction is the caller's, who may have changed something:
                 then a copy in memory is made.
         """
         self.connection = connection
         self.version_table = version_table
-        self.name = name
+        self.target = target
         self._file = file
         self._copy: bytes | None = None
         self._roots: dict[str, int] = {}
@@ -116,10 +117,10 @@ class RebuildChecks:
                     engine_connection, self.connection, (table, now), renamed, dropped
                 )
                 if lost and table not in drops and not upgrades:
-                    log.warning("%s: %s loses %s", self.name, table, ", ".join(lost))
+                    log.warning("%s: %s loses %s", self.target, table, ", ".join(lost))
                 elif lost and table not in drops:
                     raise MigrationRefused(
-                        f"{self.name}: revision {revision} would leave {table} without "
+                        f"{self.target}: revision {revision} would leave {table} without "
                         f"{', '.join(lost)}; nothing was changed. What you have added yourself, "
                         "drop before the upgrade and make again after it; for anything else, "
                         "report the revision, which does not declare it (drops)"
@@ -205,7 +206,7 @@ class RebuildChecks:
 
     def _undeclared(self, revision: str, table: str, what: str) -> MigrationRefused:
         return MigrationRefused(
-            f"{self.name}: revision {revision} would {what}; nothing was changed. It does not "
+            f"{self.target}: revision {revision} would {what}; nothing was changed. It does not "
             f'declare that (changes_rows = {{"{table}": "why"}}): report it'
         )
 
@@ -216,7 +217,7 @@ class RebuildChecks:
             more = _violations(self.connection, table) - _violations(before, table)
             for parent, broken in more.items():
                 raise MigrationRefused(
-                    f"{self.name}: revision {revision} would leave {broken} more rows of {table} "
+                    f"{self.target}: revision {revision} would leave {broken} more rows of {table} "
                     f"pointing to rows of {parent} that are not there; nothing was changed. The "
                     "revision is at fault, report it"
                 )

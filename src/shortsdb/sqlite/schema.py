@@ -84,7 +84,7 @@ def table_names(connection: Connection) -> list[str]:
     """Return the names of all tables but SQLite's own and virtual ones, sorted.
 
     A virtual table has no root page, and cannot even be looked at without the module that made it.
-    A name that is not text is none that SQLite uses, see `plan.make_plan`.
+    A name that is not text is none that SQLite uses, see `baseline.refuse_leftovers`.
     """
     return values(
         connection,
