@@ -327,7 +327,7 @@ def test_a_misfit_is_refused_untouched(
 @pytest.mark.parametrize(
     ("shapes", "phrase"),
     [
-        ({}, "no revision that such a database is known to have holds all of its tables"),
+        ({}, "no known schema contains all of its tables"),
         ({"0001": ""}, "holds all of its tables together (clips, discovered_videos"),
         (
             {
@@ -338,7 +338,7 @@ def test_a_misfit_is_refused_untouched(
         ),
         (
             {"0001": legacy_database.SCHEMA, "0002": legacy_database.SCHEMA},
-            "its tables are those of the revisions 0001, 0002 alike",
+            "its tables fit the revisions 0001, 0002 equally",
         ),
     ],
     ids=["no shape", "an empty one", "tables of two", "two alike"],
