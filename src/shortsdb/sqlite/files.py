@@ -290,5 +290,5 @@ def refuse_other_file(
 def _replaced(path: Path) -> OperationRefused:
     return OperationRefused(
         f"{path} was replaced by another file meanwhile; nothing was changed. Find out who did "
-        "that, and run the same again"
+        "that, and run the command again"
     )

@@ -34,7 +34,7 @@ def same_rows(
         tables: The names of both tables.
         columns: The columns to compare, as pairs of their names in both tables.
     """
-    if _count(before, tables[0]) != _count(after, tables[1]):
+    if count_rows(before, tables[0]) != count_rows(after, tables[1]):
         return False
     # Most copies have the rows in the original order, and sorting takes several times as long.
     return any(
@@ -57,7 +57,8 @@ def holds_values(connection: sqlite3.Connection, table: str, column: str) -> boo
     return bool(connection.cursor().execute(statement).fetchone()[0])
 
 
-def _count(connection: sqlite3.Connection, table: str) -> int:
+def count_rows(connection: sqlite3.Connection, table: str) -> int:
+    """Return the number of rows in a table."""
     counted = connection.cursor().execute(f"SELECT count(*) FROM {quote(table)}")  # noqa: S608 - quoted
     return int(counted.fetchone()[0])
 
