@@ -49,15 +49,17 @@ def health(
       shortsdb health --thorough          what a timer asks every night
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
-    from shortsdb.health import check_db_health, check_file_health
 
     target = parse_target(url)
     if target.file is not None:
+        from shortsdb.health import check_file_health
+
         found = check_file_health(
             target.file, backup=backup, thorough=thorough, timeout_seconds=timeout
         )
     else:
         from shortsdb.engine import create_engine
+        from shortsdb.health import check_db_health
         from shortsdb.migration import create_migration_engine
 
         create_migration_engine(target, changes=False)  # refuses a driver that is not there
