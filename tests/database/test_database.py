@@ -324,7 +324,7 @@ def test_seed_is_believable_and_the_same_every_time(session: Session) -> None:
 
 @pytest.mark.parametrize("confirmed", [{}, {"confirm": True}, {"confirm_again": True}])
 def test_drop_db_refuses_unless_told_twice(memory: Engine, confirmed: dict[str, bool]) -> None:
-    with pytest.raises(ValueError, match="drop_db loses all rows"):
+    with pytest.raises(ValueError, match="drop_db deletes all rows"):
         drop_db(memory, **confirmed)
     assert check_db_health(memory).ok
 
@@ -358,7 +358,7 @@ async def use_everything(engine: AsyncEngine, session: AsyncSession) -> None:
     assert await record_snapshots_async(session, [{"youtube_video_id": "yt"}]) == 1
     await session.commit()
     assert (await check_db_health_async(engine)).ok
-    with pytest.raises(ValueError, match="drop_db loses all rows"):
+    with pytest.raises(ValueError, match="drop_db deletes all rows"):
         await drop_db_async(engine, confirm=True)
     await drop_db_async(engine, confirm=True, confirm_again=True)
     assert not (await check_db_health_async(engine)).ok

@@ -199,7 +199,7 @@ def test_connect_args_win(target: Database) -> None:
 @pytest.mark.parametrize("given", ["often", "-1", "1&prepare_threshold=2", "1" * 20])
 def test_a_threshold_that_is_no_number_is_refused(given: str) -> None:
     url = f"postgresql://x@localhost/x?prepare_threshold={given}"
-    phrase = "prepare_threshold in the database URL is no number of times"
+    phrase = "prepare_threshold in the database URL is not a number; psycopg's default is 5"
     with pytest.raises(ArgumentError, match=phrase):
         create_engine(url)
     with pytest.raises(OperationRefused, match=phrase):

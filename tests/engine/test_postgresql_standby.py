@@ -39,7 +39,7 @@ def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(
             refused = alembic("-x", f"url={standby.url}", "upgrade", "head")
             assert refused.returncode != 0
             assert "is read-only (cannot execute " in refused.stdout
-            assert "name the primary; nothing was changed" in refused.stdout
+            assert "use the primary; nothing was changed" in refused.stdout
             assert "Traceback" not in refused.stderr
 
             command.upgrade(alembic_config(primary.url), "head")

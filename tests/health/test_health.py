@@ -93,7 +93,7 @@ def test_what_cannot_be_reached(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"no database " * 1000)
     for url, problem, error in (
-        (missing, "the file is not there", None),
+        (missing, "the file does not exist", None),
         (garbage, "it cannot be reached or read", "file is not a database"),
         (f"postgresql+psycopg://u:secret@/d?host={tmp_path}", "it cannot be reached or read", ""),
     ):

@@ -327,18 +327,18 @@ def test_a_misfit_is_refused_untouched(
 @pytest.mark.parametrize(
     ("shapes", "phrase"),
     [
-        ({}, "no revision that such a database is known to have holds all of its tables"),
-        ({"0001": ""}, "holds all of its tables together (clips, discovered_videos"),
+        ({}, "no known schema contains all of its tables"),
+        ({"0001": ""}, "no known schema contains all of its tables (clips, discovered_videos"),
         (
             {
                 "0001": "CREATE TABLE clips (id INTEGER PRIMARY KEY)",
                 "0002": "CREATE TABLE pipeline_runs (id INTEGER PRIMARY KEY)",
             },
-            "holds all of its tables together",
+            "no known schema contains all of its tables",
         ),
         (
             {"0001": legacy_database.SCHEMA, "0002": legacy_database.SCHEMA},
-            "its tables are those of the revisions 0001, 0002 alike",
+            "its tables fit the revisions 0001, 0002 equally",
         ),
     ],
     ids=["no shape", "an empty one", "tables of two", "two alike"],

@@ -95,7 +95,7 @@ def test_a_statement_that_takes_too_long_is_given_up(alembic: Program, at_0007: 
             )
         )
     assert "cancelled a statement (canceling statement due to statement timeout)" in message
-    assert "SHORTSDB_STATEMENT_TIMEOUT is how long one may take, 0.2 s now" in message
+    assert "SHORTSDB_STATEMENT_TIMEOUT limits the duration of one, and is 0.2 s now" in message
     assert at_0007.schema() == before
 
 
@@ -162,7 +162,7 @@ def test_a_connection_that_ends_in_the_commit_leaves_it_open_what_was_done(
     )
     message = refusal(alembic("-x", f"url={at_0007.url}", "upgrade", "head"))
     assert "ended the connection (terminating connection due to administrator" in message
-    assert "it is either as it was or fully changed: run the same again" in message
+    assert "it is either as it was or fully changed: fix the cause, then run" in message
     assert at_0007.psql("SELECT version_num FROM alembic_version") == "0007\n"
 
 

@@ -236,7 +236,7 @@ def run_without_privileges(path: Path) -> subprocess.CompletedProcess[str]:
         ("file", 0o000, "no permission to read it"),
         ("file", 0o400, "cannot be written: the file or its file system is read-only"),
         ("folder", 0o500, "cannot be written, and SQLite needs its journal there"),
-        ("folder", 0o400, "no permission to look into the folder"),
+        ("folder", 0o400, "no permission to access the folder"),
     ],
 )
 def test_missing_permission_is_refused(tmp_path: Path, target: str, mode: int, phrase: str) -> None:

@@ -73,7 +73,7 @@ def test_there_and_back_again(full_file: Path, target: Database, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.db", "deployed.db"]
     command.check(alembic_config(str(back)))
     (tmp_path / "other.db-wal").write_bytes(b"of a database that was deleted alone")
-    with pytest.raises(MigrationRefused, match=r"other\.db is not there, but other\.db-wal is"):
+    with pytest.raises(MigrationRefused, match=r"other\.db does not exist, but other\.db-wal does"):
         copy(target.url, str(tmp_path / "other.db"))
     with pytest.raises(MigrationRefused, match=r"back\.db exists already"):
         copy(target.url, str(back))
