@@ -59,6 +59,9 @@ class RebuildChecks:
         self.target = target
         self._file = file
         self._copy: bytes | None = None
+        # What the revisions of this transaction have dropped on purpose until now.
+        self._dropped: set[str] = set()
+        self._lost: dict[str, set[str]] = {}
         self._roots: dict[str, int] = {}
         self.begin_revision(changed=file is None)
 
@@ -105,18 +108,27 @@ class RebuildChecks:
         }
         if not rebuilt:
             return set()
+        if authorizer is not None:
+            self._dropped |= authorizer.dropped
         with self._before() as (engine_connection, before):
-            for table in sorted(rebuilt):
+            # An earlier revision of this transaction may have made a table: it was not there.
+            there = {table.lower(): table for table in table_names(before)}
+            for table in sorted(there[name.lower()] for name in rebuilt if name.lower() in there):
                 now = after.get(table.lower())
                 renamed: dict[str, str] = {}
                 if table not in changes:
                     renamed = self._check_rows(revision, before, table, now, upgrades=upgrades)
                 if now is None:
                     continue
-                dropped = authorizer.dropped if authorizer else ()
-                lost = lost_parts(
-                    engine_connection, self.connection, (table, now), renamed, dropped
-                )
+                lost_before = self._lost.setdefault(table, set())
+                lost = [
+                    part
+                    for part in lost_parts(
+                        engine_connection, self.connection, (table, now), renamed, self._dropped
+                    )
+                    if part not in lost_before
+                ]
+                lost_before.update(lost)
                 if lost and table not in drops and not upgrades:
                     log.warning("%s: %s loses %s", self.target, table, ", ".join(lost))
                 elif lost and table not in drops:
@@ -214,7 +226,9 @@ class RebuildChecks:
         there = set(table_names(self.connection.connection))
         affected = {*rebuilt, *(_referring(self.connection, rebuilt))} & there & self._roots.keys()
         for table in sorted(affected):
-            more = _violations(self.connection, table) - _violations(before, table)
+            more = _violations(self.connection, table)
+            if table in table_names(before.connection):
+                more -= _violations(before, table)
             for parent, broken in more.items():
                 raise MigrationRefused(
                     f"{self.target}: revision {revision} would leave {broken} more rows of {table} "
