@@ -1,4 +1,4 @@
-"""Rows for the seven tables of release 0.1, with the values that are lost most easily."""
+"""Rows for the seven tables of release 0.1, with values that are easily lost."""
 
 from __future__ import annotations
 
