@@ -1,4 +1,4 @@
-"""The helpers log what they did and what failed, with one correlation id and no secret."""
+"""Helpers log actions and failures, with one correlation id and no secret."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def of_ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name.startswith("shortsdb.")]
 
 
-def test_what_was_done_is_logged(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+def test_helpers_log_their_actions(session: Session, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for call, message in DONE:
         caplog.clear()
@@ -90,7 +90,7 @@ def test_what_was_done_is_logged(session: Session, caplog: pytest.LogCaptureFixt
         assert SECRET not in caplog.text
 
 
-def test_what_failed_is_logged_and_raised(
+def test_helpers_log_and_raise_their_errors(
     session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
