@@ -1,4 +1,4 @@
-"""What the pages point to is there, and the changelog has every revision."""
+"""Links in pages have targets, and the changelog links every revision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     text = re.sub(
         r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
     )
@@ -46,7 +46,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_changelog_links_every_revision() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for file in sorted((ROOT / "alembic" / "versions").glob("*.py")):
-        assert f"[{file.name[:4]}](alembic/versions/{file.name})" in changelog
+        link = f"[{file.name[:4]}](alembic/versions/{file.name})"
+        assert link in changelog, f"add a line to the newest release in CHANGELOG.md: - {link}: …"
     newest = _HEADING.findall(changelog)[1]
     assert newest.startswith(f"{__version__} ")
-    assert f"revision {HEAD}" in newest
+    assert f"revision {HEAD}" in newest, f"end the newest heading with: revision {HEAD}"

@@ -1,4 +1,4 @@
-"""Runs the released revisions and further ones that a test has written, in this process."""
+"""Run the released revisions and further ones written by a test, in this process."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _REVISION = '''"""What a test wants.
+
+Why: a test wants it.
+Question: none.
+Hazard: none.
 
 Revision ID: {revision}
 Revises: {below}

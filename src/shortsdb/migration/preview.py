@@ -119,12 +119,12 @@ def preview_migration(
         raise MigrationRefused(status.misfit)
     ids = known_revisions(script)[::-1]
     heads = (status.revision,) if status.revision else ()
-    refuse_strange_version(heads, script, target.name)
+    refuse_strange_version(heads, script, target)
     at = status.revision or status.shape
     if back is None:
         back = is_downgrade(revision, at, ids)
     if back:
-        refuse_unversioned(heads, target.name)
+        refuse_unversioned(heads, target)
     before, after, to = _rehearse(config, at, revision, back=back)
     low, high = sorted((0 if one is None else ids.index(one) + 1) for one in (at, to))
     run = ids[low:high][:: -1 if back else 1]
