@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from project import NewUrl, Program
 
-# The slow tests, by file or top folder of tests/: `make test` leaves them to `make test-all`.
+# The slow tests, by file or top folder of tests/. Only `make test-all` runs them.
 SLOW = {
     "crash": {"crash", "test_copy_killed.py"},
     "pages": {"test_docs_commands.py"},
@@ -68,7 +68,7 @@ def reachable() -> Iterator[Path]:
 
 @pytest.fixture
 def alembic(tmp_path: Path) -> Program:
-    """Run the alembic program as an operator does, in an empty folder, and return what it did."""
+    """Run the alembic program in an empty folder, and return the completed process."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -107,14 +107,14 @@ def target(postgres: Server) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """Return a PostgreSQL server of our own."""
+    """Return a private PostgreSQL server."""
     with Server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an SQLite file at head, to be copied."""
+    """Return a SQLite file at head, to be copied."""
     path = tmp_path_factory.mktemp("head") / "head.db"
     command.upgrade(alembic_config(str(path)), "head")
     return path
@@ -130,7 +130,7 @@ def head_database(postgres: Server) -> Database:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewUrl]:
-    """Return what makes a database at head and returns its URL: SQLite's and then PostgreSQL's."""
+    """Return a function that creates a database at head and returns its URL, on both databases."""
     made: list[Database] = []
 
     def new_file() -> str:
@@ -166,7 +166,7 @@ def engine(url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def sqlite_engine(head_file: Path) -> Iterator[Engine]:
-    """Return a plain engine on the SQLite file that others copy: only to look."""
+    """Return a plain engine on the SQLite file that tests copy; use it only for reading."""
     engine = create_engine(f"sqlite:///{head_file}")
     yield engine
     engine.dispose()

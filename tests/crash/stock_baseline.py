@@ -12,7 +12,7 @@ from starts import at_revision, empty_file
 if TYPE_CHECKING:
     from harness import Harness
 
-# Stock Alembic cannot take over what has no version, so the control starts from what has one.
+# Stock Alembic cannot upgrade an unversioned file, so the control starts from versioned ones.
 CASES = [
     Case(empty_file, *UPGRADE, "DELETE", "stock"),
     Case(at_revision("0001"), *UPGRADE, "DELETE", "stock"),

@@ -31,17 +31,17 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 @pytest.fixture(scope="module")
 def prepared(harness: Harness) -> list[Prepared]:
-    """Return every start with every journal, ready to be struck."""
+    """Return every starting point with every journal mode, prepared."""
     return [harness.prepare(case) for case in some_cases()]
 
 
 @pytest.fixture
 def figures(harness: Harness, capsys: pytest.CaptureFixture[str]) -> Iterator[Figures]:
-    """Return figures of a test's own, and print them after it."""
+    """Return new figures for a test, and print them after it."""
     harness.figures = Figures()
     yield harness.figures
     with capsys.disabled():
-        print(f"\n{harness.figures.table()}")  # noqa: T201 - how many there were is for people to see
+        print(f"\n{harness.figures.table()}")  # noqa: T201 - shown to people
 
 
 @pytest.mark.parametrize("family", [AT_STATEMENT, AT_CALL, FULL, BROKEN])
@@ -51,7 +51,7 @@ def test_nothing_is_lost(
     everything = [
         (case, fault)
         for case in prepared
-        # What a caller prints of its own connection's errors is its own affair.
+        # The async caller handles its own errors.
         if family in {AT_STATEMENT, AT_CALL} or case.case.program != "async"
         for fault in faults(family, case)
     ]

@@ -43,7 +43,7 @@ def row_hashes(path: Path) -> dict[str, str]:
 
 
 def version(path: Path) -> list[str]:
-    """Return the revisions that the file is stamped with."""
+    """Return the rows of the version table."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
 

@@ -47,14 +47,14 @@ NEW_ROWS: dict[str, list[tuple[Any, ...]]] = {
 
 
 def _columns(table: str) -> str:
-    """Return the columns that NEW_ROWS has values for; later revisions may have added others."""
+    """Return the columns of NEW_ROWS; later revisions may add others."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(BASELINES["0008"])
         return ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
 
 
 def fill_new_tables(path: Path) -> None:
-    """Insert NEW_ROWS into those of the new tables that the file has."""
+    """Insert NEW_ROWS into the new tables that the file has."""
     with closing(sqlite3.connect(path)) as connection, connection:
         there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         for table, rows in NEW_ROWS.items():

@@ -105,7 +105,7 @@ def test_a_replaced_path_is_detected(deployed_file: Path, tmp_path: Path) -> Non
         with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
             connect(deployed_file, expected)
     assert open_files() == before  # and it is closed again
-    # Also where this process has the file open that was meant.
+    # It is refused even if this process has the expected file open.
     with closing(sqlite3.connect(tmp_path / "aside.db")) as connection:
         connection.execute("SELECT * FROM clips").fetchone()
         with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
