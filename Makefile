@@ -16,7 +16,7 @@ QUICK := not (crash or pages or peers or postgresql or release)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test test-all release-check system-packages torture bench lint golden docs shown clean
+.PHONY: help upgrade test test-all release-check system-packages torture bench lint generate clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,23 +48,18 @@ torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every poi
 bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
 	$(BIN)/python benchmarks/run_all.py
 
-lint: $(VENV)/.installed-dev ## Run ruff and mypy, and check the files of .github/.
+lint: $(VENV)/.installed-dev ## Run ruff and mypy, lint new revisions, and check the files of .github/.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/lint_revisions.py
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
-golden: $(VENV)/.installed-dev ## Rewrite the golden DDL files, after a change of the schema.
-	$(BIN)/python tools/golden.py
-
-docs: $(VENV)/.installed-dev ## Write what is made from the source: docs/reference/api.md, docs/reference/schema.md, figures in README.md, sync repositories.
-	$(BIN)/python tools/generated_docs.py
-
-shown: $(VENV)/.installed-dev ## Run the commands that the pages show, and rewrite their outputs.
-	$(BIN)/python tools/shown_commands.py
+generate: $(VENV)/.installed-dev ## Rewrite all that is generated, after a change of the models or the pages: golden DDL, pages and their outputs, repositories.
+	$(BIN)/python tools/generate.py
 
 clean: ## Remove the virtual environments and all caches; databases stay.
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache build dist

@@ -22,8 +22,12 @@ if config.cmd_opts is not None:
 
 def metadata() -> MetaData:
     """Return the schema as the models have it."""
-    from shortsdb.models import metadata  # noqa: PLC0415 - an upgrade needs no models
+    # An upgrade needs neither of them.
+    from shortsdb.model_docs import refuse_incomplete_models  # noqa: PLC0415
+    from shortsdb.models import metadata  # noqa: PLC0415
 
+    if getattr(config.cmd_opts, "autogenerate", False):
+        refuse_incomplete_models()
     return metadata
 
 

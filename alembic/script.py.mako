@@ -1,19 +1,18 @@
+<%!
+def without_comments(code):
+    """Leave out the comments that Alembic puts around its operations."""
+    lines = (line for line in code.splitlines() if not line.lstrip().startswith("# ###"))
+    return "\n".join(lines).lstrip()
+%>\
 """${message}.
 
-Say why, for which question of the application, and what could go wrong.
+Why: <the reason for the change>
+Question: <what the application asks of it, how often, and which index answers>
+Hazard: <what can go wrong, whom it stops, and for how long>
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
 """
-
-# Rules for a revision:
-# - It is frozen history: it never imports shortsdb, and is never changed once released.
-# - downgrade() undoes upgrade() exactly; what it cannot bring back, its docstring says.
-# - Expand only: code of the previous release goes on working against the new schema.
-# - Autogenerate never proposes to drop what the models do not know: a drop is written by hand.
-# - SQLite rebuilds a table for most ALTERs (op.batch_alter_table). Prefer what it does in place:
-#   a new table, a new index, a nullable column.
-# - Take out these rules, then run `make golden` and `make test`.
 
 import sqlalchemy as sa
 
@@ -28,9 +27,9 @@ depends_on = ${repr(depends_on)}
 
 def upgrade() -> None:
     """Apply the change."""
-    ${upgrades if upgrades else "pass"}
+    ${without_comments(upgrades) if upgrades else "pass"}
 
 
 def downgrade() -> None:
     """Undo the change."""
-    ${downgrades if downgrades else "pass"}
+    ${without_comments(downgrades) if downgrades else "pass"}

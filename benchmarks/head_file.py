@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from peers import COUNTER, RUN_ID
 
 from shortsdb.migration.baselines import BASELINES
+from shortsdb.sqlite.schema import schema_of_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +46,10 @@ def video(number: int) -> str:
 def make(path: Path) -> None:
     """Make a file at head with a counter and a run, and no snapshots."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(BASELINES["0008"])
+        connection.executescript(BASELINES[max(BASELINES)])
         connection.execute(
-            "INSERT INTO config_overrides VALUES (?, '0', ?, 'system')", (COUNTER, _MOMENT)
+            "INSERT INTO config_overrides (key, value, updated_at) VALUES (?, '0', ?)",
+            (COUNTER, _MOMENT),
         )
         connection.execute(
             "INSERT INTO pipeline_runs (id, niche, cycle_start, cycle_end, status, retry_count)"
@@ -73,8 +75,11 @@ def make(path: Path) -> None:
                 "review_logs": (number, RUN_ID, _MOMENT, _MOMENT, "approve", "", 0),
                 "error_logs": (number, RUN_ID, "module", "type", "message", None, _MOMENT, 1),
             }.items():
+                # Later revisions may have added columns.
+                columns = ", ".join(schema_of_script(BASELINES["0008"])[table].columns)
                 places = ", ".join("?" * len(row))
-                connection.execute(f"INSERT INTO {table} VALUES ({places})", row)  # noqa: S608 - ours
+                insert = f"INSERT INTO {table} ({columns}) VALUES ({places})"  # noqa: S608 - ours
+                connection.execute(insert, row)
 
 
 def add_snapshots(path: Path, first: int, count: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import pytest
 from alembic import command
 from postgresql_server import Database, Server
 from project import PROGRAMS, ROOT
+from project_copy import Checkout
 from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
@@ -24,14 +26,33 @@ if TYPE_CHECKING:
 
     from project import NewUrl, Program
 
-# The slow tests, by file or top folder of tests/. Only `make test-all` runs them.
+# Slow tests, by top folder of tests/, file, or test. Only `make test-all` runs them.
 SLOW = {
-    "crash": {"crash", "test_copy_killed.py"},
-    "pages": {"test_docs_commands.py"},
-    "peers": {"test_benchmarks.py"},
+    "crash": {
+        "crash",
+        "test_copy_killed.py",
+        "test_scratch.py",
+        "test_fork_servers.py",
+        "test_processes_lose_no_increment",
+        "test_concurrent_threads_lose_no_update_and_readers_do_not_wait",
+        "test_async_tasks_lose_no_update",
+        "test_threads_take_connections_while_the_process_forks",
+        "test_threads_write_while_the_process_forks",
+        "test_concurrent_processes_run_init_db_and_check_is_clean",
+        "test_threads_and_processes_at_once",
+    },
+    "pages": {"test_docs_commands.py", "test_docs_generated.py", "test_diagram.py"},
+    "peers": {
+        "test_benchmarks.py",
+        "test_application_types.py",
+        "test_a_plain_begin_raises_database_is_locked",
+        "test_default_sqlalchemy_silently_loses_updates",
+        "test_old_and_new_application_share_a_file",
+    },
     "postgresql": {
         "test_copy.py",
         "test_late_rows.py",
+        "test_next_release.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
         "test_pooler.py",
@@ -40,13 +61,18 @@ SLOW = {
     "release": {"test_packaging.py"},
 }
 
+# Hundreds of tests start a program; without this each compiles the modules of a fresh clone.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of the files in `SLOW`."""
+    """Mark the tests in `SLOW`."""
     for item in items:
         path = item.path.relative_to(ROOT / "tests")
+        test = getattr(item, "originalname", item.name)
         for marker, names in SLOW.items():
-            if names & {path.parts[0], path.name}:
+            if names & {path.parts[0], path.name, test}:
                 item.add_marker(marker)
 
 
@@ -118,6 +144,13 @@ def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("head") / "head.db"
     command.upgrade(alembic_config(str(path)), "head")
     return path
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, head_file: Path) -> Checkout:
+    """Return a changeable copy of the checkout with its database at head."""
+    shutil.copy(head_file, tmp_path / "shortsdb.db")
+    return Checkout(tmp_path)
 
 
 @pytest.fixture(scope="session")

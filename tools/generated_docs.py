@@ -1,4 +1,4 @@
-"""Writes what is made from the source, pages and sync repositories: `make docs`."""
+"""Writes what is made from the source: pages, and the repositories that nobody writes by hand."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from api_page import api_page
 from readme_figures import README, readme_page
+from repositories import ASYNC, PACKAGE, SYNC, async_repositories, package, sync_repositories
 from schema_page import schema_page, schema_picture
-from sync_repositories import SYNC, sync_repositories
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -18,7 +18,7 @@ _DESIGN = """\
 
 Why shortsdb is built as it is: the decisions, their reasons, the measurements behind them and what
 they cost. Each page can be read from top to bottom. A number such as "decision 013" in a comment or
-a commit message leads to one section. `make docs` generates this index.
+a commit message leads to one section. `make generate` generates this index.
 
 | page | decisions |
 |---|---|
@@ -48,15 +48,20 @@ def design_index() -> str:
     return "".join([_DESIGN, *rows])
 
 
+# In this order: the pages are made from the repositories too.
 FILES = {
+    ASYNC: async_repositories,
+    SYNC: sync_repositories,
+    PACKAGE: package,
     README: readme_page,
     DESIGN / "README.md": design_index,
     DOCS / "reference" / "api.md": api_page,
     DOCS / "reference" / "schema.md": schema_page,
     DOCS / "reference" / "schema.svg": schema_picture,
-    SYNC: sync_repositories,
 }
 
-if __name__ == "__main__":
+
+def write() -> None:
+    """Write every file that is made from the source."""
     for file, page in FILES.items():
         file.write_text(page(), encoding="utf-8")

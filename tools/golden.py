@@ -1,4 +1,4 @@
-"""Writes the golden DDL files from what the revisions build: `make golden`."""
+"""Writes the golden DDL files from what the revisions build."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from alembic import command
 
 from shortsdb.migration import baselines
-from shortsdb.migration.revisions import alembic_config
+from shortsdb.migration.revisions import alembic_config, revision_ids
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 from postgresql_server import Server
+from released import RELEASED
 
 BASELINES = Path(baselines.__file__).parent
 POSTGRESQL = Path(__file__).parents[1] / "tests" / "assets" / "head_postgresql.sql"
@@ -42,12 +43,22 @@ def postgresql_ddl(server: Server) -> str:
 
 
 def golden() -> dict[Path, str]:
-    """Return what every golden file of SQLite should hold, by path."""
-    return {BASELINES / f"{revision}.sql": sqlite_ddl(revision) for revision in ("0001", "0008")}
+    """Return what every golden file of SQLite should hold, by path.
+
+    There is one for head, and for every released revision that has one already: a database that was
+    made by create_all of that release's models is recognised by it.
+    """
+    kept = RELEASED & {file.stem for file in BASELINES.glob("*.sql")}
+    revisions = sorted(kept | {revision_ids()[-1]})
+    return {BASELINES / f"{revision}.sql": sqlite_ddl(revision) for revision in revisions}
 
 
-if __name__ == "__main__":
-    for file, text in golden().items():
+def write() -> None:
+    """Write the golden files, and remove those of revisions that are neither head nor released."""
+    files = golden()
+    for file in set(BASELINES.glob("*.sql")) - files.keys():
+        file.unlink()
+    for file, text in files.items():
         file.write_text(text, encoding="utf-8")
     with Server() as running:
         POSTGRESQL.write_text(postgresql_ddl(running), encoding="utf-8")

@@ -10,7 +10,7 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
 _SECTION = re.compile(
-    r"(?<=<!-- figures: by `make docs` -->\n).*?(?=<!-- end of figures -->)", re.DOTALL
+    r"(?<=<!-- figures: by `make generate` -->\n).*?(?=<!-- end of figures -->)", re.DOTALL
 )
 _STOCK, _DEFAULT = "Alembic, stock env.py", "SQLAlchemy, default engine"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from api_page import SOURCE
 
 from shortsdb import driver_errors
+from shortsdb.migration import postgresql_schema
 from shortsdb.sqlite import baseline, schema
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def schema_mismatches() -> list[str]:
     """Return the phrases that say what does not fit about an unversioned file."""
     nodes = [
         node
-        for module in (baseline, schema)
+        for module in (baseline, schema, postgresql_schema)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.JoinedStr)
     ]

@@ -1,4 +1,4 @@
-"""Runs the commands that the pages show, and rewrites the outputs: `make shown`.
+"""Runs the commands that the pages show, and rewrites the outputs.
 
 A `console` block holds commands, each behind "$ ", and under each what it prints. All blocks of a
 page are run in one shell, in a fresh copy of the checkout, which the pages call /srv/shorts. Any
@@ -24,6 +24,8 @@ GUIDES = ROOT / "docs" / "guides"
 PAGES = [ROOT / "README.md", GUIDES / "operations.md", GUIDES / "migrations.md"]
 SHOWN_FOLDER = "/srv/shorts"
 SHOWN_PORT = "8000"
+RUNNING = "SHORTSDB_PAGES_RUNNING"
+"""Set for the commands of a page, so that `make generate` among them does not run the pages too."""
 
 _BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
@@ -81,7 +83,7 @@ def blocks(page: str) -> list[Block]:
 
 def run(page: str, folder: Path) -> list[str]:
     """Run all commands of a page in `folder`, which is made, and return what each has printed."""
-    _copy_checkout(folder)
+    copy_checkout(folder)
     # What the page leaves running ends with it.
     script = ["trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
     script += ['_shown() { local code=$?; printf "\\n\\001\\n"; return $code; }']
@@ -99,13 +101,13 @@ def run(page: str, folder: Path) -> list[str]:
     done = subprocess.run(
         ["bash", "-c", _replaced("\n".join(script), real)],  # noqa: S607 - where the system has it
         cwd=folder,
-        env=_environment(folder),
+        env=environment(folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,  # as on a terminal
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     printed = _replaced(done.stdout, {new: shown for shown, new in real.items()})
     outputs = printed.split("\n\001\n")[1:]
@@ -124,10 +126,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _copy_checkout(folder: Path) -> None:
+def copy_checkout(folder: Path) -> None:
+    """Copy the checkout to `folder`, which is made; its environment is the one that runs this."""
     ignored = shutil.ignore_patterns(".*", "*.db", "backups", "build", "dist", "__pycache__")
     shutil.copytree(ROOT, folder, ignore=ignored)
-    # What `make` would set up is there already: the environment that the tests run in.
     venv = folder / ".venv"
     venv.mkdir()
     for part in ("bin", "lib", "pyvenv.cfg"):
@@ -141,7 +143,8 @@ def _copy_checkout(folder: Path) -> None:
 _OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "SQLALCHEMY", "VENV", "PYTHON"}
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment variables for programs that run in a copy of the checkout."""
     kept = {
         name: text
         for name, text in os.environ.items()
@@ -153,6 +156,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
         "PYTHONPATH": str(folder / "src"),  # the copy's models, not those of the checkout
         "COLUMNS": "80",
+        RUNNING: "1",
         "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
     }
 
@@ -204,7 +208,8 @@ def rewritten(page: str, outputs: list[str]) -> str:
     return "".join([*texts, page[end:]]) if changed else page
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Run all pages, and rewrite those that show something else than what was printed."""
     for file in PAGES:
         text = file.read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as temporary:

@@ -14,30 +14,19 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Required, TypedDi
 
 from sqlalchemy import insert, select
 
-from shortsdb import queries
+from shortsdb import models, queries
 from shortsdb.engine import async_session_factory, session_factory
 from shortsdb.engine.transactions import TrackedConnection, take_write_lock
 from shortsdb.health import Health, check_db_health, check_db_health_async
 from shortsdb.lifecycle import drop_db, init_db, init_db_async
 from shortsdb.log import get_logger, logged
+from shortsdb.models import *  # noqa: F403 - what applications import from here
 from shortsdb.models import (
     OWN_TABLES,
-    Analytics,
     Base,
-    Clip,
     ConfigOverride,
-    ContentIdRisk,
     DiscoveredVideo,
     ErrorLog,
-    PipelineRun,
-    Processed,
-    ReviewAction,
-    ReviewLog,
-    RunStatus,
-    Script,
-    Short,
-    ShortStatus,
-    TTSAudio,
 )
 from shortsdb.models.types import utcnow
 from shortsdb.seed import channel
@@ -59,25 +48,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 __all__ = [
-    "Analytics",
-    "Base",
-    "Clip",
-    "ConfigOverride",
-    "ContentIdRisk",
     "Counts",
-    "DiscoveredVideo",
-    "ErrorLog",
     "Health",
-    "PipelineRun",
-    "Processed",
-    "ReviewAction",
-    "ReviewLog",
-    "RunStatus",
-    "Script",
-    "Short",
-    "ShortStatus",
     "Snapshot",
-    "TTSAudio",
     "check_db_health",
     "check_db_health_async",
     "delete_override",
@@ -105,6 +78,7 @@ __all__ = [
     "set_override",
     "set_override_async",
 ]
+__all__ += models.__all__
 
 
 class Counts(TypedDict, total=False):

@@ -125,7 +125,10 @@ def _create_other_tables(engine: Engine) -> None:
 
     # READ COMMITTED shows tables that another process created while this one waited.
     committed = engine.execution_options(isolation_level="READ COMMITTED")
-    with committed.begin() as connection, advisory_lock(connection, "alembic_version"):
+    with (
+        committed.connect() as connection,
+        advisory_lock(connection, "alembic_version", connection.begin),
+    ):
         Base.metadata.create_all(connection, tables)
 
 

@@ -27,12 +27,17 @@ class Target:
 
     Attributes:
         file: The file of a SQLite database, behind all links; None for others and in memory.
-        name: What to call the database in messages: its file, or its URL without secrets.
+        name: What to call it in messages, which is its text too: its file, or its URL without
+            secrets.
     """
 
     file: Path | None
     name: str
     _where: Path | URL
+
+    def __str__(self) -> str:
+        """Return what to call it in messages."""
+        return self.name
 
     @classmethod
     def parse(cls, given: str | os.PathLike[str] | URL) -> Target:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from shortsdb.errors import OperationRefused
 from shortsdb.paths import absolute, may_hold_password, plausible_path
 from shortsdb.printable import printable
+from shortsdb.settings import CONNECTION_LIMITS
 from shortsdb.sqlite.files import behind_link
 
 SYNC_DRIVERS = {
@@ -32,6 +33,11 @@ MALFORMED = (
 
 _BACKENDS = ("sqlite", "postgresql")
 _HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")
+# With a port each, which make_url does not understand.
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<before>postgresql[\w+]*://([^@/?#,]*@)?)"
+    r"(?P<hosts>(?=[\w.,-]*:)[\w.-]+(:[0-9]+)?(,[\w.-]+(:[0-9]+)?)+)(?=[/?]|$)"
+)
 _SECRET_PARAMETER = re.compile(r"pass(word|wd|phrase)|pwd|secret|token|scram_", re.IGNORECASE)
 _SHOWN_PARAMETERS = ("host", "hostaddr", "port", "dbname", "service")
 
@@ -51,6 +57,10 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
         if given in {"", ":memory:"}:
             return URL.create("sqlite", database=str(given))
         return URL.create("sqlite", database=str(_path(given)))
+    hosts: list[str] = []
+    if isinstance(given, str) and (listed := _SEVERAL_HOSTS.match(given)):
+        hosts = listed["hosts"].split(",")
+        given = listed["before"] + given[listed.end() :]
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
@@ -71,7 +81,8 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     # More than one @ means that a password is not encoded and would end up in the host or path.
     if isinstance(given, str) and given.count("@") > 1:
         raise ArgumentError(MALFORMED)
-    return _parse_server(url)
+    # As SQLAlchemy has several hosts; libpq's own form is what others name them by.
+    return _parse_server(url.update_query_pairs([("host", host) for host in hosts], append=True))
 
 
 def _path(given: str | os.PathLike[str]) -> Path:
@@ -132,19 +143,23 @@ def connect_args(url: URL) -> dict[str, int | None]:
     sets the number of runs before, as in `?prepare_threshold=5`:
     https://www.psycopg.org/psycopg3/docs/advanced/prepare.html.
 
+    A connection waits for a silent host no longer than `shortsdb.settings.CONNECTION_LIMITS`, which
+    the parameters of the URL win over.
+
     Raises:
         ArgumentError: The value of the parameter is not a number.
     """
     if url.get_backend_name() != "postgresql":
         return {}
+    limits = {name: value for name, value in CONNECTION_LIMITS.items() if name not in url.query}
     given = url.query.get("prepare_threshold")
     if given is None:
-        return {"prepare_threshold": None}
+        return {"prepare_threshold": None, **limits}
     if not (isinstance(given, str) and re.fullmatch("[0-9]{1,9}", given)):
         raise ArgumentError(
             "prepare_threshold in the database URL is not a number; psycopg's default is 5"
         )
-    return {"prepare_threshold": int(given)}
+    return {"prepare_threshold": int(given), **limits}
 
 
 def display(url: URL) -> str:
@@ -155,7 +170,22 @@ def display(url: URL) -> str:
     if url.get_backend_name() == "sqlite" and (url.database or "").startswith("file://"):
         return unquote(str(url.database).removeprefix("file://"))
     shown = {name: text for name, text in url.query.items() if name in _SHOWN_PARAMETERS}
-    return str(file(url) or url.set(query=shown).render_as_string(hide_password=True))
+    hosts, ports = _listed(shown.get("host", "")), _listed(shown.get("port", ""))
+    if len(hosts) <= 1 or hosts[0].startswith("/"):
+        return str(file(url) or url.set(query=shown).render_as_string(hide_password=True))
+    # As libpq has it: `host=a%3A1&host=b%3A2` is hard to read.
+    if len(ports) == len(hosts):
+        hosts = [f"{host}:{port}" for host, port in zip(hosts, ports, strict=True)]
+        del shown["port"]
+    del shown["host"]
+    text = url.set(query=shown).render_as_string(hide_password=True)
+    start, _, rest = text.partition("://")
+    user, _, rest = rest.rpartition("@")
+    return f"{start}://{user and f'{user}@'}{','.join(hosts)}{rest}"
+
+
+def _listed(value: str | tuple[str, ...]) -> list[str]:
+    return value.split(",") if isinstance(value, str) else list(value)
 
 
 def in_memory(url: URL) -> bool:

@@ -30,6 +30,7 @@ ARROWS = {
     "extras": {"errors"},
     "bounded_calls": set(),
     "models": set(),
+    "model_docs": {"errors", "models"},
     "log": _BASE,
     "driver_errors": _BASE,
     "sqlite": _LOW,

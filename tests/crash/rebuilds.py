@@ -16,6 +16,7 @@ from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.rebuild_checks import RebuildChecks
 from shortsdb.migration.transaction import on_driver
 from shortsdb.sqlite.authorizer import Authorizer
+from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +130,7 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
         with engine.connect() as migrated:
             run = migrated.exec_driver_sql
             run("BEGIN IMMEDIATE")
-            checks = RebuildChecks(migrated, "alembic_version", "mutant", path)
+            checks = RebuildChecks(migrated, "alembic_version", Target.parse(path), path)
             authorizer = Authorizer(lambda: True) if watched else None
             on_driver(migrated, lambda driver: driver.set_authorizer(authorizer))
             columns = "id, a, b, c, d" if key else "a, b, c, d"

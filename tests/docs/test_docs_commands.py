@@ -21,7 +21,7 @@ def test_commands_of_a_page_print_the_shown_output(file: Path, tmp_path: Path) -
     for (command, expected), output in zip(shown, printed, strict=True):
         assert shown_commands.same(expected, output), (
             f"{file.name} shows another output of `{command}` than\n{output}"
-            "If that is meant, run `make shown` and read the diff"
+            "If that is meant, run `make generate` and read the diff"
         )
 
 

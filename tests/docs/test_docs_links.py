@@ -46,7 +46,8 @@ def test_every_link_has_a_target(page: Path) -> None:
 def test_the_changelog_links_every_revision() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for file in sorted((ROOT / "alembic" / "versions").glob("*.py")):
-        assert f"[{file.name[:4]}](alembic/versions/{file.name})" in changelog
+        link = f"[{file.name[:4]}](alembic/versions/{file.name})"
+        assert link in changelog, f"add a line to the newest release in CHANGELOG.md: - {link}: …"
     newest = _HEADING.findall(changelog)[1]
     assert newest.startswith(f"{__version__} ")
-    assert f"revision {HEAD}" in newest
+    assert f"revision {HEAD}" in newest, f"end the newest heading with: revision {HEAD}"

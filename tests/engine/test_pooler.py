@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import extra_revision
 import psycopg
 import pytest
 from alembic import command
@@ -133,6 +134,20 @@ def test_migrations_copies_sessions_and_health(
         assert other.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
         assert other.execute(locks).fetchone() == (0,)
+
+
+def test_a_revision_that_needs_a_session_is_refused(
+    pooled: str, target: Database, tmp_path: Path
+) -> None:
+    """Whether its lock and timeouts reach the same session of the server is not known there."""
+    command.upgrade(alembic_config(pooled), "head")
+    extra_revision.add(tmp_path, "op.execute('SELECT 1')", attributes="transactional = False")
+    what = f"is a pooler, and revision {extra_revision.number()} cannot run in a transaction"
+    with pytest.raises(OperationRefused, match=what):
+        command.upgrade(extra_revision.config(tmp_path, pooled), "head")
+    assert target.psql("SELECT version_num FROM alembic_version") == f"{HEAD}\n"
+    command.upgrade(extra_revision.config(tmp_path, target.url), "head")
+    assert target.psql("SELECT version_num FROM alembic_version") == f"{extra_revision.number()}\n"
 
 
 def test_async_sessions_and_health(pooled: str) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _REVISION = '''"""A revision of a test.
 
+Why: a test wants it.
+Question: none.
+Hazard: none.
+
 Revision ID: {revision}
 Revises: {below}
 """

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -27,18 +28,55 @@ def schema(path: Path) -> dict[str, str]:
         )
 
 
-def row_hashes(path: Path) -> dict[str, str]:
-    """Return a hash over all rows of every table but alembic_version, types included."""
+def columns(path: Path) -> dict[str, list[str]]:
+    """Return the columns of every table but alembic_version."""
     with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table'"
             " AND name NOT LIKE 'sqlite_%' AND name <> 'alembic_version'"
         ).fetchall()
         return {
-            table: hashlib.sha256(
-                repr(connection.execute(f'SELECT * FROM "{table}" ORDER BY 1').fetchall()).encode()
-            ).hexdigest()
+            table: [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]
             for (table,) in tables
+        }
+
+
+def row_counts(path: Path) -> dict[str, int]:
+    """Return the number of rows of every table but alembic_version."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            table: connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]
+            for table in columns(path)
+        }
+
+
+def holds_schema(path: Path, before: Mapping[str, str]) -> bool:
+    """Return whether the file has everything of a schema; tables may have further columns.
+
+    SQLite writes an added column at the end of the table's DDL.
+    """
+    now = schema(path)
+    return all(now.get(name, "").startswith(ddl.rstrip(" \n)")) for name, ddl in before.items())
+
+
+def row_hashes(path: Path, of: Mapping[str, list[str]] | None = None) -> dict[str, str]:
+    """Return a hash over all rows of every table but alembic_version, types included.
+
+    Args:
+        path: The file.
+        of: Only these columns of these tables, such as those before an upgrade.
+    """
+    of = columns(path) if of is None else of
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            table: hashlib.sha256(
+                repr(
+                    connection.execute(
+                        f"SELECT {', '.join(map(_quoted, names))} FROM {_quoted(table)} ORDER BY 1"
+                    ).fetchall()
+                ).encode()
+            ).hexdigest()
+            for table, names in of.items()
         }
 
 
@@ -51,3 +89,7 @@ def version(path: Path) -> list[str]:
 def file_hash(path: Path) -> str:
     """Return a hash of the file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

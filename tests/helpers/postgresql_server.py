@@ -92,7 +92,9 @@ class Server:
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-o", options, "start")
 
     def stop(self) -> None:
-        """Stop the server, as if it had crashed, and return when it has ended."""
+        """Stop the server if it runs, as if it had crashed, and return when it has ended."""
+        if not (self.folder / "data" / "postmaster.pid").exists():
+            return
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Rows for the seven tables of release 0.1, with values that are easily lost."""
+"""Rows for the tables that revisions have made, with the values that are lost most easily."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from shortsdb.migration.baselines import BASELINES
+from shortsdb.models import metadata
+from shortsdb.sqlite.schema import affinity, schema_of_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +50,11 @@ NEW_ROWS: dict[str, list[tuple[Any, ...]]] = {
 
 def _columns(table: str) -> str:
     """Return the columns of NEW_ROWS; later revisions may add others."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(BASELINES["0008"])
-        return ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+    return ", ".join(schema_of_script(BASELINES["0008"])[table].columns)
 
 
 def fill_new_tables(path: Path) -> None:
-    """Insert NEW_ROWS into the new tables that the file has."""
+    """Insert NEW_ROWS into those of their tables that the file has, and a row into later tables."""
     with closing(sqlite3.connect(path)) as connection, connection:
         there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         for table, rows in NEW_ROWS.items():
@@ -63,3 +63,21 @@ def fill_new_tables(path: Path) -> None:
                 connection.executemany(
                     f"INSERT INTO {table} ({_columns(table)}) VALUES ({values})", rows
                 )
+        for table in there & later_tables():
+            row = _made_up(connection, table)
+            values = ", ".join("?" * len(row))
+            connection.execute(
+                f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})", list(row.values())
+            )
+
+
+def later_tables() -> set[str]:
+    """Return the tables of the models that NEW_ROWS has no rows for, and no deployed file."""
+    return metadata.tables.keys() - schema_of_script(BASELINES["0008"]).keys()
+
+
+def _made_up(connection: sqlite3.Connection, table: str) -> dict[str, object]:
+    """Return a row with a value in every column; what refers to another row refers to 1."""
+    by_affinity = {"INTEGER": 1, "REAL": 0.1, "TEXT": "猫", "BLOB": b"\0", "NUMERIC": MICROSECONDS}
+    columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    return {name: by_affinity[affinity(declared)] for _, name, declared, *_ in columns}

@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from project import HEAD, NEXT
-from project_copy import Checkout
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """Return a changeable copy of the checkout with its database at head."""
-    checkout = Checkout(tmp_path)
-    assert checkout.run("alembic", "upgrade", "head").returncode == 0
-    return checkout
+    from project_copy import Checkout
 
 
 def test_unchanged_models_create_no_revision(checkout: Checkout) -> None:
@@ -32,7 +23,8 @@ def test_a_changed_model_creates_the_next_revision(checkout: Checkout) -> None:
     checkout.change(
         "analytics",
         "    like_count:",
-        "    polled_at: Mapped[CreatedAt | None]\n    shares: Mapped[int | None]\n    like_count:",
+        '    polled_at: Mapped[CreatedAt]\n    """When we asked."""\n'
+        '    shares: Mapped[int | None]\n    """Shares."""\n    like_count:',
     )
     checkout.change(
         "short",
@@ -45,11 +37,14 @@ def test_a_changed_model_creates_the_next_revision(checkout: Checkout) -> None:
     written = checkout.folder / "alembic" / "versions" / f"{NEXT}_count_shares.py"
     text = written.read_text(encoding="utf-8")
     assert f'down_revision = "{HEAD}"' in text
-    assert "shortsdb" not in text.replace("never imports shortsdb", "")
+    assert "shortsdb" not in text
+    assert "#" not in text
+    assert "Hazard: <what can go wrong" in text
+    assert 'server_default=sa.text("CURRENT_TIMESTAMP")' in text
     assert 'with_variant(sa.BigInteger(), "postgresql")' in text
     assert "sa.DateTime(timezone=True)" in text
     assert "ix_shorts_file_path" in text
-    for check in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy", "alembic")):
+    for check in (("ruff", "check", "."), ("ruff", "format", "--check", ".")):
         checked = checkout.run(*check)
         assert checked.returncode == 0, checked.stdout
     for arguments in (["upgrade", "head"], ["check"], ["downgrade", "-1"], ["upgrade", "head"]):

@@ -471,8 +471,8 @@ def test_a_file_created_by_other_models_is_adopted(tmp_path: Path) -> None:
     command.check(alembic_config(str(path)))
 
 
-def test_ten_tables_with_one_mismatch_are_refused(tmp_path: Path, alembic: Program) -> None:
-    path = tmp_path / "ten.db"
+def test_newest_tables_with_one_mismatch_are_refused(tmp_path: Path, alembic: Program) -> None:
+    path = tmp_path / "newest.db"
     engine = create_engine(f"sqlite:///{path}")
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
@@ -481,7 +481,7 @@ def test_ten_tables_with_one_mismatch_are_refused(tmp_path: Path, alembic: Progr
     before = file_hash(path)
     done = alembic("-x", f"url={path}", "upgrade", "head")
     assert done.returncode != 0
-    assert "(revision 0008): column shorts.title is missing." in done.stdout
+    assert f"(revision {HEAD}): column shorts.title is missing." in done.stdout
     assert file_hash(path) == before
 
 

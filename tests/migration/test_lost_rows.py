@@ -235,6 +235,49 @@ def test_changes_of_an_earlier_revision_are_not_attributed_to_the_next(path: Pat
     assert version(path) == [extra_revision.number(2)]
 
 
+def revisions(path: Path, *bodies: tuple[str, str]) -> None:
+    """Upgrade by several revisions at once, each a body and what stands above it."""
+    folder = path.parent / "revisions"
+    folder.mkdir()
+    for place, (body, attributes) in enumerate(bodies, start=1):
+        extra_revision.add(folder, body, attributes=attributes, place=place)
+    command.upgrade(extra_revision.config(folder, path), "head")
+    assert version(path) == [extra_revision.number(len(bodies))]
+
+
+def test_a_table_that_one_revision_makes_the_next_may_rebuild(path: Path) -> None:
+    """No database had it before the upgrade, so there is nothing to compare it with."""
+    made = """
+op.create_table("made", sa.Column("id", sa.Integer(), primary_key=True), sa.Column("a", sa.Text()),
+    sa.Column("parent", sa.Integer(), sa.ForeignKey("parents.id")))
+op.execute("INSERT INTO made (a) VALUES ('x')")
+"""
+    rebuilt = batch('batch.alter_column("a", new_column_name="b")', "made")
+    dropped = 'op.drop_column("made", "b")'
+    parents = batch('batch.add_column(sa.Column("more", sa.Text()))', "parents")
+    revisions(path, (made, ""), (rebuilt, ""), (parents, ""), (dropped, ""))
+
+
+def test_rows_that_point_nowhere_are_found_in_a_table_of_the_same_upgrade(path: Path) -> None:
+    made = (
+        'op.create_table("made", sa.Column("id", sa.Integer(), primary_key=True),'
+        ' sa.Column("parent", sa.Integer(), sa.ForeignKey("parents.id")))'
+    )
+    with pytest.raises(MigrationRefused, match="1 more rows of made pointing to rows of parents"):
+        revisions(path, (made, ""), ('op.execute("INSERT INTO made (parent) VALUES (99)")', ""))
+
+
+def test_what_one_revision_dropped_on_purpose_the_next_has_not_lost(path: Path) -> None:
+    execute(path, PLAIN)
+    more = batch('batch.add_column(sa.Column("more", sa.Text()))')
+    revisions(
+        path,
+        ('op.drop_index("by_b", "plain")', ""),
+        (batch('batch.drop_constraint("once", type_="unique")'), 'drops = {"plain": "why"}'),
+        (more, ""),
+    )
+
+
 def batch(line: str, table: str = "plain") -> str:
     return f'with op.batch_alter_table("{table}", recreate="always") as batch:\n    {line}'
 

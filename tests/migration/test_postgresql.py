@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.util import CommandError
 from project import HEAD
-from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
+from waiting_upgrade import wait_until_it_waits
 
 from shortsdb.engine import StaleRowError, session_factory
 from shortsdb.engine import create_engine as shortsdb_engine
@@ -199,14 +201,10 @@ def test_an_upgrade_waits_for_another_before_it_reads_the_revision(
     alembic: Program, postgres: Server
 ) -> None:
     database = postgres.create_database()
-    engine = create_engine(database.url)
-    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    with engine.connect() as other, ThreadPoolExecutor() as threads:
-        key = crc32(b"alembic_version")
-        other.execute(select(func.pg_advisory_xact_lock(key)))
+    url = postgres.url(database.name)
+    with psycopg.connect(url, autocommit=True) as other, ThreadPoolExecutor() as threads:
+        other.execute("SELECT pg_advisory_lock(%s)", (crc32(b"alembic_version"),))
         upgrade = threads.submit(alembic, "upgrade", "head", SHORTSDB_URL=database.url)
-        while not other.scalar(waiting):
-            assert not upgrade.done(), "it did not wait"
-        other.rollback()
+        wait_until_it_waits(upgrade, other)
+        other.execute("SELECT pg_advisory_unlock_all()")
         assert upgrade.result().returncode == 0
-    engine.dispose()

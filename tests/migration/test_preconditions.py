@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from project import HEAD, NEXT
 
 from shortsdb.migration import MigrationRefused, alembic_config
 
@@ -40,17 +41,17 @@ def add(config: Config, revision: str, down: str) -> None:
     (Path(script.versions) / f"{revision}_more.py").write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("to", ["heads", "0009"])
+@pytest.mark.parametrize("to", ["heads", NEXT])
 def test_two_heads_are_refused(config: Config, tmp_path: Path, to: str) -> None:
-    add(config, "0009", "0008")
-    add(config, "0010", "0008")
-    with pytest.raises(MigrationRefused, match=r"there are 2 newest revisions \(0009, 0010\)"):
+    add(config, NEXT, HEAD)
+    add(config, "9999", HEAD)
+    with pytest.raises(MigrationRefused, match=rf"there are 2 newest revisions \({NEXT}, 9999\)"):
         command.upgrade(config, to)
     assert not (tmp_path / "new.db").exists()
 
 
 def test_no_next_number_after_a_non_numeric_revision(config: Config) -> None:
-    add(config, "f00d", "0008")
+    add(config, "f00d", HEAD)
     command.upgrade(config, "head")
     with pytest.raises(MigrationRefused, match="f00d, which is not a number"):
         command.revision(config, "more")

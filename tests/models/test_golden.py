@@ -8,29 +8,27 @@ from typing import TYPE_CHECKING
 
 import golden
 import legacy_database
-import pytest
 from sqlalchemy import create_engine
 
 from shortsdb.migration.baselines import BASELINES
 from shortsdb.models import Base
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from postgresql_server import Server
 
 
-@pytest.mark.parametrize("file", golden.golden(), ids=lambda file: file.name)
-def test_golden_ddl(file: Path) -> None:
-    assert file.read_text(encoding="utf-8") == golden.golden()[file], (
-        f"the schema differs from {file.name}; if that is meant, run `make golden` and commit it"
-    )
+STALE = (
+    "the schema differs from the golden one; if that is meant, run `make generate` and commit it"
+)
+
+
+def test_golden_ddl() -> None:
+    held = {file: file.read_text(encoding="utf-8") for file in golden.BASELINES.glob("*.sql")}
+    assert held == golden.golden(), STALE
 
 
 def test_golden_ddl_of_a_postgresql_server(postgres: Server) -> None:
-    assert golden.POSTGRESQL.read_text(encoding="utf-8") == golden.postgresql_ddl(postgres), (
-        "the schema differs from the golden one; if that is meant, run `make golden` and commit it"
-    )
+    assert golden.POSTGRESQL.read_text(encoding="utf-8") == golden.postgresql_ddl(postgres), STALE
 
 
 def test_revision_0001_is_the_deployed_schema_byte_for_byte() -> None:
@@ -57,10 +55,20 @@ def test_revisions_and_models_build_the_same_new_tables() -> None:
     engine.dispose()
     by_revisions = set(golden.sqlite_ddl("head").split(";\n")) - {""}
     by_revisions -= set(golden.sqlite_ddl("0001").split(";\n"))
-    assert sorted(map(parts, by_revisions)) == sorted(map(parts, by_models))
+    built, modelled = dict(map(parts, by_revisions)), dict(map(parts, by_models))
+    assert built.keys() == modelled.keys()
+    for head, found in built.items():
+        assert found >= modelled[head]
+        # A release stops using a column before the next drops it, and has to insert rows meanwhile.
+        for part in found - modelled[head]:
+            assert not part.startswith("CONSTRAINT")
+            assert "NOT NULL" not in part or "DEFAULT" in part
 
 
-def parts(ddl: str) -> list[str]:
-    """Return a statement's columns and constraints, sorted: an added column stands at the end."""
-    head, _, body = ddl.rstrip(") \n").partition("(")
-    return [head, *sorted(part.strip() for part in re.split(r",(?![^(]*\))", body))]
+def parts(ddl: str) -> tuple[str, set[str]]:
+    """Return how a statement begins, and its columns and constraints, in whatever order.
+
+    An added column stands at the end, and SQLite quotes the name of a table that was rebuilt.
+    """
+    head, _, body = ddl.replace('"', "").rstrip(") \n").partition("(")
+    return head.strip(), {part.strip() for part in re.split(r",(?![^(]*\))", body)}

@@ -365,7 +365,7 @@ def test_restore_brings_back_the_backup_and_keeps_the_replaced_content(file: Pat
     rows_before, folder = row_hashes(file), file.parent / "backups"
     upgrade(file)
     (backup,) = backups_of(file, folder)
-    execute(file, "DELETE FROM clips; INSERT INTO scripts VALUES (1,1,'','','[]',0,0,'',1)")
+    execute(file, "DELETE FROM clips; INSERT INTO shorts (pipeline_run_id) VALUES (1)")
     rows_after = row_hashes(file)
 
     replaced = restore(backup, file, folder, HEAD)

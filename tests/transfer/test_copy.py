@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from alembic import command
 from click.testing import CliRunner
-from inspect_sqlite import execute, file_hash, row_hashes, version
+from inspect_sqlite import execute, file_hash, row_counts, row_hashes, version
 from project import HEAD, PROGRAMS, ROOT
 from sample_rows import fill_new_tables
 from sqlalchemy import create_engine, select
@@ -62,7 +62,7 @@ def test_there_and_back_again(full_file: Path, target: Database, tmp_path: Path)
     assert file_hash(full_file) == before
     assert rows_of(target.url) == rows_of(f"sqlite:///{full_file}")
     assert [table.table for table in there] == [t.name for t in Base.metadata.sorted_tables]
-    assert sum(table.rows for table in there) == 74
+    assert {table.table: table.rows for table in there} == row_counts(full_file)
     command.check(alembic_config(target.url))
 
     back = tmp_path / "back.db"
@@ -260,14 +260,6 @@ def test_invalid_values_are_listed_and_stop_the_copy(
     assert first["row"]["video_id"] == "vid00000001"
 
 
-def row_counts(path: Path) -> dict[str, int]:
-    with closing(sqlite3.connect(path)) as connection:
-        return {
-            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in Base.metadata.tables
-        }
-
-
 def test_many_invalid_rows_are_counted_and_the_first_named(
     full_file: Path, target: Database
 ) -> None:
@@ -461,8 +453,8 @@ def test_the_command(full_file: Path, target: Database, tmp_path: Path) -> None:
     assert copied.exit_code == 0
     assert json.loads(file.read_text(encoding="utf-8"))["row"]["duration_seconds"] == "long"
     lines = copied.stdout.splitlines()
-    assert len(lines) == 10
-    assert lines[2].split()[:3] == ["discovered_videos", "36", "rows"]
+    assert len(lines) == len(Base.metadata.tables)
+    assert ["discovered_videos", "36", "rows"] in [line.split()[:3] for line in lines]
     back = CliRunner().invoke(main, ["copy", "--json", target.url, str(tmp_path / "back.db")])
     assert [table["sha256"] for table in json.loads(back.stdout)] == [
         line.split()[3] for line in lines

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortsdb.errors import OperationRefused
+from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRow, collecting, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SOURCE = Target.parse("it")
 ROW = InvalidRow("clips", 1, {"title": "has a NUL in it"}, {"id": 1, "title": "a"})
 
 
@@ -29,7 +31,7 @@ def test_the_file_of_skipped_rows_replaces_that_of_an_earlier_copy(tmp_path: Pat
         with collecting(file) as findings:
             for _ in range(count):
                 findings.add(ROW)
-            findings.settle("it")
+            findings.settle(SOURCE)
             # The file is complete before the copy continues.
             assert file.read_text() == f"{ROW.as_json()}\n" * count
         assert names(tmp_path) == [file.name]
@@ -39,7 +41,7 @@ def test_the_file_of_skipped_rows_replaces_that_of_an_earlier_copy(tmp_path: Pat
 def test_no_file_is_made_without_rows_or_after_an_error(tmp_path: Path) -> None:
     file = tmp_path / "left-out.jsonl"
     with collecting(file) as findings:
-        findings.settle("it")
+        findings.settle(SOURCE)
     assert names(tmp_path) == []
 
     def interrupted() -> None:
@@ -57,7 +59,7 @@ def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
     file.touch()
     with collecting(file) as findings:
         findings.add(ROW)
-        findings.settle("it")
+        findings.settle(SOURCE)
     assert file.read_text() == f"{ROW.as_json()}\n"
 
 
@@ -126,7 +128,7 @@ def test_a_refusal_names_twenty_and_counts_all() -> None:
         for number in range(25):
             findings.add(InvalidRow("clips", number, {"title": "x"}, {}))
         with pytest.raises(OperationRefused, match="it holds 25 rows that cannot") as refused:
-            findings.settle("it")
+            findings.settle(SOURCE)
     message = str(refused.value)
     assert message.count("title: x") == 20
     assert "and 5 more" in message

@@ -32,8 +32,8 @@ def meanwhile(
     """Change the source when the rows are written, and before the copy is complete."""
     finish = side.finish
 
-    def late(self: Any, tables: Any) -> None:  # noqa: ANN401 - handed on
-        finish(self, tables)
+    def late(self: Any) -> None:  # noqa: ANN401 - one of two
+        finish(self)
         change()
 
     monkeypatch.setattr(side, "finish", late)

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 
 from shortsdb.engine.transactions import CONFLICT_STATES
@@ -30,9 +30,11 @@ def run_transaction(
     """Run `work(session)` in an explicit transaction, commit it and return the result of `work`.
 
     `work` runs again, with a new session, after a conflict (`StaleRowError`), a serialization
-    failure, a deadlock, or a connection lost before the COMMIT. Its effects outside the database
-    must therefore be safe to repeat. The pause between attempts has a random length of up to 2 s.
-    Rows that `work` returns are detached: return values instead.
+    failure, a deadlock, or a connection that was lost before the COMMIT or could not be made. Its
+    effects outside the database must therefore be safe to repeat. The pause between attempts has a
+    random length of up to 2 s: to outlast the failover of a PostgreSQL cluster, which takes half a
+    minute, allow about 60 attempts. Rows that `work` returns are detached:
+    return values instead.
 
     Args:
         factory: A factory returned by `session_factory`.
@@ -87,8 +89,11 @@ def _may_be_repeated(error: StaleDataError | DBAPIError) -> bool:
         return True
     if getattr(error.orig, "sqlstate", None) in CONFLICT_STATES:
         return True
-    # An error without a statement is of a COMMIT: other engines do not raise OutcomeUnknownError.
-    return error.connection_invalidated and error.statement is not None
+    if error.connection_invalidated:
+        # Without a statement it was a COMMIT, of an engine that does not raise OutcomeUnknownError.
+        return error.statement is not None
+    # psycopg's when it cannot connect: the server starts, or its standby is not promoted yet.
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", "") is None
 
 
 def _pause_seconds(attempt: int) -> float:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.operations.ops import AlterColumnOp, MigrationScript, ModifyTableOps
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import DefaultClause, Index, UniqueConstraint
+from sqlalchemy.sql.functions import current_timestamp
 from sqlalchemy.types import TypeDecorator
 
 from shortsdb.migration.errors import MigrationRefused
@@ -117,9 +118,14 @@ def _compare_server_default(migration: MigrationContext, *_: object) -> bool | N
 
 
 def _render_item(type_: str, item: object, _autogen: object) -> str | bool:
-    """Write our own types as what they are made of: revisions never import the models."""
+    """Write types and defaults as a revision has them, which never imports the models.
+
+    Alembic would put CURRENT_TIMESTAMP into parentheses, which SQLite keeps in its schema.
+    """
     if type_ == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl!r}"
+    if type_ == "server_default" and isinstance(item, DefaultClause):
+        return isinstance(item.arg, current_timestamp) and 'sa.text("CURRENT_TIMESTAMP")'
     return False
 
 

@@ -44,13 +44,13 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
         engine.dialect.create_connect_args(url)  # else a bad parameter is found on connecting
     except NoSuchModuleError:
         raise MigrationRefused(
-            f"{target.name}: {url.drivername} is not known; sqlite, sqlite+aiosqlite and "
+            f"{target}: {url.drivername} is not known; sqlite, sqlite+aiosqlite and "
             "postgresql+psycopg are"
         ) from None
     except ModuleNotFoundError as error:
         extra = " (pip install 'shortsdb[postgres]')" if "psycopg" in str(error) else ""
         raise MigrationRefused(
-            f"{target.name}: the driver {url.drivername} is not installed{extra}"
+            f"{target}: the driver {url.drivername} is not installed{extra}"
         ) from error
     except (ArgumentError, TypeError, ValueError):
         raise MigrationRefused(urls.MALFORMED) from None

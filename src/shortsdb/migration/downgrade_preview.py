@@ -37,8 +37,8 @@ def dropped_tables(target: Target, config: Config, revision: str) -> dict[str, i
     """
     with read_only_connection(target) as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
-        refuse_unversioned(heads, target.name)
-        refuse_strange_version(heads, ScriptDirectory.from_config(config), target.name)
+        refuse_unversioned(heads, target)
+        refuse_strange_version(heads, ScriptDirectory.from_config(config), target)
         engine = create_engine("sqlite://")
         try:
             with quiet(__package__, logging.WARNING), engine.connect() as rehearsal:

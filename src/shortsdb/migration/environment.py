@@ -17,24 +17,17 @@ from shortsdb.log import get_logger, operation
 from shortsdb.migration.autogenerate import comparison_options
 from shortsdb.migration.database import create_migration_engine
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-from shortsdb.migration.plan import (
-    Plan,
-    known_revisions,
-    planned_revisions,
-    refuse_several_heads,
-    refuse_strange_version,
-)
-from shortsdb.migration.postgresql import advisory_lock
-from shortsdb.migration.revision_run import RevisionRun
+from shortsdb.migration.plan import Planner, known_revisions, refuse_several_heads, runs_alone
+from shortsdb.migration.postgresql import PostgreSQLMigration
 from shortsdb.migration.sqlite import SQLiteMigration
 from shortsdb.migration.transaction import read_only_transaction, sqlite_transactions
 from shortsdb.sqlite.baseline import undecodable_name
 from shortsdb.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from alembic.runtime.migration import MigrationContext, MigrationInfo
+    from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
     from sqlalchemy import MetaData
 
 log = get_logger(__name__)
@@ -73,22 +66,21 @@ def run(
     if changes:
         refuse_several_heads(context.script)
     target, source = _open_target(url, changes=changes)
-    name = target.name
     try:
         with _connection(source) as connection:
             if not changes:
                 _run_read_only(connection, comparison_options(metadata(), baselines))
             elif connection.dialect.name == "sqlite":
-                _migrate_sqlite(connection, name, baselines, backup)
+                _migrate_sqlite(connection, target, baselines, backup)
             else:
-                _migrate_postgresql(connection, name)
+                _migrate_postgresql(connection, target, baselines)
     # Some statements do not go through SQLAlchemy: they raise the driver's own errors.
     except (DBAPIError, source.engine.dialect.loaded_dbapi.Error) as error:
         raise MigrationRefused(
-            f"{explain(error, name)}; {left_behind(error, 'changed')}"
+            f"{explain(error, target.name)}; {left_behind(error, 'changed')}"
         ) from error
     except UnicodeDecodeError as error:
-        raise undecodable_name(name) from error
+        raise undecodable_name(target.name) from error
     except CommandError as error:
         if isinstance(error.__cause__, RangeNotAncestorError):
             # Without its name, which would be that of the rehearsal of a downgrade.
@@ -170,29 +162,25 @@ def _run_read_only(connection: Connection, options: dict[str, Any]) -> None:
 
 
 def _migrate_sqlite(
-    connection: Connection, name: str, baselines: Mapping[str, str], backup: str | None
+    connection: Connection, target: Target, baselines: Mapping[str, str], backup: str | None
 ) -> None:
     with sqlite_transactions(connection, changes=True) as begins:
         # Alembic itself holds SQLite incapable of DDL in transactions.
         context.configure(
             connection=connection, transactional_ddl=True, on_version_apply=_report_step
         )
-        before, after = SQLiteMigration(connection, name, baselines, backup).run(begins=begins)
-    _report(name, before, after)
+        planner = Planner(context.get_context(), target, baselines)
+        before, after = SQLiteMigration(connection, planner, backup).run(begins=begins)
+    _report(target, before, after)
 
 
-def _migrate_postgresql(connection: Connection, name: str) -> None:
+def _migrate_postgresql(
+    connection: Connection, target: Target, baselines: Mapping[str, str]
+) -> None:
     context.configure(connection=connection, on_version_apply=_report_step)
-    migration = context.get_context()
-    with context.begin_transaction(), advisory_lock(connection, migration.version_table):
-        before = migration.get_current_heads()
-        if not migration.opts.get("purge"):
-            refuse_strange_version(before, context.script, name)
-        revisions = planned_revisions(migration, before, name)
-        plan = Plan(before, None, revisions)
-        RevisionRun(connection, plan, name, backup="No backup of it was made").run()
-        after = migration.get_current_heads()
-    _report(name, before, after)
+    migration = PostgreSQLMigration(connection, Planner(context.get_context(), target, baselines))
+    before, after = migration.run()
+    _report(target, before, after, in_one_transaction=migration.in_one_transaction)
 
 
 def _report_step(
@@ -208,30 +196,61 @@ def _report_step(
     log.info("%s %s: %s", direction, step.up_revision_id, script.doc)
 
 
-def _report(name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+def _report(
+    target: Target,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    *,
+    in_one_transaction: bool = True,
+) -> None:
     there = ", ".join(after) or "base"
     if before != after:
         came_from = ", ".join(before) or "no version"
-        log.info("%s is now at %s (it had %s), in one transaction", name, there, came_from)
+        how = "in one transaction" if in_one_transaction else "step by step"
+        log.info("%s is now at %s (it had %s), %s", target, there, came_from, how)
         return
     # head, heads and relative revisions come as they were given, and are never past.
     asked = context.get_revision_argument()
     if asked in set(known_revisions(context.script)).difference(after):
         log.info(
             "%s is at %s already, which is past %s: nothing to do; downgrade goes back",
-            *(name, there, asked),
+            *(target, there, asked),
         )
     else:
-        log.info("%s is at %s already: nothing to do", name, there)
+        log.info("%s is at %s already: nothing to do", target, there)
 
 
 def _print_script(url: URL) -> None:
-    # By the dialect's name, not by the URL: that has a password, and needs its driver.
-    context.configure(
-        dialect_name=url.get_backend_name(),
-        literal_binds=True,
-        dialect_opts={"paramstyle": "named"},
-        transactional_ddl=True,
-    )
+    def configure(**options: Any) -> None:  # noqa: ANN401 - Alembic's
+        # By the dialect's name, not by the URL: that has a password, and needs its driver.
+        context.configure(
+            dialect_name=url.get_backend_name(),
+            literal_binds=True,
+            dialect_opts={"paramstyle": "named"},
+            transactional_ddl=True,
+            **options,
+        )
+
+    configure()
+    if url.get_backend_name() == "postgresql":
+        configure(fn=_between_transactions(context.get_context().opts["fn"]))
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _between_transactions(
+    plan: Callable[..., Iterable[RevisionStep]],
+) -> Callable[..., Iterator[RevisionStep]]:
+    """Have a script commit before each revision that cannot run in a transaction."""
+
+    def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:  # noqa: ANN401 - Alembic's
+        for step in plan(heads, migration):
+            revision = None if step.info.is_stamp else step.info.up_revision_id
+            alone = revision is not None and runs_alone(context.script, revision)
+            if alone:
+                migration.impl.emit_commit()
+            yield step
+            if alone:
+                migration.impl.emit_begin()
+
+    return steps

@@ -1,4 +1,4 @@
-"""Plans what a command will do to a SQLite database, and refuses what must not be touched."""
+"""Plans what a command will do to a database, and refuses what must not be touched."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from alembic.util import CommandError
 from sqlalchemy import exists, literal, select
 from sqlalchemy import table as sql_table
 
+from shortsdb.log import get_logger
+from shortsdb.migration import postgresql_schema
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.sqlite.baseline import recognise, refuse_leftovers
-from shortsdb.sqlite.schema import schema_of_script
+from shortsdb.sqlite.schema import (
+    missing_indexes,
+    nullable_columns,
+    read_schema,
+    schema_of_script,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,128 +28,162 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
+    from shortsdb.target import Target
+
+log = get_logger(__name__)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done: the revision to stamp first, if any, and the revisions to run after it."""
+    """What will be done: the revision to stamp first, if any, and the steps to run after it."""
 
     heads: tuple[str, ...]
     stamp: str | None
-    revisions: tuple[str, ...] = ()
+    steps: tuple[RevisionStep, ...] = ()
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """The revisions to run, up or down, in their order."""
+        return tuple(step.info.up_revision_id or "" for step in self.steps)
 
 
-def make_plan(
-    context: MigrationContext, script: ScriptDirectory, baselines: Mapping[str, str], name: str
-) -> Plan:
-    """Return what the command will do to the database as it is in this transaction. Writes nothing.
+class Planner:
+    """Plans what a command does to one database, in the transaction that it is to be done in."""
 
-    An alembic_version table without a row is what a failed first upgrade of another environment
-    leaves behind: unversioned too.
+    def __init__(
+        self, context: MigrationContext, target: Target, baselines: Mapping[str, str]
+    ) -> None:
+        """Prepare; nothing is read yet.
 
-    Args:
-        context: The migration, configured, in a transaction.
-        script: The revisions.
-        baselines: The DDL script of every revision that unversioned databases are known to have.
-        name: What to call the database in messages.
+        Args:
+            context: The migration, configured by Alembic's environment.
+            target: The database.
+            baselines: The DDL script of every revision that unversioned databases are known to
+                have.
+        """
+        self.context = context
+        self.target = target
+        self.baselines = baselines
 
-    Raises:
-        MigrationRefused: The database is not what its version says, has a strange version, or is
-            unversioned and has none of the baselines, or is to be downgraded.
-    """
-    heads = context.get_current_heads()
-    if context.opts.get("purge"):  # `alembic stamp --purge` is the way out of a strange version
-        return Plan(heads, stamp=None)
-    assert context.connection is not None  # noqa: S101 - there is a transaction
-    refuse_leftovers(context.connection.connection, name)
-    refuse_strange_version(heads, script, name)
-    steps = _steps(context, heads, name)
-    _refuse_to_drop_rows(context.connection, steps, baselines)
-    revisions = _revisions_of(steps)
-    if heads or not revisions:
-        return Plan(heads, None, revisions)
-    stamp = recognise(context.connection.connection, baselines, context.version_table, name)
-    if stamp is not None:
-        revisions = planned_revisions(context, (stamp,), name)
-    return Plan(heads, stamp, revisions)
+    def plan(self) -> Plan:
+        """Return what the command will do to the database as it is now. Writes nothing.
 
+        An alembic_version table without a row is what a failed first upgrade of another environment
+        leaves behind: unversioned too.
 
-def planned_revisions(
-    context: MigrationContext, heads: tuple[str, ...], name: str
-) -> tuple[str, ...]:
-    """Return the revisions that the command will run, up or down, in their order.
+        Raises:
+            MigrationRefused: The database is not what its version says, has a strange version, or
+                is unversioned and has none of the baselines, or is to be downgraded.
+        """
+        heads = self.context.get_current_heads()
+        if self.context.opts.get("purge"):  # `stamp --purge` is the way out of a strange version
+            return Plan(heads, stamp=None)
+        on_sqlite = self.context.dialect.name == "sqlite"
+        if on_sqlite:
+            refuse_leftovers(self._connection.connection, self.target.name)
+        refuse_strange_version(heads, self.context.opts["script"], self.target)
+        steps = self._steps(heads)
+        self._refuse_to_drop_rows(steps)
+        if heads or not steps:
+            return Plan(heads, None, steps)
+        name = self.target.name
+        if on_sqlite:
+            driver, version_table = self._connection.connection, self.context.version_table
+            stamp = recognise(driver, self.baselines, version_table, name)
+        else:
+            stamp = postgresql_schema.recognise(self._connection, self.baselines, name)
+        return Plan(heads, stamp, steps if stamp is None else self._steps((stamp,)))
 
-    Args:
-        context: The migration, configured.
-        heads: What the version table says.
-        name: What to call the database in messages.
-
-    Raises:
-        MigrationRefused: The database has no version and is to be downgraded.
-    """
-    return _revisions_of(_steps(context, heads, name))
-
-
-def _revisions_of(steps: list[RevisionStep]) -> tuple[str, ...]:
-    return tuple(
-        step.info.up_revision_id
-        for step in steps
-        if not step.info.is_stamp and step.info.up_revision_id is not None
-    )
-
-
-def _steps(context: MigrationContext, heads: tuple[str, ...], name: str) -> list[RevisionStep]:
-    # Alembic tells env.py the destination but not the command; the steps it plans tell both.
-    plan = context.opts["fn"]
-    assert plan is not None  # noqa: S101 - every command has one
-    try:
-        steps = list(plan(heads, context))
-    except CommandError as error:
-        if isinstance(error.__cause__, RangeNotAncestorError):
-            refuse_unversioned(heads, name)
-        raise
-    if not steps:
-        refuse_unversioned(heads, name)
-    return steps
-
-
-def _refuse_to_drop_rows(
-    connection: Connection, steps: list[RevisionStep], baselines: Mapping[str, str]
-) -> None:
-    """Refuse to downgrade below the first revision before anything is copied or changed.
-
-    Raises:
-        MigrationRefused: One of its tables holds rows.
-    """
-    for step in steps:
-        first = step.info.up_revision_id or ""
-        if step.info.is_stamp or step.info.is_upgrade or step.info.destination_revision_ids:
-            continue
-        tables = schema_of_script(baselines[first]) if first in baselines else {}
-        if held := [table for table in tables if not _is_empty(connection, table)]:
-            raise MigrationRefused(
-                f"downgrade below {first} would drop {', '.join(held)} with the rows in it; "
-                f"nothing was changed. To go back to the deployed schema, downgrade to {first}; "
-                "to start over, delete the database yourself"
+    def adopt(self, revision: str) -> None:
+        """Stamp the database with the revision that it was recognised as, and say what it lacks."""
+        if self.context.dialect.name == "sqlite":
+            shape = schema_of_script(self.baselines[revision])
+            found = read_schema(self._connection.connection, shape)
+        else:
+            shape = postgresql_schema.schema_of_baseline(self.baselines[revision])
+            found = postgresql_schema.read_schema(self._connection, shape)
+        log.info(
+            "%s has no version; its tables are those of revision %s (%s): adopting it there as it "
+            "is",
+            *(self.target, revision, ", ".join(shape)),
+        )
+        for table, column in nullable_columns(shape, found):
+            log.warning(
+                "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, "
+                "and nothing keeps one out",
+                *(self.target, table, column),
             )
+        for index in missing_indexes(shape, found):
+            log.warning(
+                "%s lacks the index %s: CREATE INDEX makes its queries fast again",
+                *(self.target, index),
+            )
+        self.context.stamp(self.context.opts["script"], revision)
+
+    @property
+    def _connection(self) -> Connection:
+        assert self.context.connection is not None  # noqa: S101 - there is a transaction
+        return self.context.connection
+
+    def _steps(self, heads: tuple[str, ...]) -> tuple[RevisionStep, ...]:
+        # Alembic tells env.py the destination but not the command; the steps it plans tell both.
+        plan = self.context.opts["fn"]
+        assert plan is not None  # noqa: S101 - every command has one
+        try:
+            steps = list(plan(heads, self.context))
+        except CommandError as error:
+            if isinstance(error.__cause__, RangeNotAncestorError):
+                refuse_unversioned(heads, self.target)
+            raise
+        if not steps:
+            refuse_unversioned(heads, self.target)
+        return tuple(step for step in steps if not step.info.is_stamp and step.info.up_revision_id)
+
+    def _refuse_to_drop_rows(self, steps: tuple[RevisionStep, ...]) -> None:
+        """Refuse to downgrade below the first revision before anything is copied or changed.
+
+        Raises:
+            MigrationRefused: One of its tables holds rows.
+        """
+        for step in steps:
+            first = step.info.up_revision_id or ""
+            if step.info.is_upgrade or step.info.destination_revision_ids:
+                continue
+            tables = schema_of_script(self.baselines[first]) if first in self.baselines else {}
+            if held := [table for table in tables if not self._is_empty(table)]:
+                raise MigrationRefused(
+                    f"downgrade below {first} would drop {', '.join(held)} with the rows in it; "
+                    "nothing was changed. To go back to the deployed schema, downgrade to "
+                    f"{first}; to start over, delete the database yourself"
+                )
+
+    def _is_empty(self, table: str) -> bool:
+        found = exists(select(literal(1)).select_from(sql_table(table)))
+        return not self._connection.scalar(select(found))
 
 
-def _is_empty(connection: Connection, table: str) -> bool:
-    return not connection.scalar(select(exists(select(literal(1)).select_from(sql_table(table)))))
+def runs_alone(script: ScriptDirectory, revision: str) -> bool:
+    """Return whether a revision cannot run in a transaction on PostgreSQL, as it declares.
+
+    Such as CREATE INDEX CONCURRENTLY, which lets others write meanwhile. On SQLite there is no such
+    statement, and the revision runs in the one transaction like any other.
+    """
+    return not getattr(script.get_revision(revision).module, "transactional", True)
 
 
-def refuse_unversioned(heads: tuple[str, ...], name: str) -> None:
+def refuse_unversioned(heads: tuple[str, ...], target: Target) -> None:
     """Refuse to downgrade a database that has no version.
 
     Args:
         heads: What its version table says.
-        name: What to call it in messages.
+        target: The database.
 
     Raises:
         MigrationRefused: It has none.
     """
     if not heads:
         raise MigrationRefused(
-            f"{name} has no version, so there is nothing to downgrade; nothing was changed. "
+            f"{target} has no version, so there is nothing to downgrade; nothing was changed. "
             "If it is a deployed database, run upgrade: that recognises it"
         )
 
@@ -166,22 +207,22 @@ def refuse_several_heads(script: ScriptDirectory) -> None:
         )
 
 
-def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name: str) -> None:
+def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, target: Target) -> None:
     """Refuse a database whose version is not one of this release.
 
     Args:
         heads: What its version table says.
         script: The revisions.
-        name: What to call it in messages.
+        target: The database.
 
     Raises:
         MigrationRefused: It has several versions, a newer one, or one of other software.
     """
     if len(heads) > 1:
         raise MigrationRefused(
-            f"{name} has {len(heads)} versions ({', '.join(sorted(map(str, heads)))}) where there "
-            "can be one; nothing was changed. Restore the last backup, or find out which one is "
-            "true and run `alembic stamp --purge REVISION`"
+            f"{target} has {len(heads)} versions ({', '.join(sorted(map(str, heads)))}) where "
+            "there can be one; nothing was changed. Restore the last backup, or find out which "
+            "one is true and run `alembic stamp --purge REVISION`"
         )
     known = known_revisions(script)
     for version in map(str, heads):  # other software may store a number
@@ -190,12 +231,12 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, name
         newest = known[0]
         if version.isdecimal() and len(version) == len(newest) and version > newest:
             raise MigrationRefused(
-                f"{name} is at revision {version}, and this release knows none after {newest}: "
+                f"{target} is at revision {version}, and this release knows none after {newest}: "
                 "newer code made it. Nothing was changed. Upgrade the package, or restore the "
                 "backup that was made before that upgrade"
             )
         raise MigrationRefused(
-            f"{name} is at revision {version!r}, which is not a revision of this release: its "
+            f"{target} is at revision {version!r}, which is not a revision of this release: its "
             "alembic_version belongs to other software. Nothing was changed. Check that this is "
-            "the right file"
+            "the right database"
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from shortsdb.sqlite.authorizer import Authorizer
+    from shortsdb.target import Target
 
 log = get_logger(__name__)
 
@@ -41,23 +42,26 @@ class RebuildChecks:
     """Compares the tables before and after each migration."""
 
     def __init__(
-        self, connection: Connection, version_table: str, name: str, file: Path | None
+        self, connection: Connection, version_table: str, target: Target, file: Path | None
     ) -> None:
         """Record the tables before the first migration.
 
         Args:
             connection: The database, in the transaction of the upgrade.
             version_table: Alembic's version table, which is not checked.
-            name: The name of the database in messages.
+            target: The database.
             file: The file, through which the state before the transaction can be read. None for a
                 database in memory, or if the transaction belongs to the caller, who may have made
                 changes; then a copy in memory is compared instead.
         """
         self.connection = connection
         self.version_table = version_table
-        self.name = name
+        self.target = target
         self._file = file
         self._copy: bytes | None = None
+        # What the revisions of this transaction have dropped on purpose until now.
+        self._dropped: set[str] = set()
+        self._lost: dict[str, set[str]] = {}
         self._roots: dict[str, int] = {}
         self.begin_revision(changed=file is None)
 
@@ -104,23 +108,32 @@ class RebuildChecks:
         }
         if not rebuilt:
             return set()
+        if authorizer is not None:
+            self._dropped |= authorizer.dropped
         with self._before() as (engine_connection, before):
-            for table in sorted(rebuilt):
+            # An earlier revision of this transaction may have made a table: it was not there.
+            there = {table.lower(): table for table in table_names(before)}
+            for table in sorted(there[name.lower()] for name in rebuilt if name.lower() in there):
                 now = after.get(table.lower())
                 renamed: dict[str, str] = {}
                 if table not in changes:
                     renamed = self._check_rows(revision, before, table, now, upgrades=upgrades)
                 if now is None:
                     continue
-                dropped = authorizer.dropped if authorizer else ()
-                lost = lost_parts(
-                    engine_connection, self.connection, (table, now), renamed, dropped
-                )
+                lost_before = self._lost.setdefault(table, set())
+                lost = [
+                    part
+                    for part in lost_parts(
+                        engine_connection, self.connection, (table, now), renamed, self._dropped
+                    )
+                    if part not in lost_before
+                ]
+                lost_before.update(lost)
                 if lost and table not in drops and not upgrades:
-                    log.warning("%s: %s loses %s", self.name, table, ", ".join(lost))
+                    log.warning("%s: %s loses %s", self.target, table, ", ".join(lost))
                 elif lost and table not in drops:
                     raise MigrationRefused(
-                        f"{self.name}: revision {revision} would leave {table} without "
+                        f"{self.target}: revision {revision} would leave {table} without "
                         f"{', '.join(lost)}; nothing was changed. If you have added these "
                         "yourself, drop them before the upgrade and create them again after it; "
                         "otherwise report the revision, which does not declare the loss (drops)"
@@ -205,7 +218,7 @@ class RebuildChecks:
 
     def _undeclared(self, revision: str, table: str, what: str) -> MigrationRefused:
         return MigrationRefused(
-            f"{self.name}: revision {revision} would {what}; nothing was changed. It does not "
+            f"{self.target}: revision {revision} would {what}; nothing was changed. It does not "
             f'declare that (changes_rows = {{"{table}": "why"}}): report it'
         )
 
@@ -213,10 +226,12 @@ class RebuildChecks:
         there = set(table_names(self.connection.connection))
         affected = {*rebuilt, *(_referring(self.connection, rebuilt))} & there & self._roots.keys()
         for table in sorted(affected):
-            more = _violations(self.connection, table) - _violations(before, table)
+            more = _violations(self.connection, table)
+            if table in table_names(before.connection):
+                more -= _violations(before, table)
             for parent, broken in more.items():
                 raise MigrationRefused(
-                    f"{self.name}: revision {revision} would leave {broken} more rows of {table} "
+                    f"{self.target}: revision {revision} would leave {broken} more rows of {table} "
                     f"pointing to rows of {parent} that are not there; nothing was changed. The "
                     "revision is at fault, report it"
                 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from shortsdb.migration.plan import Plan
     from shortsdb.migration.rebuild_checks import RebuildChecks
+    from shortsdb.target import Target
 
 log = get_logger(__name__)
 
@@ -33,7 +34,7 @@ class RevisionRun:
         self,
         connection: Connection,
         plan: Plan,
-        name: str,
+        target: Target,
         *,
         backup: str,
         checks: RebuildChecks | None = None,
@@ -43,13 +44,13 @@ class RevisionRun:
         Args:
             connection: The database, in the transaction of all migrations.
             plan: The plan to run.
-            name: The name of the database in messages.
+            target: The database.
             backup: A sentence that says where the backup is.
             checks: The comparison after each migration, on SQLite.
         """
         self.connection = connection
         self.plan = plan
-        self.name = name
+        self.target = target
         self.backup = backup
         self.checks = checks
         self._done = 0
@@ -81,8 +82,8 @@ class RevisionRun:
             if isinstance(error, self.connection.dialect.loaded_dbapi.Error):
                 # Raised by a cursor of the driver; the caller explains SQLAlchemy's errors.
                 raise MigrationRefused(
-                    f"{explain(error, self.name)}; nothing was changed. Revision {self._revision} "
-                    "is at fault, report it"
+                    f"{explain(error, self.target.name)}; nothing was changed. Revision "
+                    f"{self._revision} is at fault, report it"
                 ) from error
             raise
         finally:
@@ -118,8 +119,8 @@ class RevisionRun:
 
     def _denied(self, what: str) -> MigrationRefused:
         return MigrationRefused(
-            f"{self.name}: revision {self._revision} runs {what}, and no revision may end, change "
-            "or leave the one transaction of an upgrade; nothing was changed. Take it out "
+            f"{self.target}: revision {self._revision} runs {what}, and no revision may end, "
+            "change or leave the one transaction of an upgrade; nothing was changed. Take it out "
             "(autocommit_block, commit, executescript, COMMIT), or report the revision"
         )
 
@@ -132,7 +133,7 @@ class RevisionRun:
         except SQLAlchemyError:  # the connection is lost
             heads = "an unknown revision, because it cannot be read now"
         return MigrationHalfApplied(
-            f"{self.name}: revision {self._revision} has ended the transaction of the upgrade by "
+            f"{self.target}: revision {self._revision} has ended the transaction of the upgrade by "
             "itself. Changes made until then may be committed: the database is at "
             f"{heads}, and may also contain parts of {self._revision}. {self.backup}. Restore it, "
             "or undo those parts, and report the revision"

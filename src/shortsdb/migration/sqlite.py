@@ -12,27 +12,18 @@ from alembic import context
 from shortsdb.driver_errors import UNCERTAIN
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.plan import Plan, make_plan
 from shortsdb.migration.rebuild_checks import RebuildChecks
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
 from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
 from shortsdb.settings import lock_timeout
 from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
 from shortsdb.sqlite.file_checks import refuse_without_space
-from shortsdb.sqlite.schema import (
-    missing_indexes,
-    nullable_columns,
-    read_schema,
-    schema_of_script,
-    table_names,
-)
+from shortsdb.sqlite.schema import table_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy import Connection
 
-    from shortsdb.sqlite.connection import Connection as SQLiteConnection
+    from shortsdb.migration.plan import Plan, Planner
 
 log = get_logger(__name__)
 
@@ -42,20 +33,17 @@ _STALL_SECONDS = 1.0  # writers of deployed code give up after 5
 class SQLiteMigration:
     """One upgrade, downgrade or stamp of one SQLite database."""
 
-    def __init__(
-        self, connection: Connection, name: str, baselines: Mapping[str, str], backup: str | None
-    ) -> None:
+    def __init__(self, connection: Connection, planner: Planner, backup: str | None) -> None:
         """Prepare, once `context.configure` was called; nothing is read yet.
 
         Args:
             connection: The database.
-            name: What to call it in messages.
-            baselines: The DDL script of each revision that unversioned databases may be at.
+            planner: What plans the command.
             backup: Where backups go, see `backup.folder_for`.
         """
         self.connection = connection
-        self.name = name
-        self.baselines = baselines
+        self.planner = planner
+        self.target = planner.target
         self.setting = backup
         self.file: Path | None = None
         self.backup: Path | None = None
@@ -104,12 +92,12 @@ class SQLiteMigration:
                 give_up = give_up or now + lock_timeout()
                 if not wait_for_readers(now - self.locked_at, give_up):
                     raise MigrationRefused(
-                        f"{self.name} is read by another process for longer than "
+                        f"{self.target} is read by another process for longer than "
                         f"{lock_timeout():g} s (SHORTSDB_LOCK_TIMEOUT), and with a rollback "
                         "journal nothing can be committed meanwhile; nothing was changed. Find "
                         "out which process it is, or try again when that has ended"
                     ) from error
-                log.info("%s was read by another process: trying again", self.name)
+                log.info("%s was read by another process: trying again", self.target)
 
     def _run_transaction(
         self, seen: int | None, *, begins: bool
@@ -150,13 +138,15 @@ class SQLiteMigration:
             else:
                 log.warning(
                     "%s was written to after the backup was begun: the last %.0f s are not in it",
-                    self.name,
+                    self.target,
                     self.seconds,
                 )
         if self.backup is None:
             self._make_backup(plan)
         if self.backup is None:
-            log.warning("%s: backup disabled: the data is not checked for corruption", self.name)
+            log.warning(
+                "%s: backup disabled: the data is not checked for corruption", self.target.name
+            )
 
     def _plan(self) -> Plan:
         # As bytes: a path need not be UTF-8.
@@ -164,7 +154,7 @@ class SQLiteMigration:
             "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
         ).scalar()
         self.file = Path(os.fsdecode(path)) if path else None
-        return make_plan(context.get_context(), context.script, self.baselines, self.name)
+        return self.planner.plan()
 
     def _data_version(self) -> int:
         """Return a number that is another one when somebody else has committed something."""
@@ -202,35 +192,15 @@ class SQLiteMigration:
     def _apply(self, plan: Plan, *, begins: bool) -> None:
         migration = context.get_context()
         if plan.stamp is not None:
-            script = self.baselines[plan.stamp]
-            _report_adoption(self.connection.connection, plan.stamp, script, self.name)
-            migration.stamp(context.script, plan.stamp)
+            self.planner.adopt(plan.stamp)
         elif plan.revisions and not plan.heads:
-            log.info("%s is new: creating the schema from the first revision", self.name)
+            log.info("%s is new: creating the schema from the first revision", self.target)
         if not plan.revisions:
             context.run_migrations()
             return
         seen_by_others = self.file if begins else None
-        checks = RebuildChecks(self.connection, migration.version_table, self.name, seen_by_others)
-        backup = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
-        RevisionRun(self.connection, plan, self.name, backup=backup, checks=checks).run()
-
-
-def _report_adoption(connection: SQLiteConnection, revision: str, script: str, name: str) -> None:
-    """Log that a database is adopted at `revision`, whose DDL is `script`, and what it lacks."""
-    shape = schema_of_script(script)
-    log.info(
-        "%s has no version; its tables are those of revision %s (%s): adopting it there as it is",
-        name,
-        revision,
-        ", ".join(shape),
-    )
-    found = read_schema(connection, shape)
-    for table, column in nullable_columns(shape, found):
-        log.warning(
-            "%s: the column %s.%s may be NULL where NOT NULL belongs; no row has a NULL there, and "
-            "nothing keeps one out",
-            *(name, table, column),
+        checks = RebuildChecks(
+            self.connection, migration.version_table, self.target, seen_by_others
         )
-    for index in missing_indexes(shape, found):
-        log.warning("%s lacks the index %s: CREATE INDEX makes its queries fast again", name, index)
+        backup = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
+        RevisionRun(self.connection, plan, self.target, backup=backup, checks=checks).run()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Status:
     """The state of a database that matters to a migration.
 
-    `revision` is what the version table says. An unversioned SQLite database has none, but may have
+    `revision` is what the version table says. An unversioned database has none, but may have
     the `shape` of one. `misfit` says why an upgrade would refuse what is in it: it has no version
     and fits no shape, or a rebuild was interrupted. `known` is whether this release knows that
     revision or shape, and would upgrade it. The last four are None for what is no SQLite file.
@@ -101,10 +101,17 @@ def _read_server(target: Target) -> Version:
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - a file needs no Alembic
 
     from shortsdb.migration.database import read_only_connection  # noqa: PLC0415 - as above
+    from shortsdb.migration.postgresql_schema import recognise  # noqa: PLC0415 - as above
 
     with read_only_connection(target) as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
-        return version_of(heads, revision_ids())
+        if heads:
+            return version_of(heads, revision_ids())
+        try:
+            shape = recognise(connection, BASELINES, target.name)
+        except OperationRefused as refusal:
+            return version_of(heads, revision_ids(), misfit=str(refusal))
+        return version_of(heads, revision_ids(), shape)
 
 
 def outdated(found: Status) -> str | None:

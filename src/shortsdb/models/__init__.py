@@ -1,4 +1,4 @@
-"""The ten tables as SQLAlchemy models, and enums for the values of their state columns.
+"""The tables as SQLAlchemy models, and enums for the values of their state columns.
 
 This package does not read or write databases.
 """
@@ -47,4 +47,4 @@ metadata = Base.metadata
 """The schema of the models, for Alembic and for create_all."""
 
 OWN_TABLES = frozenset(metadata.tables)
-"""The names of the ten tables; an application may declare others on `Base`."""
+"""The names of these tables; an application may declare others on `Base`."""

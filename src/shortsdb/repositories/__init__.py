@@ -1,4 +1,4 @@
-"""Repositories over the ten models, sync and async, by advanced-alchemy (extra: repositories).
+"""Repositories over the models, sync and async, by advanced-alchemy (extra: repositories).
 
     with get_session(engine) as session:
         shorts = ShortRepository(session=session)

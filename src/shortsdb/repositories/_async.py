@@ -1,4 +1,4 @@
-"""Repositories for asyncio; `make docs` generates the sync ones, _sync.py, from this file."""
+"""Repositories for asyncio; `make generate` derives their sync twins, _sync.py, from this file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories; `make docs` derives them from their async twins, _async.py."""
+"""Repositories; `make generate` derives them from their async twins, _async.py."""
 
 from __future__ import annotations
 

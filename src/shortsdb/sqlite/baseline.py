@@ -1,7 +1,8 @@
-"""Recognise the revision of an unversioned SQLite database by its schema."""
+"""Recognise the revision of an unversioned database by its schema."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shortsdb.errors import OperationRefused
@@ -17,7 +18,7 @@ from shortsdb.sqlite.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from shortsdb.sqlite.connection import Connection
 
@@ -34,14 +35,44 @@ def recognise(
         name: The name of the database in messages.
 
     Raises:
-        OperationRefused: The database fits no known schema (the message names every table and
-            column at fault), or fits several equally well; or see `refuse_leftovers`.
+        OperationRefused: See `fitting_revision` and `refuse_leftovers`.
     """
     refuse_leftovers(connection, name)
     tables = [table for table in table_names(connection) if table != version_table]
+    known = {revision: schema_of_script(script) for revision, script in baselines.items()}
+    taken = _names_taken(connection, {table for shape in known.values() for table in shape})
+
+    def faults(shape: Schema, held: Collection[str]) -> list[str]:
+        found = read_schema(connection, held)
+        return [
+            *schema_mismatches(shape, found),
+            *null_mismatches(shape, found, partial(_rows_with_null, connection)),
+            *taken,
+        ]
+
+    return fitting_revision(tables, known, faults, name)
+
+
+def fitting_revision(
+    tables: Collection[str],
+    known: Mapping[str, Schema],
+    faults: Callable[[Schema, Collection[str]], list[str]],
+    name: str,
+) -> str | None:
+    """Return the revision whose shape the tables of a database have, None if there is no table.
+
+    Args:
+        tables: The names of its tables.
+        known: The shape of every revision that unversioned databases are known to have.
+        faults: Says in which ways those of the tables that it gets do not fit a shape.
+        name: What to call the database in messages.
+
+    Raises:
+        OperationRefused: It holds tables and fits no known shape, and then every table and column
+            at fault is named; or it fits several alike.
+    """
     if not tables:
         return None
-    known = {revision: schema_of_script(script) for revision, script in baselines.items()}
     ours = {table for shape in known.values() for table in shape}
     held = ours.intersection(tables)
     others = [table for table in tables if table not in ours]
@@ -50,22 +81,18 @@ def recognise(
     if not candidates:
         raise OperationRefused(
             f"{name} has no version, and no known schema contains all of its tables "
-            f"({', '.join(tables)}); nothing was changed. Check that this is the right file"
+            f"({', '.join(tables)}); nothing was changed. Check that this is the right database"
         )
-    taken = _names_taken(connection, ours)
-    faults = {
-        revision: [*_mismatches(connection, known[revision], held), *taken]
-        for revision in candidates
-    }
-    fitting = [revision for revision in candidates if not faults[revision]]
+    found = {revision: faults(known[revision], held) for revision in candidates}
+    fitting = [revision for revision in candidates if not found[revision]]
     if not fitting:
         # The smallest schema that contains all of the tables is the most likely one.
         revision = min(candidates, key=lambda candidate: len(known[candidate]))
         raise OperationRefused(
             f"{name} has no version and does not fit the schema that its tables suggest "
-            f"(revision {revision}): {'; '.join(faults[revision])}. "
+            f"(revision {revision}): {'; '.join(found[revision])}. "
             + (f"It holds tables of other software: {', '.join(others)}. " if others else "")
-            + "Check that this is the right file; if it is, remove these differences before an "
+            + "Check that this is the right database; if it is, remove these differences before an "
             "upgrade"
         )
     # A database that fits a schema also fits every schema that asks for less.
@@ -80,6 +107,17 @@ def recognise(
             "nothing was changed. Find out which one is right and run `alembic stamp REVISION`"
         )
     return best[0]
+
+
+def null_mismatches(
+    shape: Schema, found: Schema, rows_with_null: Callable[[str, str], int]
+) -> list[str]:
+    """Return the columns that may be NULL where `shape` says NOT NULL, and are in some row."""
+    return [
+        f"column {table}.{column} may be NULL where NOT NULL belongs, and is in {nulls} rows"
+        for table, column in nullable_columns(shape, found)
+        if (nulls := rows_with_null(table, column))
+    ]
 
 
 def undecodable_name(name: str) -> OperationRefused:
@@ -120,15 +158,6 @@ def refuse_leftovers(connection: Connection, name: str) -> None:
             f"{', '.join(table.removeprefix(prefix) for table in left)}: keep the table that has "
             "all rows, under the name without the prefix, drop the other and run this again"
         )
-
-
-def _mismatches(connection: Connection, shape: Schema, held: Collection[str]) -> list[str]:
-    found = read_schema(connection, held)
-    return schema_mismatches(shape, found) + [
-        f"column {table}.{column} may be NULL where NOT NULL belongs, and is in {nulls} rows"
-        for table, column in nullable_columns(shape, found)
-        if (nulls := _rows_with_null(connection, table, column))
-    ]
 
 
 def _rows_with_null(connection: Connection, table: str, column: str) -> int:

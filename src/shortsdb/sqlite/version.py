@@ -13,7 +13,6 @@ from shortsdb.sqlite.baseline import recognise, refuse_leftovers, undecodable_na
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.online_copy import connect, connect_read_only
-from shortsdb.sqlite.rows import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +73,6 @@ def read_version(
     known: Sequence[str],
     baselines: Mapping[str, str],
     name: str,
-    version_table: str = VERSION_TABLE,
 ) -> Version:
     """Return the version of a SQLite database.
 
@@ -83,26 +81,25 @@ def read_version(
         known: The revisions of this release, oldest first.
         baselines: The DDL script of each revision that unversioned databases may be at.
         name: What to call the database in `Version.misfit`.
-        version_table: The table in which Alembic keeps the revision.
 
     Raises:
         sqlite3.Error: It cannot be read.
     """
-    heads = _heads(connection, version_table)
+    heads = _heads(connection)
     try:
         if heads:
             refuse_leftovers(connection, name)
             return version_of(heads, known)
-        return version_of((), known, recognise(connection, baselines, version_table, name))
+        return version_of((), known, recognise(connection, baselines, VERSION_TABLE, name))
     except OperationRefused as refusal:
         return version_of(heads, known, misfit=str(refusal))
 
 
-def _heads(connection: Connection, version_table: str) -> list[object]:
+def _heads(connection: Connection) -> list[object]:
     exists = "SELECT 1 FROM sqlite_master WHERE lower(name) = ? AND type IN ('table', 'view')"
-    if not values(connection, exists, version_table.lower()):
+    if not values(connection, exists, VERSION_TABLE):
         return []
-    return values(connection, f"SELECT version_num FROM {quote(version_table)}")  # noqa: S608 - quoted
+    return values(connection, f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
 
 
 @contextmanager

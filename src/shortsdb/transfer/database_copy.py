@@ -12,24 +12,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
-from shortsdb import url as urls
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
-from shortsdb.migration import MigrationRefused, as_migration_refused, create_migration_engine
+from shortsdb.migration import MigrationRefused, as_migration_refused, read_only_connection
 from shortsdb.models import metadata
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.progress import progress_line
 from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRowReport, collecting
 from shortsdb.transfer.late import late_changes
-from shortsdb.transfer.postgresql import (
-    Postgres,
-    engine_of,
-    refuse_unusable_target,
-    rows_of_now,
-    snapshot,
-    target_transaction,
-)
+from shortsdb.transfer.postgresql import Postgres, connected, snapshot, target_transaction
 from shortsdb.transfer.sqlite import Sqlite, new_file, open_source, refuse_existing, upgraded_copy
 
 if TYPE_CHECKING:
@@ -58,7 +50,7 @@ class TableChecksum:
 def copy(
     source: str | URL, target: str | URL, skip_invalid: Path | None = None
 ) -> list[TableChecksum]:
-    """Copy all ten tables from SQLite to PostgreSQL or back, and return what was compared.
+    """Copy all tables from SQLite to PostgreSQL or back, and return what was compared.
 
     The source is only read. What is written to it meanwhile is not copied, and a warning says how
     many rows that are, if it can be told. The target is written in one transaction, or is a new
@@ -74,91 +66,86 @@ def copy(
     Raises:
         MigrationRefused: Nothing was copied; the message says why.
     """
-    from_url, to_url = Target.parse(source).url, Target.parse(target).url
-    kinds = (from_url.get_backend_name(), to_url.get_backend_name())
-    if kinds not in {("sqlite", "postgresql"), ("postgresql", "sqlite")}:
+    origin, destination = Target.parse(source), Target.parse(target)
+    kinds = [side.url.get_backend_name() for side in (origin, destination)]
+    if kinds[0] == kinds[1]:
         raise MigrationRefused(
             f"a copy goes from SQLite to PostgreSQL or back, not from {kinds[0]} to {kinds[1]}; "
             "between two of a kind use its own programs"
         )
-    names = {kind: urls.display(url) for kind, url in zip(kinds, (from_url, to_url), strict=True)}
     begun = time.monotonic()
-    with _explained(names), collecting(skip_invalid) as findings:
-        if kinds[0] == "sqlite":
-            verified = _to_postgresql(from_url, to_url, findings)
-        else:
-            verified = _to_sqlite(from_url, to_url, findings)
+    with _explained(origin, destination), collecting(skip_invalid) as findings:
+        run = _to_postgresql if kinds[0] == "sqlite" else _to_sqlite
+        verified = run(origin, destination, findings)
     log.info(
         "%s is copied to %s: %d rows in %.1f s, every table compared",
-        urls.display(from_url),
-        urls.display(to_url),
+        origin,
+        destination,
         sum(table.rows for table in verified),
         time.monotonic() - begun,
     )
     return verified
 
 
-def _to_postgresql(source: URL, target: URL, findings: InvalidRowReport) -> list[TableChecksum]:
-    name = urls.display(source)
+def _to_postgresql(
+    source: Target, target: Target, findings: InvalidRowReport
+) -> list[TableChecksum]:
     file = _file(source)
     refuse_unusable_file(file, changes=False)
     if not file.exists():
         raise MigrationRefused(f"{file} does not exist")
     # Fail before reading the source; this is checked again when nobody else can write to it.
-    with engine_of(target, changes=True).connect() as connection:
-        refuse_unusable_target(connection, metadata, urls.display(target))
+    with connected(target) as there:
+        there.refuse_unusable_target()
     with upgraded_copy(file) as (copied, original):
-        with create_migration_engine(Target.parse(copied), changes=False).connect() as connection:
-            _say_what_stays(connection, name)
+        with read_only_connection(Target.parse(copied)) as connection:
+            _say_what_stays(connection, source)
         with open_source(copied) as side:
-            _examine(side, findings, name)
-            with target_transaction(target, metadata) as there:
+            _examine(side, source, findings)
+            with target_transaction(target) as there:
                 verified = _copy(side, there, findings)
-                now = original.rows(metadata.sorted_tables)
-                _say_what_is_late(verified, findings, now, name, written_to=original.written_to())
+                now, written_to = original.rows(), original.written_to()
+                _say_what_is_late(source, verified, findings, now, written_to=written_to)
                 return verified
 
 
-def _to_sqlite(source: URL, target: URL, findings: InvalidRowReport) -> list[TableChecksum]:
-    name = urls.display(source)
+def _to_sqlite(source: Target, target: Target, findings: InvalidRowReport) -> list[TableChecksum]:
     file = _file(target)
     refuse_unusable_file(file, changes=True)
     refuse_existing(file)
     with new_file(file) as there:
-        with snapshot(source, metadata) as side:
-            _say_what_stays(side.connection, name)
-            _examine(side, findings, name)
+        with snapshot(source) as side:
+            _say_what_stays(side.connection, source)
+            _examine(side, source, findings)
             verified = _copy(side, there, findings)
         # After the snapshot: a pooler may have one connection for all.
-        now = rows_of_now(source, metadata.sorted_tables)
-        _say_what_is_late(verified, findings, now, name, written_to=False)
+        with connected(source) as side:
+            now = {table.name: side.count(table) for table in metadata.sorted_tables}
+        _say_what_is_late(source, verified, findings, now, written_to=False)
         return verified
 
 
-def _file(url: URL) -> Path:
-    file = urls.file(url)
-    if file is None:
+def _file(target: Target) -> Path:
+    if target.file is None:
         raise MigrationRefused("a database in memory is not copied; name a file")
-    return file
+    return target.file
 
 
 @contextmanager
-def _explained(names: dict[str, str]) -> Iterator[None]:
-    """Turn errors of either driver into refusals; `names` are those of the two databases."""
+def _explained(*sides: Target) -> Iterator[None]:
+    """Turn errors of either driver into refusals that name the side, one of which is a file."""
     try:
         yield
     except Exception as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        if isinstance(cause, sqlite3.Error):
-            name = names["sqlite"]
-        elif hasattr(cause, "sqlstate"):  # psycopg need not be installed
-            name = names["postgresql"]
-        else:
+        of_file = isinstance(cause, sqlite3.Error)
+        if not of_file and not hasattr(cause, "sqlstate"):  # psycopg need not be installed
             raise
+        (name,) = (side.name for side in sides if (side.file is not None) == of_file)
         raise MigrationRefused(f"{explain(error, name)}; {left_behind(error, 'copied')}") from error
 
 
-def _say_what_stays(connection: Connection, name: str) -> None:
+def _say_what_stays(connection: Connection, source: Target) -> None:
     inspector = inspect(connection)
     tables = set(inspector.get_table_names())
     stays = sorted(tables - {*metadata.tables, "alembic_version"})
@@ -166,28 +153,28 @@ def _say_what_stays(connection: Connection, name: str) -> None:
         columns = [column["name"] for column in inspector.get_columns(table.name)]
         stays += [f"{table.name}.{column}" for column in columns if column not in table.columns]
     if stays:
-        log.warning("%s: not of this schema, and not copied: %s", name, ", ".join(stays))
+        log.warning("%s: not of this schema, and not copied: %s", source, ", ".join(stays))
 
 
 def _say_what_is_late(
+    source: Target,
     verified: Iterable[TableChecksum],
     findings: InvalidRowReport,
     now: Mapping[str, int],
-    name: str,
     *,
     written_to: bool,
 ) -> None:
     copied = {table.table: table.rows + len(findings.keys[table.table]) for table in verified}
     if late := late_changes(copied, now, written_to=written_to):
-        log.warning("%s %s. Stop what writes to it, and copy again to a new target", name, late)
+        log.warning("%s %s. Stop what writes to it, and copy again to a new target", source, late)
 
 
-def _examine(source: Sqlite | Postgres, findings: InvalidRowReport, name: str) -> None:
-    with _progress(f"checking {name}", source) as advance:
+def _examine(side: Sqlite | Postgres, source: Target, findings: InvalidRowReport) -> None:
+    with _progress(f"checking {source}", side) as advance:
         for table in metadata.sorted_tables:
-            for found in source.examine(table, findings.keys, advance):
+            for found in side.examine(table, findings.keys, advance):
                 findings.add(found)
-    findings.settle(name)
+    findings.settle(source)
 
 
 def _copy(
@@ -198,7 +185,7 @@ def _copy(
         for table in metadata.sorted_tables:
             sent[table.name] = tally = _Tally(advance)
             target.write(table, tally.over(source.read(table, findings.keys[table.name])))
-    target.finish(metadata.sorted_tables)
+    target.finish()
     with _progress("comparing", source) as advance:
         for table in metadata.sorted_tables:
             tally = _Tally(advance)

@@ -21,6 +21,8 @@ from shortsdb.transfer.scratch import scratch_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from shortsdb.target import Target
+
 log = get_logger(__name__)
 
 # So many are named in a refusal.
@@ -82,11 +84,11 @@ class InvalidRowReport:
         if self._file is not None:
             self._file.write(found.as_json() + "\n")
 
-    def settle(self, name: str) -> None:
+    def settle(self, source: Target) -> None:
         """Give the file of invalid rows its name, or refuse the copy where there is to be none.
 
         Raises:
-            MigrationRefused: There are invalid rows of the database `name`, and no file for them.
+            MigrationRefused: There are invalid rows in the source, and no file for them.
         """
         count = sum(map(len, self.keys.values()))
         if not count:
@@ -94,7 +96,7 @@ class InvalidRowReport:
         if self._file is None or self._new is None:
             more = count - len(self._named)
             raise MigrationRefused(
-                f"{name} holds {count} rows that cannot be copied; nothing was written. Mend "
+                f"{source} holds {count} rows that cannot be copied; nothing was written. Mend "
                 "them, or leave them out with --skip-invalid FILE, which writes them to FILE:",
                 *self._named,
                 *([f"and {more} more"] if more else []),
@@ -102,7 +104,7 @@ class InvalidRowReport:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._new.rename(self._destination.name, self._folder)
-        log.warning("%s: %d rows are left out, see %s", name, count, self._destination)
+        log.warning("%s: %d rows are left out, see %s", source, count, self._destination)
 
 
 @contextmanager

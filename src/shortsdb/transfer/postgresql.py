@@ -10,10 +10,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Float,
-    MetaData,
     Text,
     cast,
     exists,
@@ -28,15 +26,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from shortsdb import url as urls
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
 from shortsdb.migration import (
     MigrationRefused,
-    alembic_config,
     create_migration_engine,
+    revision_ids,
     set_timeouts,
 )
+from shortsdb.models import metadata
 from shortsdb.settings import table_lock_timeout
 from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRow
@@ -46,7 +44,7 @@ from shortsdb.transfer.pgcopy import HEADER, TRAILER, kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from sqlalchemy import URL, Column, ColumnElement, Connection, Engine, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Table
     from sqlalchemy.sql import ClauseElement
 
 _ROWS_A_STEP = 100  # few, because a row may hold a long text
@@ -56,11 +54,78 @@ _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 class Postgres:
     """A PostgreSQL database at head, one side of a copy."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Use a connection that is in a transaction."""
+    def __init__(self, connection: Connection, target: Target) -> None:
+        """Use a connection to `target` that is in a transaction."""
         self.connection = connection
+        self.target = target
         driver_connection: Any = connection.connection.driver_connection
         self._cursor = driver_connection.cursor
+
+    def refuse_unusable_source(self) -> None:
+        """Look whether the database can be copied from; see `snapshot`."""
+        self._refuse_encoding()
+        self._refuse_hidden_rows()
+        found = MigrationContext.configure(self.connection).get_current_heads()
+        at, head = ", ".join(found) or "none", revision_ids()[-1]
+        if at != head:
+            raise MigrationRefused(
+                f"{self.target} is at revision {at}, and only {head} can be copied to SQLite; "
+                "nothing was written. Upgrade it first"
+            )
+
+    def refuse_unusable_target(self) -> None:
+        """Look whether the database, which may be at any revision, can be copied to.
+
+        Raises:
+            MigrationRefused: It is read-only, not in UTF-8, hides rows, or our tables hold rows.
+        """
+        if self.connection.scalar(text("SHOW transaction_read_only")) == "on":
+            raise MigrationRefused(
+                f"{self.target} is read-only: a standby, or default_transaction_read_only is on; "
+                "nothing was written. Name the primary"
+            )
+        self._refuse_encoding()
+        self._refuse_hidden_rows()
+        there = set(inspect(self.connection).get_table_names())
+        # Not the columns of today, which an older revision does not have.
+        one: ColumnElement[int] = literal_column("1")
+        filled = [
+            table.name
+            for table in metadata.sorted_tables
+            if table.name in there
+            and self.connection.scalar(select(exists(select(one).select_from(table))))
+        ]
+        if filled:
+            raise MigrationRefused(
+                f"{self.target} is not empty: {', '.join(filled)} hold rows; nothing was written. "
+                "Name an empty database"
+            )
+
+    def _refuse_encoding(self) -> None:
+        encoding = self.connection.scalar(text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            raise MigrationRefused(
+                f"{self.target} has the encoding {encoding}, which does not hold every text; "
+                "nothing was written. Create one with ENCODING 'UTF8'"
+            )
+
+    def _refuse_hidden_rows(self) -> None:
+        # Until the transaction ends the server fails a query from which row-level security would
+        # hide rows. LOCAL, because behind a pooler the next transaction is another client's.
+        self.connection.exec_driver_sql("SET LOCAL row_security = off")
+        tables = self.connection.scalars(
+            text(
+                "SELECT relname FROM pg_class WHERE relname = ANY(:names)"
+                " AND pg_table_is_visible(oid) AND row_security_active(oid) ORDER BY relname"
+            ),
+            {"names": list(metadata.tables)},
+        ).all()
+        if tables:
+            raise MigrationRefused(
+                f"{self.target}: row-level security hides rows of {', '.join(tables)} from "
+                "this user; nothing was written. Connect as the owner of the tables, or as a role "
+                "with BYPASSRLS"
+            )
 
     def count(self, table: Table) -> int:
         """Return how many rows a table has."""
@@ -124,18 +189,18 @@ class Postgres:
                 copy.write(b"".join(rows))
             copy.write(TRAILER)
 
-    def finish(self, tables: Iterable[Table]) -> None:
+    def finish(self) -> None:
         """Make every change now that would otherwise come with the commit or after it.
 
         So that rows which are read after this are those that the commit makes visible.
         """
-        self._advance_sequences(tables)
+        self._advance_sequences()
         # Triggers of the target that are deferred fire here, and not after the rows were compared.
         self.connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
 
-    def _advance_sequences(self, tables: Iterable[Table]) -> None:
+    def _advance_sequences(self) -> None:
         """Let the next ids come after those that were copied."""
-        for column in [table.autoincrement_column for table in tables]:
+        for column in [table.autoincrement_column for table in metadata.sorted_tables]:
             last = None if column is None else self.connection.scalar(select(func.max(column)))
             if column is None or last is None or last < 1:
                 continue
@@ -177,52 +242,40 @@ def _sql(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=_dialect, compile_kwargs={"literal_binds": True}))
 
 
-def engine_of(url: URL, *, changes: bool) -> Engine:
-    """Return an engine whose connections speak UTF-8, whatever PGCLIENTENCODING or a role says.
+@contextmanager
+def connected(target: Target, **options: Any) -> Iterator[Postgres]:  # noqa: ANN401 - SQLAlchemy's
+    """Give a database in a transaction, in which a query may last as long as it takes.
+
+    Its connection speaks UTF-8, whatever PGCLIENTENCODING or a role says.
+
+    Args:
+        target: The database.
+        options: The execution options of the connection.
 
     Raises:
         MigrationRefused: The driver is not there.
     """
-    return create_migration_engine(
-        Target.of(url.update_query_dict({"client_encoding": "utf8"})), changes=changes
-    )
+    utf8 = Target.of(target.url.update_query_dict({"client_encoding": "utf8"}))
+    engine = create_migration_engine(utf8, changes=True).execution_options(**options)
+    with engine.connect() as connection, connection.begin():
+        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
+        yield Postgres(connection, target)
 
 
 @contextmanager
-def snapshot(url: URL, metadata: MetaData) -> Iterator[Postgres]:
+def snapshot(source: Target) -> Iterator[Postgres]:
     """Give a database as it is at one moment; nobody who writes to it has to wait.
 
     Raises:
-        MigrationRefused: It is not at head, not in UTF-8, or hides rows of `metadata`.
+        MigrationRefused: It is not at head, not in UTF-8, or hides rows of our tables.
     """
-    name = urls.display(url)
-    engine = engine_of(url, changes=False).execution_options(
-        isolation_level="REPEATABLE READ", postgresql_readonly=True
-    )
-    with engine.connect() as connection, connection.begin():
-        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
-        _refuse_encoding(connection, name)
-        _refuse_hidden_rows(connection, metadata, name)
-        at = ", ".join(MigrationContext.configure(connection).get_current_heads()) or "none"
-        head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-        if at != head:
-            raise MigrationRefused(
-                f"{name} is at revision {at}, and only {head} can be copied to SQLite; nothing was "
-                "written. Upgrade it first"
-            )
-        yield Postgres(connection)
-
-
-def rows_of_now(url: URL, tables: Iterable[Table]) -> dict[str, int]:
-    """Return how many rows the tables of a database have, outside of any snapshot."""
-    with engine_of(url, changes=False).connect() as connection:
-        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
-        side = Postgres(connection)
-        return {table.name: side.count(table) for table in tables}
+    with connected(source, isolation_level="REPEATABLE READ", postgresql_readonly=True) as side:
+        side.refuse_unusable_source()
+        yield side
 
 
 @contextmanager
-def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
+def target_transaction(target: Target) -> Iterator[Postgres]:
     """Give a database at head with empty tables, in a transaction that the block's end commits.
 
     Nobody else can write to the tables meanwhile.
@@ -231,82 +284,19 @@ def target_transaction(url: URL, metadata: MetaData) -> Iterator[Postgres]:
         MigrationRefused: It cannot be written, or its tables hold rows, or it cannot be upgraded.
     """
     # Else rows that others committed while this one waited for the tables would not be seen.
-    engine = engine_of(url, changes=True).execution_options(isolation_level="READ COMMITTED")
-    name = urls.display(url)
-    with engine.connect() as connection, connection.begin():
-        set_timeouts(connection, lock=table_lock_timeout(), statement=0)
+    with connected(target, isolation_level="READ COMMITTED") as side:
+        connection = side.connection
         _wait_for_disk(connection)
-        refuse_unusable_target(connection, metadata, name)
+        side.refuse_unusable_target()
         with quiet("shortsdb.migration", logging.ERROR):
             upgrade(connection=connection)
         tables = ", ".join(_quoted(table) for table in metadata.tables)
         connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
-        refuse_unusable_target(connection, metadata, name)
-        yield Postgres(connection)
+        side.refuse_unusable_target()
+        yield side
 
 
 def _wait_for_disk(connection: Connection) -> None:
     """Have the commit wait until it is durable, if a setting of the server says otherwise."""
     if connection.scalar(text("SHOW synchronous_commit")) == "off":
         connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
-
-
-def refuse_unusable_target(connection: Connection, metadata: MetaData, name: str) -> None:
-    """Look whether a database can be copied to.
-
-    Args:
-        connection: To the database, which may be at any revision.
-        metadata: The tables to copy.
-        name: What to call the database.
-
-    Raises:
-        MigrationRefused: It is read-only, not in UTF-8, hides rows, or tables of ours hold rows.
-    """
-    if connection.scalar(text("SHOW transaction_read_only")) == "on":
-        raise MigrationRefused(
-            f"{name} is read-only: a standby, or default_transaction_read_only is on; nothing was "
-            "written. Name the primary"
-        )
-    _refuse_encoding(connection, name)
-    _refuse_hidden_rows(connection, metadata, name)
-    there = set(inspect(connection).get_table_names())
-    one: ColumnElement[int] = literal_column(
-        "1"
-    )  # not the columns of today, which an older revision does not have
-    filled = [
-        table.name
-        for table in metadata.sorted_tables
-        if table.name in there and connection.scalar(select(exists(select(one).select_from(table))))
-    ]
-    if filled:
-        raise MigrationRefused(
-            f"{name} is not empty: {', '.join(filled)} hold rows; nothing was written. Name an "
-            "empty database"
-        )
-
-
-def _refuse_encoding(connection: Connection, name: str) -> None:
-    encoding = connection.scalar(text("SHOW server_encoding"))
-    if encoding != "UTF8":
-        raise MigrationRefused(
-            f"{name} has the encoding {encoding}, which does not hold every text; nothing was "
-            "written. Create one with ENCODING 'UTF8'"
-        )
-
-
-def _refuse_hidden_rows(connection: Connection, metadata: MetaData, name: str) -> None:
-    # Until the transaction ends the server fails a query from which row-level security would hide
-    # rows. LOCAL, because behind a pooler the next transaction is another client's.
-    connection.exec_driver_sql("SET LOCAL row_security = off")
-    tables = connection.scalars(
-        text(
-            "SELECT relname FROM pg_class WHERE relname = ANY(:names)"
-            " AND pg_table_is_visible(oid) AND row_security_active(oid) ORDER BY relname"
-        ),
-        {"names": list(metadata.tables)},
-    ).all()
-    if tables:
-        raise MigrationRefused(
-            f"{name}: row-level security hides rows of {', '.join(tables)} from this user; "
-            "nothing was written. Connect as the owner of the tables, or as a role with BYPASSRLS"
-        )

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import sqlite
 from shortsdb.lifecycle import upgrade
 from shortsdb.log import quiet
 from shortsdb.migration import MigrationRefused
+from shortsdb.models import metadata
 from shortsdb.sqlite.backup import refuse_damaged
 from shortsdb.sqlite.file_checks import refuse_orphans, refuse_shared_folder
 from shortsdb.sqlite.files import NewFile, fsync, open_folder
@@ -110,7 +111,7 @@ class Sqlite:
         rows = map(RowFormat(table).decode, chain.from_iterable(parts))
         self.connection.executemany(_sql(insert(table)), rows)
 
-    def finish(self, tables: Iterable[Table]) -> None:
+    def finish(self) -> None:
         """Do nothing: a new file of ours has nothing that would change rows at the commit."""
 
     def _select(self, table: Table, *more: ColumnElement[Any]) -> Iterator[list[tuple[Any, ...]]]:
@@ -139,8 +140,8 @@ class OriginalFile:
         """Return whether somebody has written to the file since."""
         return self._data_version() != self._version
 
-    def rows(self, tables: Iterable[Table]) -> dict[str, int]:
-        """Return how many rows those of the tables have that the file has."""
+    def rows(self) -> dict[str, int]:
+        """Return how many rows those of our tables have that the file has."""
         side = Sqlite(self._connection)
         there = {
             plain(name)
@@ -148,7 +149,7 @@ class OriginalFile:
                 "SELECT name FROM sqlite_master WHERE type = 'table'"
             )
         }
-        return {table.name: side.count(table) for table in tables if table.name in there}
+        return {name: side.count(table) for name, table in metadata.tables.items() if name in there}
 
     def _data_version(self) -> object:
         # Differs if another connection has committed, see https://sqlite.org/pragma.html.
