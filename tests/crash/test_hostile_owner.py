@@ -137,7 +137,7 @@ def test_a_link_at_the_worst_moment(
 
     monkeypatch.setattr("shortsdb.sqlite.backup.copy_to_new", wait)
     attack("partial")
-    with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+    with pytest.raises(OperationRefused, match="was replaced by another file at the same time"):
         make_backup(folder / "d.db", "0001", folder / "backups")
     assert state(victim.parent) == before
 
