@@ -187,7 +187,7 @@ def test_without_an_authorizer_the_upgrade_stops_at_once(
     assert version(path) == [HEAD]
     if isinstance(refusal.value, MigrationHalfApplied):
         (backup,) = tmp_path.glob("backups/*.db")
-        assert f"says that it is at {HEAD}, and may hold parts of" in str(refusal.value)
+        assert f"the database is at {HEAD}, and may also contain parts of" in str(refusal.value)
         assert str(backup) in str(refusal.value)
         assert "half" not in schema(backup)
     else:
