@@ -47,6 +47,8 @@ VARYING = {
     r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00": "<time>",
 }
 
+_REVISIONS = re.compile(r"\b0\d{3}\b(, 0\d{3}\b)*")
+
 
 @dataclass
 class Block:
@@ -179,7 +181,8 @@ def _still(output: str) -> str:
 
 def _shortened(shown: str, printed: str) -> str:
     """Return an output with "…" for the lines that the page does not show."""
-    match = _match(shown, printed)
+    unnumbered = [_REVISIONS.sub("<revision>", output) for output in (shown, printed)]
+    match = _match(shown, printed) or _match(*unnumbered)
     if match is None:
         return printed
     lines = printed.splitlines(keepends=True)
