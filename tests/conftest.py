@@ -1,4 +1,4 @@
-"""Fixtures that all tests share; databases are built by migrating, never by create_all."""
+"""Fixtures shared by all tests; databases are built by migrations, never by create_all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A password in the URL is in no output of any command and in no log, however it ends."""
+"""No command prints or logs the password of a URL, whether it succeeds or fails."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def calls(program: str, url: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("form", ["plain", "json"])
 @pytest.mark.parametrize("program", ["shortsdb", "alembic"])
-def test_no_output_holds_the_password(
+def test_no_output_contains_the_password(
     postgres: Server, tmp_path: Path, program: str, form: str
 ) -> None:
     todo = [call for url in urls(postgres, tmp_path) for call in calls(program, url)]

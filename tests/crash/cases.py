@@ -1,4 +1,4 @@
-"""The cases: every start that the first release promises, every command, journal and driver."""
+"""The cases: every promised starting point, command, journal mode and driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a database file, and whether it is one of the two that it may be in."""
+"""Read the state of a database file, and check that it is one of the two allowed states."""
 
 from __future__ import annotations
 

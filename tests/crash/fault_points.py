@@ -1,4 +1,4 @@
-"""The points at which a run is killed or has a system call fail."""
+"""The points at which a run is killed or a system call fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the torture: how much was done in each family, and what went wrong."""
+"""Figures of the crash tests: the number of trials and failures of each family."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Properties of generated databases: nothing is lost, nothing foreign is touched, nothing refused.
+"""Properties of generated databases: no loss, no change of foreign objects, no false refusal.
 
 Called with hypothesis's settings, each property tries as many databases as those say.
 """

@@ -1,4 +1,4 @@
-"""The bench: starts, what they must become, single blows at a run, and the judgement after each."""
+"""Run migrations with single faults, and check the database after each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replaces names in the folder of a database by links to files of root, in a loop, as its owner.
+"""Replace names in the folder of a database by links to files of root, in a loop, as its owner.
 
 `python tests/crash/hostile_owner.py FOLDER VICTIM UID FAMILY` gives up being root first, and prints
 a line once it has begun. It ends with its parent.

@@ -1,4 +1,4 @@
-"""Loses power at points of a recorded run, and judges the database that is found afterwards."""
+"""Cut the power at points of a recorded run, and check the resulting database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power loss: replays recorded calls onto a disk that forgets what was not made durable.
+"""Simulate power loss: replay recorded calls onto a disk that loses unsynced writes.
 
 The disk is meaner than real ones: of what was written since the last fsync of a file, each sector
 is kept or lost by itself; a name that was created, removed or renamed counts only after an fsync of

@@ -1,4 +1,4 @@
-"""Mutants of a faithful rebuild of a table, and faithful rebuilds: which of them are refused."""
+"""Generated rebuilds of a table, lossless and lossy, and which of them are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole torture: `make torture`, or `python tests/crash/run.py`.
+"""Run all crash tests: `make torture`, or `python tests/crash/run.py`.
 
 It takes hours, and may be ended and run again at any time: the figures of finished tasks are kept
 in build/torture.json, and a task is not done again unless the code has changed. Progress goes to

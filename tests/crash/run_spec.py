@@ -1,4 +1,4 @@
-"""What one run of a migration is to do: the harness asks, a forked process does it."""
+"""The specification of one run of a migration, sent by the harness to a forked process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drafts of the deployed schema: as it is, in the variants that fit, and in mutants that do not."""
+"""Generated schemas: the deployed one, variants that fit, and mutants that do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control: the same blows at Alembic's stock env.py, which does not survive them."""
+"""The control: the same faults with Alembic's stock env.py, which does not survive them."""
 
 from __future__ import annotations
 

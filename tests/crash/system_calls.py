@@ -1,4 +1,4 @@
-"""Reads what strace recorded of a run: the calls that changed files, in order."""
+"""Parse strace output: the calls of a run that changed files, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tasks of the whole torture, each of some minutes at most, and the controls among them."""
+"""The tasks of the crash tests, each of some minutes at most, including the controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that are started with closed standard streams open no file in their place.
+"""Commands started with closed standard streams open no file in their place.
 
 A file that is opened while descriptor 0, 1 or 2 is closed gets that number, and whatever is printed
 is written into it: https://sqlite.org/howtocorrupt.html, section 2.1.
@@ -58,7 +58,9 @@ def opened_as_streams(line: str, folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("streams", STREAMS)
 @pytest.mark.parametrize("program", COMMANDS)
-def test_no_file_becomes_a_standard_stream(deployed_file: Path, program: str, streams: str) -> None:
+def test_commands_open_no_file_as_a_standard_stream(
+    deployed_file: Path, program: str, streams: str
+) -> None:
     before = row_hashes(deployed_file)["clips"]
     shutil.copy(deployed_file, deployed_file.with_name("saved.db"))
     line = f"exec {streams}; {' && '.join(COMMANDS[program])}"
@@ -72,7 +74,9 @@ def test_no_file_becomes_a_standard_stream(deployed_file: Path, program: str, st
 
 
 @pytest.mark.parametrize("streams", STREAMS)
-def test_a_program_that_takes_no_care_is_caught(deployed_file: Path, streams: str) -> None:
+def test_control_a_program_without_protection_is_detected(
+    deployed_file: Path, streams: str
+) -> None:
     """The control: the lowest free number is that of a stream."""
     script = "import os; os.open('made', os.O_CREAT | os.O_RDWR)"
     line = f"exec {streams}; {sys.executable} -c {shlex.quote(script)}"

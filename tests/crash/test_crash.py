@@ -1,4 +1,4 @@
-"""The quick form of the torture, at points spread evenly; `make torture` takes every one."""
+"""The short form of the crash tests, at points spread evenly; `make torture` takes every point."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_nothing_is_lost(
     assert not figures.report()
 
 
-def test_power_loss_leaves_old_or_new(
+def test_power_loss_leaves_the_old_or_new_schema(
     bench: Bench, prepared: list[Prepared], figures: Figures
 ) -> None:
     for case in prepared:
@@ -72,7 +72,7 @@ def test_power_loss_leaves_old_or_new(
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
-def test_sixteen_at_once_come_to_one_schema(
+def test_sixteen_concurrent_upgrades_reach_one_schema(
     bench: Bench, figures: Figures, journal: Journal
 ) -> None:
     case = bench.prepare(Case(unversioned, *UPGRADE, journal, "shortsdb"))
@@ -82,7 +82,7 @@ def test_sixteen_at_once_come_to_one_schema(
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
-def test_deployed_code_goes_on_during_upgrades(
+def test_deployed_code_works_during_upgrades(
     bench: Bench, figures: Figures, journal: Journal, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drive(bench, bench.prepare(Case(unversioned, *UPGRADE, journal, "shortsdb")), rounds=5)
@@ -96,7 +96,7 @@ def test_generated_databases(name: str) -> None:
     check(name, 20, derandomize=True)
 
 
-def test_the_stock_environment_leaves_half_states(bench: Bench, figures: Figures) -> None:
+def test_control_the_stock_environment_leaves_half_states(bench: Bench, figures: Figures) -> None:
     for number in range(len(CASES)):
         strike_stock(number, bench, 10)
     assert figures.of_kind(HALF)

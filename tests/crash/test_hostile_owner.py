@@ -142,7 +142,7 @@ def test_a_link_at_the_worst_moment(
     assert state(victim.parent) == before
 
 
-def test_a_program_that_trusts_names_is_caught(
+def test_control_a_program_that_trusts_paths_is_detected(
     folder: Path, victim: Path, attack: Callable[[str], None]
 ) -> None:
     """The control: by names, the same copy overwrites the file of root."""

@@ -1,4 +1,4 @@
-"""A reader that outlasts the COMMIT: others are never kept out for long, and the cause is named."""
+"""A reader that outlasts the COMMIT does not block others for long, and the cause is reported."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def upgrade_beside_reader(path: Path) -> list[Exception]:
     return failures
 
 
-def test_a_reader_that_stays_is_named_and_others_go_on(
+def test_a_long_reader_is_reported_and_does_not_block_others(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "8")
@@ -86,7 +86,7 @@ def test_a_reader_that_stays_is_named_and_others_go_on(
     assert not list(deployed_file.parent.glob("backups/*"))
 
 
-def test_the_control_starves_deployed_code(
+def test_control_a_long_commit_starves_deployed_code(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A COMMIT that waits as long as any other statement keeps readers out all the time."""
@@ -95,7 +95,7 @@ def test_the_control_starves_deployed_code(
     assert upgrade_beside_reader(deployed_file)
 
 
-def test_an_upgrade_comes_through_when_the_reader_has_ended(
+def test_an_upgrade_succeeds_after_the_reader_has_ended(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = read_for_long(deployed_file)
@@ -143,7 +143,7 @@ def test_deployed_code_writes_beside_readers_and_the_upgrade(
         print(f"\nlongest of {len(waits)} writes: {max(waits):.1f} s; tries: {tries}")  # noqa: T201 - for people
 
 
-def test_a_connection_is_given_back_as_it_was(
+def test_a_connection_is_returned_with_its_settings(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")

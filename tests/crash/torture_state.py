@@ -1,4 +1,4 @@
-"""What the torture has done so far, in a file, so that it can be run in pieces and adds up."""
+"""Stores finished results of the crash tests in a file, so that they can be run in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a job in a forked process, under strace where a system call is to fail or to kill it."""
+"""Run a job in a forked process, under strace if a system call is to fail or to kill it."""
 
 from __future__ import annotations
 

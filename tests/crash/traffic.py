@@ -1,4 +1,4 @@
-"""Traffic: deployed code goes on writing and reading while the database goes up and down."""
+"""Traffic: deployed code reads and writes while the database is upgraded and downgraded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pytest plugin that takes away what a family of tests holds, so that these tests must fail.
+"""A pytest plugin that disables the protection a family of tests covers, so that they must fail.
 
 `SHORTSDB_WITHOUT=name python -m pytest -p without …` is the control of families that are tests.
 """

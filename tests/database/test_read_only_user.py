@@ -1,4 +1,4 @@
-"""A user who may only read a file that is at head gets an engine on it, and rows."""
+"""A user with read access only gets an engine on a file that is at head, and can read rows."""
 
 from __future__ import annotations
 
@@ -138,11 +138,11 @@ def test_in_wal_mode_in_a_folder_that_may_be_written(file: Path) -> None:
     assert_was_read(read(file, folder_mode=0o777), clips)
 
 
-def test_in_wal_mode_that_nobody_has_open_it_is_refused_with_the_reason(file: Path) -> None:
+def test_an_unopened_file_in_wal_mode_is_refused_with_the_reason(file: Path) -> None:
     done = read(file, folder_mode=0o555)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert f"{file}: this user may only read it, and SQLite cannot read a file in WAL mode" in last
+    assert f"{file}: this user may only read it, and to read a file in WAL mode" in last
     # As sqlite3 itself: without -shm it cannot read such a file.
     assert list(file.parent.glob("x.db?*")) == []
 

@@ -1,4 +1,4 @@
-"""docs/reference/refusals.md explains every text with which the source refuses something."""
+"""docs/reference/refusals.md explains every refusal in the source."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_every_refusal_is_explained() -> None:
     assert not missing, "docs/reference/refusals.md has no entry for\n" + "\n".join(missing)
 
 
-def test_every_misfit_is_explained() -> None:
+def test_every_schema_mismatch_is_explained() -> None:
     phrases = refusal_texts.schema_mismatches()
     assert len(phrases) >= 11
     assert set(phrases) <= set(entries())
 
 
-def test_nothing_is_explained_that_is_never_said() -> None:
+def test_every_explained_message_exists() -> None:
     said = [*refusal_texts.texts(), *refusal_texts.schema_mismatches()]
     stale = [entry for entry in entries() if not any(entry in text for text in said)]
     assert not stale

@@ -1,4 +1,4 @@
-"""The contract of sessions against a model of it, step by step and all at once."""
+"""Sessions behave as their model, step by step and concurrently."""
 
 from __future__ import annotations
 

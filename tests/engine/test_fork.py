@@ -1,4 +1,4 @@
-"""Engines that were used before a fork, in both processes: idle, in use, async, in memory."""
+"""Engines used before a fork work in both processes: idle, in use, async, in memory."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_a_fork_while_an_event_loop_runs(new_url: NewUrl, *, thread: bool) -> No
 
 
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool, StaticPool])
-def test_every_pool_keeps_the_promise(path: Path, poolclass: type[Pool]) -> None:
+def test_every_kind_of_pool_is_fork_safe(path: Path, poolclass: type[Pool]) -> None:
     engine = create_engine(path, poolclass=poolclass)
     write(engine, "before")
     child = fork(lambda: write(engine, "child"))
@@ -204,7 +204,7 @@ def test_a_connection_class_of_the_application_is_kept(path: Path) -> None:
     engine.dispose()
 
 
-def test_engines_that_are_gone(path: Path) -> None:
+def test_deleted_engines_do_not_affect_a_fork(path: Path) -> None:
     engine = create_engine(path)
     write(engine, "before")
     engine.dispose()
@@ -235,7 +235,7 @@ def _write_in_the_pool(name: str) -> int:
     return write(_engine_of_the_pool[0], name)
 
 
-def test_a_subprocess_costs_nothing(engine: Engine) -> None:
+def test_a_subprocess_closes_no_connection(engine: Engine) -> None:
     with engine.connect() as connection:
         before = connection.connection.driver_connection
     subprocess.run([sys.executable, "-c", ""], check=True)
@@ -321,7 +321,7 @@ def test_an_async_session_is_held_on_sqlite(path: Path) -> None:
 
 
 @pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
-def test_a_child_that_ends_leaves_the_transaction_of_its_parent_alone(
+def test_an_exiting_child_does_not_end_the_transaction_of_its_parent(
     path: Path, journal_mode: str
 ) -> None:
     # Its pages are in the file already; who rolls it back undoes them there.
@@ -359,7 +359,7 @@ def test_a_session_is_held_on_postgresql(head_database: Database) -> None:
     database.server.drop_database(database)
 
 
-def test_a_postgresql_session_outlives_a_child_that_ends(head_database: Database) -> None:
+def test_a_postgresql_session_survives_the_exit_of_a_child(head_database: Database) -> None:
     database = head_database.server.create_database(head_database)
     held = HELPERS / "held_transaction.py"
     subprocess.run([sys.executable, held, database.url, "none"], check=True, timeout=60)

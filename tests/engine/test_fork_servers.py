@@ -1,4 +1,4 @@
-"""Servers that fork: gunicorn with --preload and its workers, uvicorn with several."""
+"""Forking servers: gunicorn with --preload and its workers, uvicorn with several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a session: who reads without a lock, who takes it first, who waits."""
+"""The contract of sessions: reads without a lock, the write lock, and waiting."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_async_interfaces_take_the_lock_first_too(url: str) -> None:
 
 
 @KINDS
-def test_what_an_explicit_transaction_reads_stays_true(url: str, kind: str) -> None:
+def test_rows_read_in_an_explicit_transaction_cannot_change(url: str, kind: str) -> None:
     """Both decide on what they read: the second one waits for the first and sees what it did."""
 
     def open_one(sessions: Sessions) -> None:
@@ -288,7 +288,7 @@ def test_a_read_only_session_reads_one_snapshot(url: str, kind: str) -> None:
     play(kind, url, scenario, pragmas=IMPATIENT)
 
 
-def test_fifty_tasks_that_read_think_and_write(url: str) -> None:
+def test_fifty_tasks_that_read_wait_and_write(url: str) -> None:
     """With a lock from the first read on, they would take 50 times the time to think."""
     engine = create_engine(url)
     with session_factory(engine).begin() as session:
@@ -322,7 +322,7 @@ def test_fifty_tasks_that_read_think_and_write(url: str) -> None:
 
 
 @pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
-def test_a_process_with_deployed_code_writes_while_a_session_only_reads(url: str) -> None:
+def test_deployed_code_can_write_while_a_session_reads(url: str) -> None:
     engine = create_engine(url)
     with (
         get_session(engine) as session,
@@ -339,7 +339,7 @@ def test_a_process_with_deployed_code_writes_while_a_session_only_reads(url: str
 
 
 @pytest.mark.parametrize("new_url", ["postgresql"], indirect=True)
-def test_the_wait_for_the_lock_leaves_the_callers_timeout_alone(url: str) -> None:
+def test_waiting_for_the_lock_keeps_the_callers_timeout(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '7s'"))

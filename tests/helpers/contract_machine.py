@@ -1,4 +1,4 @@
-"""Plays several sessions at once, step by step, and compares each step with the model.
+"""Run several sessions step by step, and compare each step with the model.
 
 Nothing waits: whoever would wait for a lock fails at once, and the model knows who would. So a
 reader that waits for somebody, and a writer that does not wait, fail the test alike.

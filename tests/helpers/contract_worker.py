@@ -1,4 +1,4 @@
-"""Works on two counters as one of several threads and processes, and prints what it committed.
+"""Update two counters in several threads and processes, and print the committed changes.
 
 `python tests/engine/contract_worker.py URL SEED THREADS TRANSACTIONS` waits for a line on standard
 input. Every transaction adds one to both counters and inserts a row of its own, in a session or on

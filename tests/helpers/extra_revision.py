@@ -1,4 +1,4 @@
-"""Runs the released revisions and further ones that a test has written, in this process."""
+"""Run the released revisions and further ones written by a test, in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a part of a test in a forked child, and gives the parent its result."""
+"""Run a part of a test in a forked child, and return its result to the parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server that is frozen: every process of it stopped, as by a paused machine."""
+"""A frozen PostgreSQL server: all its processes are stopped, as on a paused machine."""
 
 from __future__ import annotations
 

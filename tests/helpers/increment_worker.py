@@ -1,4 +1,4 @@
-"""Counts in a config override by read, add one and commit, as processes of threads under test do.
+"""Increment a config override in processes and threads by read, add one and commit.
 
 `increment_worker.py DATABASE KIND THREADS TIMES` waits for a line on standard input, counts, and
 prints how many increments it committed and how many were refused: "database is locked", or a

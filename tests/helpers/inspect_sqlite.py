@@ -1,4 +1,4 @@
-"""Reads and changes an SQLite file with nothing but sqlite3, beside the code under test."""
+"""Read and change a SQLite file with sqlite3 only, independent of the code under test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies, and kills itself with SIGKILL at a counted point.
+"""Run copies that kill themselves with SIGKILL at a counted point.
 
 `killed_copy.py SOURCE` reads lines "TARGET POINT" and for each makes a copy in a
 process of its own, killed before the call that has this number; 0 is never. Prints for each how

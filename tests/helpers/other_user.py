@@ -1,4 +1,4 @@
-"""Does something as another user, in a process of its own; only root can."""
+"""Run a function as another user, in a separate process; needs root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays one scenario of several sessions on a sync engine or on an async one."""
+"""Run one scenario of several sessions on a sync or an async engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small application written against the package: `mypy --strict` must understand all of it."""
+"""A small application that uses the package; `mypy --strict` must accept it."""
 
 from __future__ import annotations
 

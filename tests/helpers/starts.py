@@ -1,4 +1,4 @@
-"""The databases that an upgrade may start from."""
+"""The databases from which an upgrade can start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a revision loses of rows and tables is refused unless it says so; faithful ones pass."""
+"""Migrations that lose rows or parts of tables are refused unless they declare it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def refusal(path: Path, body: str, attributes: str = "") -> str:
     return str(refused.value)
 
 
-def test_a_faithful_rebuild_passes(path: Path) -> None:
+def test_a_lossless_rebuild_passes(path: Path) -> None:
     before = row_hashes(path)
     upgrade(path, rebuild())
     assert row_hashes(path) == before
@@ -169,7 +169,7 @@ def test_a_part_that_a_rebuild_loses_is_refused_unless_declared(
 
 
 @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="STRICT came with 3.37")
-def test_strict_is_a_part(path: Path) -> None:
+def test_losing_strict_is_refused(path: Path) -> None:
     execute(path, "CREATE TABLE typed (id INTEGER PRIMARY KEY, a TEXT) STRICT")
     body = (
         'op.execute("CREATE TABLE fresh (id INTEGER PRIMARY KEY, a TEXT)")\n'
@@ -216,13 +216,13 @@ def test_changed_rows_are_refused_unless_declared(
     assert f"{NEXT} changes rows of kept: why it does" in caplog.text
 
 
-def test_a_revision_that_declares_is_held_to_its_tables(path: Path) -> None:
+def test_a_declaration_covers_only_its_tables(path: Path) -> None:
     body = 'op.execute("UPDATE kept SET size = 7")\nop.execute("DELETE FROM parents")'
     message = refusal(path, body, 'changes_rows = {"kept": "why"}')
     assert "would leave parents with other rows" in message
 
 
-def test_what_one_revision_changed_is_not_held_against_the_next(path: Path) -> None:
+def test_changes_of_an_earlier_revision_are_not_attributed_to_the_next(path: Path) -> None:
     folder = path.parent / "revisions"
     folder.mkdir()
     extra_revision.add(
@@ -319,7 +319,7 @@ FAITHFUL = {
 
 @pytest.mark.parametrize("body", FAITHFUL.values(), ids=FAITHFUL)
 @pytest.mark.parametrize("backup", [None, "off"])
-def test_faithful_changes_of_a_table_pass(path: Path, body: str, backup: str | None) -> None:
+def test_lossless_changes_of_a_table_pass(path: Path, body: str, backup: str | None) -> None:
     execute(path, PLAIN)
     folder = path.parent / "revisions"
     folder.mkdir()
@@ -359,7 +359,7 @@ UNFAITHFUL = {
 
 
 @pytest.mark.parametrize(("body", "phrase"), UNFAITHFUL.values(), ids=UNFAITHFUL)
-def test_what_batch_alter_table_loses_is_named(path: Path, body: str, phrase: str) -> None:
+def test_losses_of_batch_alter_table_are_named(path: Path, body: str, phrase: str) -> None:
     execute(path, PLAIN)
     if "drop_column" in body:
         body = 'op.drop_index("by_b", "plain")\n' + body

@@ -1,4 +1,4 @@
-"""The same revisions on a real PostgreSQL server, online and printed."""
+"""The same migrations on a real PostgreSQL server, online and with --sql."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ def test_a_connection_of_the_caller_is_used(postgres: Server) -> None:
     asyncio.run(main())
 
 
-def test_an_update_by_what_was_read_is_refused_rather_than_lost(
-    postgres: Server, head_database: Database
-) -> None:
+def test_a_stale_update_is_refused(postgres: Server, head_database: Database) -> None:
     engine = shortsdb_engine(postgres.create_database(head_database).url)
     factory = session_factory(engine)
     with factory.begin() as session:

@@ -1,4 +1,4 @@
-"""The history: one head, linear, numbered, frozen; and what it prints with --sql."""
+"""The history is linear, numbered and frozen with one head; and its output with --sql."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_history_is_linear_numbered_and_has_one_head() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_revision_imports_nothing_of_ours_and_says_why(file: Path) -> None:
+def test_a_revision_does_not_import_shortsdb_and_explains_itself(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Upgrades from every start, downgrades to every revision, with rows in all tables."""
+"""Upgrades from every starting point, downgrades to every revision, with rows in all tables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def downgrade(path: Path, revision: str) -> None:
 
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start.__name__)
-def test_every_start_comes_to_head(start: Callable[[Path], None], tmp_path: Path) -> None:
+def test_every_starting_point_reaches_head(start: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "start.db"
     start(path)
     before = tmp_path / "before.db"
@@ -64,7 +64,7 @@ def test_every_start_comes_to_head(start: Callable[[Path], None], tmp_path: Path
     command.check(alembic_config(str(path)))  # raises on any difference
 
 
-def test_the_log_says_what_was_found_and_done(alembic: Program, tmp_path: Path) -> None:
+def test_an_upgrade_logs_its_steps(alembic: Program, tmp_path: Path) -> None:
     legacy_database.make(tmp_path / "d.db")
     done = alembic("-x", "url=d.db", "upgrade", "head")
     assert done.returncode == 0
@@ -134,12 +134,12 @@ def test_downgrade_of_an_unversioned_file_refuses(deployed_file: Path, revision:
     assert file_hash(deployed_file) == before
 
 
-def test_stamp_is_left_alone(deployed_file: Path) -> None:
+def test_stamp_sets_the_version(deployed_file: Path) -> None:
     command.stamp(alembic_config(str(deployed_file)), "0001")
     assert version(deployed_file) == ["0001"]
 
 
-def test_an_unversioned_file_upgrades_only_as_far_as_told(tmp_path: Path) -> None:
+def test_an_unversioned_file_is_upgraded_to_the_given_revision(tmp_path: Path) -> None:
     path = legacy_database.make(tmp_path / "d.db")
     upgrade(path, "+1")
     assert version(path) == ["0002"]
@@ -175,7 +175,7 @@ def test_an_upgrade_does_not_wait_for_the_import_of_the_models(deployed_file: Pa
 @pytest.mark.parametrize(
     "arguments", [["current"], ["check"], ["history", "-i"], ["downgrade", "0001"]]
 )
-def test_commands_that_look_never_write(
+def test_read_only_commands_do_not_write(
     alembic: Program, tmp_path: Path, start: Callable[[Path], None], arguments: list[str]
 ) -> None:
     path = tmp_path / "look.db"

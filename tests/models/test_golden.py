@@ -1,4 +1,4 @@
-"""The golden DDL files say what the revisions build and what the models are."""
+"""The golden DDL files equal the schemas of the migrations and of the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a copy has reported survives a power cut: contents first, then the name and its folder."""
+"""A reported copy survives a power cut: contents are synced first, then the name."""
 
 from __future__ import annotations
 
