@@ -9,6 +9,7 @@ import pytest
 from inspect_sqlite import row_hashes
 
 from shortsdb.migration import MigrationRefused
+from shortsdb.models import metadata
 from shortsdb.target import Target
 from shortsdb.transfer import copy
 from shortsdb.transfer.postgresql import Postgres, snapshot, target_transaction

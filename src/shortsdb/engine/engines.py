@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError
 
 from shortsdb import url as urls
 from shortsdb.engine.fork import guard_forks
@@ -18,6 +19,7 @@ from shortsdb.engine.replaced_file import guard_replaced_file
 from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
 from shortsdb.extras import extra
 from shortsdb.settings import DEFAULT_URL, database_url
+from shortsdb.settings import schema as default_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +61,7 @@ _ASYNC_DRIVERS = {
 def create_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
+    schema: str | None = None,
     pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> Engine:
@@ -74,13 +77,16 @@ def create_engine(
     Args:
         url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
             counts, then `shortsdb.settings.DEFAULT_URL`.
+        schema: The schema of a PostgreSQL database that the tables are in. Then no name leads out
+            of it, whatever the search_path is. Without one SHORTSDB_SCHEMA counts, then the first
+            schema of the search_path.
         pragmas: Settings that win over `PRAGMAS` or come on top; None leaves one as the file or
             SQLite has it. On PostgreSQL only `busy_timeout` counts: the longest wait for the write
             lock, in milliseconds; None leaves that to the server's `lock_timeout`.
         options: For `sqlalchemy.create_engine`.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: The URL is malformed.
+        sqlalchemy.exc.ArgumentError: The URL is malformed, or a schema of SQLite is asked for.
         ModuleNotFoundError: Its driver is not installed.
     """
     resolved = _resolve(url, urls.SYNC_DRIVERS)
@@ -88,13 +94,14 @@ def create_engine(
         engine = _create_engine(
             resolved, **_engine_options(resolved, SharedConnectionPool, options)
         )
-    _prepare(engine, pragmas)
+    _prepare(engine, schema, pragmas)
     return engine
 
 
 def create_async_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
+    schema: str | None = None,
     pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> AsyncEngine:
@@ -115,7 +122,7 @@ def create_async_engine(
     options = _engine_options(resolved, AsyncSharedConnectionPool, options)
     with extra("async", "aiosqlite"), extra("postgres", "psycopg"):
         engine = asyncio.create_async_engine(resolved, **options)
-    _prepare(engine.sync_engine, pragmas)
+    _prepare(engine.sync_engine, schema, pragmas)
     return engine
 
 
@@ -158,8 +165,14 @@ def _engine_options(
     }
 
 
-def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
+def _prepare(
+    engine: Engine, schema: str | None, pragmas: Mapping[str, str | int | None] | None
+) -> None:
     """Set the connections of an engine, and let its transactions be what `shortsdb.engine` says."""
+    if engine.dialect.name != "sqlite":
+        schema = schema or default_schema()
+    elif schema is not None:
+        raise ArgumentError("SQLite has no schemas; give each channel a file of its own")
     guard_forks(engine)  # first: its listeners replace what the others work on
     settings = {**PRAGMAS, **(pragmas or {})}
     if engine.dialect.name == "sqlite":
@@ -169,7 +182,7 @@ def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> 
             guard_replaced_file(engine, Path(str(engine.url.database)))
     timeout = settings["busy_timeout"]
     # In PostgreSQL 0 means forever.
-    track_transactions(engine, None if timeout is None else max(1, int(timeout)))
+    track_transactions(engine, None if timeout is None else max(1, int(timeout)), schema)
 
 
 def _set_connections(engine: Engine, settings: Mapping[str, str | int | None]) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from shortsdb.engine.errors import OutcomeUnknownError, ReadOnlyError, StaleRowError
 from shortsdb.engine.memory import SharedConnectionPool
 from shortsdb.engine.statements import is_pragma, may_lock_rows, may_write
+from shortsdb.search_path import set_search_path
 
 if TYPE_CHECKING:
     from sqlalchemy import (
@@ -42,8 +43,9 @@ The first is for SQLite and ours, the second SQLAlchemy's for SET TRANSACTION RE
 
 # In the `info` of an SQLite connection: the caller has changed settings of it.
 SETTINGS_CHANGED = "shortsdb_settings_changed"
-# In the `info` of a connection: how long to wait for PostgreSQL's write lock.
+# In the `info` of a connection to PostgreSQL: how long to wait for the write lock, and its schema.
 _LOCK_TIMEOUT = "shortsdb_lock_timeout"
+_SCHEMA = "shortsdb_schema"
 
 # serialization_failure and deadlock_detected
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
@@ -92,6 +94,8 @@ class TrackedConnection(Connection):
         if self.dialect.name == "sqlite":
             self._begin_on_sqlite()
         super()._begin_impl(transaction)
+        if (schema := self.info.get(_SCHEMA)) is not None:
+            set_search_path(self, schema)
 
     def _begin_on_sqlite(self) -> None:
         options = self.get_execution_options()
@@ -156,17 +160,21 @@ class _TrackedOptionEngine(OptionEngine):
 _TrackedOptionEngine._option_cls = _TrackedOptionEngine  # noqa: SLF001 - of our own class
 
 
-def track_transactions(engine: Engine, lock_timeout_milliseconds: int | None) -> None:
+def track_transactions(
+    engine: Engine, lock_timeout_milliseconds: int | None, schema: str | None
+) -> None:
     """Let the transactions of an engine be what this module says.
 
     Args:
         engine: On SQLite or PostgreSQL, sync.
         lock_timeout_milliseconds: How long PostgreSQL waits for the write lock, None for as long as
             the server's `lock_timeout` says; SQLite waits for its `busy_timeout`.
+        schema: That of the tables on PostgreSQL, None for the first of the search_path.
     """
 
     def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         record.info[_LOCK_TIMEOUT] = lock_timeout_milliseconds
+        record.info[_SCHEMA] = schema
 
     # SQLAlchemy has no public setting for the class of connections.
     vars(engine).update(_connection_cls=TrackedConnection, _option_cls=_TrackedOptionEngine)
