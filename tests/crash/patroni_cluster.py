@@ -174,7 +174,10 @@ class Cluster:
         begun = time.monotonic()
         while not condition():
             if time.monotonic() - begun > PATIENCE:
-                raise TimeoutError(f"the cluster is {self.members()}")
+                logs = [
+                    path.read_text(encoding="utf-8")[-2000:] for path in self.folder.glob("*.log")
+                ]
+                raise TimeoutError("\n".join([f"the cluster is {self.members()}", *logs]))
             time.sleep(0.2)
         return time.monotonic() - begun
 

@@ -191,8 +191,7 @@ def test_a_question_across_channels(database: Database) -> None:
         schemas = ["one", "two"]
         quote = connection.dialect.identifier_preparer.quote_identifier
         each = " UNION ALL ".join(
-            f"SELECT niche, view_count FROM {quote(schema)}.discovered_videos"
-            for schema in schemas
+            f"SELECT niche, view_count FROM {quote(schema)}.discovered_videos" for schema in schemas
         )
         asked = text(f"SELECT niche, sum(view_count) FROM ({each}) AS every GROUP BY niche")
         assert [tuple(row) for row in connection.execute(asked)] == [("cats", 5)]
