@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SOURCE = ROOT / "src" / "shortsdb"
 
-# Of shortsdb; a module of the top folder is a room of its own.
+# Imports of shortsdb; each module of the top folder counts as a package.
 _BASE = {"errors", "printable", "settings", "streams", "paths", "extras"}
 _LOW = _BASE | {"log", "driver_errors"}
 _DATA = _LOW | {"url", "models", "engine"}
@@ -49,7 +49,7 @@ ARROWS = {
     "transfer": _DATA | {"lifecycle", "migration", "sqlite", "target"},
     "web": _DATA | {"database", "extras", "health", "migration", "sqlite"},
 }
-# Nothing else of these, at whatever place in a module.
+# The only libraries that these packages may import, anywhere in a module.
 _LIBRARIES = {"sqlite": set(), "errors": set(), "settings": set(), "models": {"sqlalchemy"}}
 
 

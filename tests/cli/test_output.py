@@ -90,7 +90,7 @@ def test_the_exit_code_is_right_despite_broken_streams(
 
 
 def test_no_file_is_opened_as_a_standard_stream(tmp_path: Path) -> None:
-    """Else what is printed would be written into the database."""
+    """Otherwise output would be written into the database."""
     script = (
         "import os; from shortsdb.streams import make_lenient; make_lenient();"
         "new = os.open('database', os.O_CREAT | os.O_RDWR);"

@@ -62,17 +62,17 @@ def pooled(pooler: Pooler, target: Database) -> str:
 
 
 def answers(engine: Engine, statement: str) -> list[Any]:
-    """Return what a statement answers, run so often that psycopg would prepare it."""
+    """Return the result of a statement, run so often that psycopg would prepare it."""
     found = []
     with engine.connect() as connection:
         for _ in range(7):
             found.append(connection.scalar(text(statement)))
-            connection.commit()  # a rollback would have psycopg forget what it prepared
+            connection.commit()  # after a rollback psycopg would discard its prepared statements
     return found
 
 
 def test_prepared_statements_of_two_clients_collide(pooled: str) -> None:
-    """The control: what happens without our setting."""
+    """The control: without our setting, statements collide."""
     engines = [plain_engine(pooled) for _ in STATEMENTS]
     answers(engines[0], STATEMENTS[0])
     with pytest.raises(ProgrammingError, match='prepared statement "_pg3_0" already exists'):

@@ -90,7 +90,7 @@ def row_hashes(path: Path, of: Mapping[str, list[str]] | None = None) -> dict[st
 
 
 def version(path: Path) -> list[str]:
-    """Return the revisions that the file is stamped with."""
+    """Return the rows of the version table."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
 

@@ -57,7 +57,7 @@ def test_alembic_is_never_shadowed() -> None:
 
 
 def run_script(path: Path, script: str) -> None:
-    """Run a script as an operator would: with the sqlite3 program, or what Python has of it."""
+    """Run a script with the sqlite3 program, or with Python's sqlite3 module."""
     program = shutil.which("sqlite3")
     if program:
         subprocess.run([program, "-bail", path], input=script, text=True, check=True)

@@ -185,6 +185,6 @@ def test_read_only_commands_do_not_write(
     assert "Traceback" not in done.stderr
     if arguments[0] == "downgrade" and before is None:
         assert done.returncode != 0
-        assert path.stat().st_size == 0  # opening it is what made it
+        assert path.stat().st_size == 0  # created by opening it
     else:
         assert (file_hash(path) if path.exists() else None) == before

@@ -42,7 +42,7 @@ def test_revision_0001_is_the_deployed_schema_byte_for_byte() -> None:
 
 
 def test_revisions_and_models_build_the_same_new_tables() -> None:
-    """Also what autogenerate does not see: server defaults, names, what a model no longer has."""
+    """This includes differences missed by autogenerate: server defaults, names, removed columns."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         Base.metadata.create_all(connection)
