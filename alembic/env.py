@@ -42,4 +42,5 @@ migration.run(
     metadata=metadata,
     baselines=migration.BASELINES,
     backup=(arguments.get("backup") or config.attributes.get("backup") or settings.backup()),
+    schema=(arguments.get("schema") or config.attributes.get("schema")),
 )

@@ -11,6 +11,7 @@ DEFAULT_URL = "sqlite:///shortsdb.db"
 
 URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
+SCHEMA = "SHORTSDB_SCHEMA"
 
 # The names are libpq's, see https://www.postgresql.org/docs/current/libpq-connect.html.
 CONNECTION_LIMITS = {
@@ -34,6 +35,11 @@ _TABLE_LOCK_SECONDS = 5.0
 def database_url() -> str | None:
     """Return SHORTSDB_URL, the database by URL or path; None means `DEFAULT_URL`."""
     return os.environ.get(URL) or None
+
+
+def schema() -> str | None:
+    """Return SHORTSDB_SCHEMA, the schema of a PostgreSQL database; None for the search_path's."""
+    return os.environ.get(SCHEMA) or None
 
 
 def backup() -> str | None:

@@ -158,7 +158,7 @@ def test_a_version_of_ten_megabytes_is_not_printed(tmp_path: Path) -> None:
 def test_an_x_key_that_is_not_known_is_refused(alembic: Program, tmp_path: Path) -> None:
     done = alembic("-x", "ulr=other.db", "upgrade", "head")
     assert done.returncode != 0
-    assert "-x knows url=…, backup=…, and not ulr" in done.stdout
+    assert "-x knows url=…, backup=…, schema=…, and not ulr" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -18,9 +18,11 @@ from sqlalchemy.exc import ArgumentError, ProgrammingError
 from shortsdb.database import (
     check_db_health,
     check_db_health_async,
+    get_override,
     get_session,
     init_db,
     log_error,
+    set_override,
 )
 from shortsdb.engine import (
     async_session_factory,
@@ -134,6 +136,22 @@ def test_migrations_copies_sessions_and_health(
         assert other.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
         assert other.execute(locks).fetchone() == (0,)
+
+
+def test_clients_of_two_schemas_share_a_connection(pooled: str) -> None:
+    engines = {schema: init_db(pooled, schema=schema) for schema in ("one", "two")}
+    for value in "ab":
+        for schema, engine in engines.items():
+            with get_session(engine) as session:
+                set_override(session, "where", f"{schema} {value}")
+    for schema, engine in engines.items():
+        with session_factory(engine, read_only=True)() as reader:
+            assert get_override(reader, "where") == f"{schema} b"
+        engine.dispose()
+    plain = plain_engine(pooled, connect_args={"prepare_threshold": None})
+    with plain.connect() as connection:
+        assert connection.scalar(text("SHOW search_path")) == '"$user", public'
+    plain.dispose()
 
 
 def test_a_revision_that_needs_a_session_is_refused(

@@ -36,7 +36,7 @@ COMMANDS = {
 }
 
 _CHANGING = {"upgrade", "downgrade", "backup", "restore", "copy", "seed"}
-_OF_COMMANDS = {"--url", "--backup", "--json", "--yes"}
+_OF_COMMANDS = {"--url", "--schema", "--backup", "--json", "--yes"}
 
 
 class _Commands(click.Group):
@@ -156,6 +156,7 @@ def _settle_output(*, work_is_done: bool) -> None:
 _EPILOG = """\b
 Environment:
   SHORTSDB_URL                the database, as URL or path
+  SHORTSDB_SCHEMA             the schema of a PostgreSQL database
   SHORTSDB_BACKUP             where backups go: a folder, or off
   SHORTSDB_LOCK_TIMEOUT       seconds to wait for a lock: 60, on PostgreSQL 5
                               for a table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import backup_option, json_option, url_option
+from shortsdb.cli.options import backup_option, json_option, schema_option, url_option
 from shortsdb.cli.output import say_fields
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @url_option
+@schema_option
 @backup_option
 @json_option
 @click.option(
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="How long the database may take to answer; 30 for a server, no limit for SQLite.",
 )
-def health(
+def health(  # noqa: PLR0913 - an option each
     url: str | None,
+    schema: str | None,
     backup: str | None,
     timeout: float | None,
     *,
@@ -50,7 +52,7 @@ def health(
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
 
-    target = parse_target(url)
+    target = parse_target(url, schema)
     if target.file is not None:
         from shortsdb.health import check_file_health
 
@@ -63,7 +65,7 @@ def health(
         from shortsdb.migration import create_migration_engine
 
         create_migration_engine(target, changes=False)  # refuses a driver that is not there
-        engine = create_engine(target.url)
+        engine = create_engine(target.url, schema=target.schema)
         try:
             found = check_db_health(
                 engine, backup=backup, thorough=thorough, timeout_seconds=timeout

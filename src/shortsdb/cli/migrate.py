@@ -12,6 +12,7 @@ from shortsdb.cli.options import (
     backup_option,
     json_option,
     revision_id,
+    schema_option,
     url_option,
     yes_option,
 )
@@ -30,8 +31,9 @@ log = get_logger("shortsdb.migration.environment")
 @click.command()
 @click.argument("revision", default="head", callback=revision_id)
 @url_option
+@schema_option
 @backup_option
-def upgrade(revision: str, url: str | None, backup: str | None) -> None:
+def upgrade(revision: str, url: str | None, schema: str | None, backup: str | None) -> None:
     """Upgrade the database to REVISION, by default to the newest.
 
     Creates the database if there is none, and recognises a deployed one that has no version yet.
@@ -47,21 +49,24 @@ def upgrade(revision: str, url: str | None, backup: str | None) -> None:
     from shortsdb.migration import alembic_config, revision_ids
     from shortsdb.sqlite.version import is_at_head
 
-    file, head = parse_target(url).file, revision_ids()[-1]
+    file, head = parse_target(url, schema).file, revision_ids()[-1]
     if revision in {"head", head} and file is not None and is_at_head(file, head):
         log.info("%s is at %s already: nothing to do", file, head)
         return
     from alembic import command
 
-    command.upgrade(alembic_config(url, backup=backup), revision)
+    command.upgrade(alembic_config(url, backup=backup, schema=schema), revision)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
 @click.argument("revision", callback=revision_id)
 @url_option
+@schema_option
 @backup_option
 @yes_option
-def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) -> None:
+def downgrade(
+    revision: str, url: str | None, schema: str | None, backup: str | None, *, yes: bool
+) -> None:
     """Downgrade the database to REVISION.
 
     0001 is the schema before shortsdb, -1 one revision less than now. Says which tables would go
@@ -78,14 +83,21 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
     from shortsdb.migration import alembic_config, dropped_tables
 
     if not yes:
-        for table, rows in dropped_tables(parse_target(url), alembic_config(), revision).items():
+        target = parse_target(url, schema)
+        for table, rows in dropped_tables(target, alembic_config(), revision).items():
             say(f"{table} would go, with {rows} rows in it")
         ask(f"Downgrade to {revision}?")
-    command.downgrade(alembic_config(url, backup=backup), revision)
+    command.downgrade(alembic_config(url, backup=backup, schema=schema), revision)
 
 
 @click.command()
 @url_option
+@schema_option
+@click.option(
+    "--all-schemas",
+    is_flag=True,
+    help="Of every schema of a PostgreSQL database that has a version.",
+)
 @backup_option
 @json_option
 @click.option(
@@ -95,8 +107,15 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
     "database is not one of this release.",
 )
 @click.pass_context
-def status(
-    ctx: click.Context, url: str | None, backup: str | None, *, as_json: bool, exit_code: bool
+def status(  # noqa: PLR0913 - an option each
+    ctx: click.Context,
+    url: str | None,
+    schema: str | None,
+    backup: str | None,
+    *,
+    all_schemas: bool,
+    as_json: bool,
+    exit_code: bool,
 ) -> None:
     """Say at which revision the database is, and what is pending.
 
@@ -109,17 +128,24 @@ def status(
       shortsdb status --exit-code || shortsdb upgrade
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
-    from shortsdb.migration import read_status
+    from shortsdb.migration import read_status, versioned_schemas
 
-    found = read_status(parse_target(url), backup)
+    target = parse_target(url, schema)
+    targets = [target]
+    if all_schemas:
+        targets = [target.in_schema(name) for name in versioned_schemas(target)]
+    found = [read_status(each, backup) for each in targets]
     if as_json:
-        click.echo(json.dumps(asdict(found)))
+        each = list(map(asdict, found))
+        click.echo(json.dumps(each if all_schemas else each[0]))
     else:
-        say_fields(
-            _lines(found), {"pending": "yellow" if found.pending else "green", "misfit": "red"}
-        )
+        for one in found:
+            colours = {"pending": "yellow" if one.pending else "green", "misfit": "red"}
+            say_fields(_lines(one), colours)
     if exit_code:
-        ctx.exit(_exit_code(found))
+        # What an upgrade would not mend comes first.
+        codes = {_exit_code(one) for one in found}
+        ctx.exit(next((code for code in (4, 1, 3) if code in codes), 0))
 
 
 def _exit_code(found: Status) -> int:
@@ -154,9 +180,10 @@ def _lines(found: Status) -> dict[str, str | None]:
 
 @click.command()
 @url_option
+@schema_option
 @json_option
 @click.pass_context
-def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
+def check(ctx: click.Context, url: str | None, schema: str | None, *, as_json: bool) -> None:
     """Compare the database with the models, and look for broken foreign keys.
 
     Each difference is a line that says what is missing or otherwise; what only the database has is
@@ -178,7 +205,7 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
     )
     from shortsdb.sqlite.foreign_keys import broken_keys
 
-    target = parse_target(url)
+    target = parse_target(url, schema)
     status = read_status(target, "off")
     why_not = outdated(status)
     with read_only_connection(target) as connection:

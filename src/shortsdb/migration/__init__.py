@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from shortsdb.migration.errors import MigrationRefused, as_migration_refused
     from shortsdb.migration.postgresql import advisory_lock, set_timeouts
     from shortsdb.migration.revisions import alembic_config, revision_ids
-    from shortsdb.migration.status import Status, outdated, read_file, read_status
+    from shortsdb.migration.status import (
+        Status,
+        outdated,
+        read_file,
+        read_status,
+        versioned_schemas,
+    )
 
 __all__ = [
     "BASELINES",
@@ -49,6 +55,7 @@ __all__ = [
     "revision_ids",
     "run",
     "set_timeouts",
+    "versioned_schemas",
     "x_arguments",
 ]
 
@@ -61,7 +68,7 @@ _MODULES = {
     "errors": ("MigrationRefused", "as_migration_refused"),
     "postgresql": ("advisory_lock", "set_timeouts"),
     "revisions": ("alembic_config", "revision_ids"),
-    "status": ("Status", "outdated", "read_file", "read_status"),
+    "status": ("Status", "outdated", "read_file", "read_status", "versioned_schemas"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

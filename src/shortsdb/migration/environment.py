@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-X_ARGUMENTS = ("url", "backup")
+X_ARGUMENTS = ("url", "backup", "schema")
 """What the alembic program is told by -x."""
 
 
@@ -44,6 +44,7 @@ def run(
     metadata: Callable[[], MetaData],
     baselines: Mapping[str, str],
     backup: str | None = None,
+    schema: str | None = None,
 ) -> None:
     """Run the command of the present Alembic environment; env.py calls this and nothing else.
 
@@ -55,6 +56,7 @@ def run(
         baselines: The DDL script of every revision that unversioned databases are known to have.
         backup: Where backups of SQLite files go: a folder, "off", or None for `backups` beside
             the file.
+        schema: The schema of a PostgreSQL database, see `Target.parse`.
 
     Raises:
         MigrationRefused: The database was left as it was; the message says why.
@@ -65,7 +67,7 @@ def run(
     changes = _changes()
     if changes:
         refuse_several_heads(context.script)
-    target, source = _open_target(url, changes=changes)
+    target, source = _open_target(url, schema, changes=changes)
     try:
         with _connection(source) as connection:
             if not changes:
@@ -125,13 +127,13 @@ def _changes() -> bool:
     return True
 
 
-def _open_target(url: str | URL, *, changes: bool) -> tuple[Target, Any]:
+def _open_target(url: str | URL, schema: str | None, *, changes: bool) -> tuple[Target, Any]:
     """Return the database of the command, and what to connect to it by: a caller's, or ours."""
     handed_in = context.config.attributes.get("connection")
     if handed_in is not None:
         # Both an engine and a connection know their engine.
-        return Target.of(handed_in.engine.url), handed_in
-    target = Target.parse(url)
+        return Target.of(handed_in.engine.url).in_schema(schema), handed_in
+    target = Target.parse(url, schema)
     if changes:
         target.refuse_in_memory()
     return target, create_migration_engine(target, changes=changes)

@@ -11,6 +11,7 @@ from zlib import crc32
 from alembic import context
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.schema import CreateSchema
 
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger
@@ -69,6 +70,7 @@ class PostgreSQLMigration:
         version_table = migration.version_table
         with advisory_lock(self.connection, version_table, context.begin_transaction):
             plan = self.planner.plan()
+            self._create_schema()
             alone = [step for step in plan.revisions if runs_alone(context.script, step)]
             if not alone:
                 if plan.stamp is not None:
@@ -92,6 +94,14 @@ class PostgreSQLMigration:
                     raise self._kept(error) from error
             with context.begin_transaction():
                 return plan.heads, context.get_context().get_current_heads()
+
+    def _create_schema(self) -> None:
+        """Create the schema of the target, if it is not there."""
+        there = text("SELECT count(*) FROM pg_namespace WHERE nspname = :name")
+        name = self.target.schema
+        if name is not None and not self.connection.scalar(there, {"name": name}):
+            self.connection.execute(CreateSchema(name))
+            log.info("%s: created the schema", self.target)
 
     def _run_part(self, part: Plan) -> None:
         context.configure(

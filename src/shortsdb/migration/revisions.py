@@ -28,13 +28,16 @@ def revision_ids() -> list[str]:
     return sorted(path.name.partition("_")[0] for path in _location().glob("versions/*.py"))
 
 
-def alembic_config(url: str | None = None, *, backup: str | None = None) -> Config:
+def alembic_config(
+    url: str | None = None, *, backup: str | None = None, schema: str | None = None
+) -> Config:
     """Return a configuration with which `alembic.command` runs the revisions of this release.
 
     Args:
         url: The database, by URL or path. Without one SHORTSDB_URL counts, then `DEFAULT_URL`.
         backup: Where backups go, a folder or "off". Without one SHORTSDB_BACKUP counts, then the
             folder `backups` beside the file.
+        schema: The schema of a PostgreSQL database. Without one SHORTSDB_SCHEMA counts.
     """
     from alembic.config import Config  # noqa: PLC0415 - who migrates nothing need not wait for it
 
@@ -43,5 +46,5 @@ def alembic_config(url: str | None = None, *, backup: str | None = None) -> Conf
     config.set_main_option("script_location", str(_location()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.set_main_option("sqlalchemy.url", DEFAULT_URL)
-    config.attributes |= {"url": url, "backup": backup}
+    config.attributes |= {"url": url, "backup": backup, "schema": schema}
     return config

@@ -15,7 +15,7 @@ from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup import backups_of, folder_for
 from shortsdb.sqlite.connection import values
-from shortsdb.sqlite.version import Version, read_version, reading, version_of
+from shortsdb.sqlite.version import VERSION_TABLE, Version, read_version, reading, version_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +112,22 @@ def _read_server(target: Target) -> Version:
         except OperationRefused as refusal:
             return version_of(heads, revision_ids(), misfit=str(refusal))
         return version_of(heads, revision_ids(), shape)
+
+
+def versioned_schemas(target: Target) -> list[str]:
+    """Return the schemas of a PostgreSQL database that have a version.
+
+    Raises:
+        OperationRefused: It cannot be read, or is of SQLite, which has no schemas.
+    """
+    target.in_schema("public")  # refuses SQLite
+    from sqlalchemy import text  # noqa: PLC0415 - a file needs no SQLAlchemy
+
+    from shortsdb.migration.database import read_only_connection  # noqa: PLC0415 - as above
+
+    with read_only_connection(target) as connection:
+        schemas = "SELECT schemaname FROM pg_tables WHERE tablename = :table ORDER BY 1"
+        return list(connection.scalars(text(schemas), {"table": VERSION_TABLE}))
 
 
 def outdated(found: Status) -> str | None:

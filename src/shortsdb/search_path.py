@@ -1,0 +1,26 @@
+"""Keeps a connection to PostgreSQL inside one schema, and nothing else that its role may see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def set_search_path(connection: Connection, schema: str) -> None:
+    """Let unqualified names mean those of one schema, whatever the role or database is set to.
+
+    For the transaction, because behind a pooler the session is another client's afterwards. One
+    without transactions (AUTOCOMMIT) has the setting for the session.
+
+    Args:
+        connection: One whose transaction has just begun.
+        schema: The name of the schema, which need not exist yet.
+    """
+    driver: Any = connection.connection.driver_connection
+    quoted = schema.replace('"', '""')
+    # Not through SQLAlchemy, which would take it for a statement of the transaction.
+    cursor = connection.connection.cursor()
+    cursor.execute(f'SET {"SESSION" if driver.autocommit else "LOCAL"} search_path TO "{quoted}"')
+    cursor.close()
