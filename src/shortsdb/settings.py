@@ -13,7 +13,7 @@ URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
 SCHEMA = "SHORTSDB_SCHEMA"
 
-# By libpq's names, https://www.postgresql.org/docs/current/libpq-connect.html.
+# The names are libpq's, see https://www.postgresql.org/docs/current/libpq-connect.html.
 CONNECTION_LIMITS = {
     "connect_timeout": 10,
     "tcp_user_timeout": 20_000,
@@ -21,11 +21,11 @@ CONNECTION_LIMITS = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""How long a connection to PostgreSQL waits for a host that does not answer.
+"""Limits on how long a connection to PostgreSQL waits for a host that does not answer.
 
-Seconds for each host to connect to, milliseconds for it to acknowledge what was sent, and seconds
-of silence after which it is asked for a sign, how often and how many times. Without them a program
-waits for a host that is gone as long as its kernel does: a quarter of an hour.
+They are the seconds for connecting to each host, the milliseconds for acknowledging sent data, and
+the seconds of silence before keepalive probes, the interval of the probes and their number. The
+default of the kernel is a quarter of an hour.
 """
 
 # On PostgreSQL a migration that waits for a table's lock blocks all later queries of the table.

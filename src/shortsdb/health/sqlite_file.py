@@ -58,16 +58,7 @@ def _check(file: Path, backup: str | None, *, thorough: bool) -> Health:
     begun = time.perf_counter()
     try:
         with reading(file, foreign_keys=True) as connection:
-            unwritable = why_unwritable(file, query_only=False)
-            return read_health(
-                connection,
-                file,
-                backup,
-                begun,
-                thorough=thorough,
-                writable=unwritable is None,
-                unwritable=unwritable,
-            )
+            return read_health(connection, file, backup, begun, thorough=thorough)
     except sqlite3.Error as error:
         return unreachable("it cannot be reached or read", error)
 
@@ -79,8 +70,8 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     begun: float,
     *,
     thorough: bool,
-    writable: bool | None,
-    unwritable: str | None,
+    writable_wanted: bool = True,
+    query_only: bool = False,
 ) -> Health:
     """Return the report on a SQLite database.
 
@@ -90,11 +81,12 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         backup: As for `check_db_health`.
         begun: The time before connecting, by `time.perf_counter`.
         thorough: As for `check_db_health`.
-        writable: As in the report.
-        unwritable: The result of `why_unwritable`.
+        writable_wanted: Whether a database that cannot be written is a problem.
+        query_only: Whether the connection cannot write because the caller has set query_only.
     """
     version = read_version(connection, revision_ids(), BASELINES, "it")
     latency = time.perf_counter() - begun
+    unwritable = _why_unwritable(file, query_only=query_only) if writable_wanted else None
     foreign_keys = bool(_pragma(connection, "foreign_keys"))
     return Health(
         reachable=True,
@@ -103,7 +95,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         head=revision_ids()[-1],
         known=version.known,
         pending=version.pending,
-        writable=writable,
+        writable=unwritable is None if writable_wanted else None,
         foreign_keys=foreign_keys,
         journal_mode=str(_pragma(connection, "journal_mode")),
         free_bytes=_free_bytes(file) if file else None,
@@ -117,7 +109,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     )
 
 
-def why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
+def _why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
     """Return why a SQLite file cannot be written, None if no reason was found.
 
     Only a write would be certain, but a health check must not wait for the write lock.
