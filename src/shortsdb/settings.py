@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 
 from shortsdb.errors import OperationRefused
 
@@ -12,6 +14,11 @@ DEFAULT_URL = "sqlite:///shortsdb.db"
 URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
 SCHEMA = "SHORTSDB_SCHEMA"
+BACKUP_KEEP = "SHORTSDB_BACKUP_KEEP"
+BACKUPS_KEPT = 5
+MUST_EXIST = "SHORTSDB_MUST_EXIST"
+
+_ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
 # The names are libpq's, see https://www.postgresql.org/docs/current/libpq-connect.html.
 CONNECTION_LIMITS = {
@@ -43,8 +50,42 @@ def schema() -> str | None:
 
 
 def backup() -> str | None:
-    """Return SHORTSDB_BACKUP, the folder of backups, see `sqlite.backup.folder_for`."""
+    """Return SHORTSDB_BACKUP, the folder of backups, see `sqlite.backup_files.folder_for`."""
     return os.environ.get(BACKUP) or None
+
+
+def backup_keep() -> int | timedelta:
+    """Return how many of the newest backups are kept, or how old they may get.
+
+    SHORTSDB_BACKUP_KEEP, a number or as many days as `30d`; or `BACKUPS_KEPT`.
+
+    Raises:
+        OperationRefused: The variable holds neither.
+    """
+    given = os.environ.get(BACKUP_KEEP) or str(BACKUPS_KEPT)
+    match = re.fullmatch(r"([1-9]\d{0,4})(d?)", given)
+    if match is None:
+        raise OperationRefused(
+            f"{BACKUP_KEEP} is {given!r}, neither a number of backups nor of days, such as 30d"
+        )
+    return timedelta(days=int(match[1])) if match[2] else int(match[1])
+
+
+def must_exist(given: str | bool | None = None) -> bool:  # noqa: FBT001 - an option's value
+    """Return whether an upgrade refuses to create a database.
+
+    Args:
+        given: What the command was told, None for nothing: then SHORTSDB_MUST_EXIST counts.
+
+    Raises:
+        OperationRefused: The answer is neither yes nor no.
+    """
+    if isinstance(given, bool):
+        return given
+    answer = (os.environ.get(MUST_EXIST) or "no") if given is None else given
+    if answer.lower() not in _ANSWERS:
+        raise OperationRefused(f"must-exist ({MUST_EXIST}) is {answer!r}, neither yes nor no")
+    return _ANSWERS[answer.lower()]
 
 
 def log_format() -> str:

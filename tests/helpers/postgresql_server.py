@@ -177,7 +177,8 @@ class Database:
 
     def ddl(self) -> str:
         """Return the schema as pg_dump writes it, without what depends on its version."""
-        options = ("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=alembic_*")
+        excluded = ("--exclude-table=alembic_*", "--exclude-table=shortsdb_history")
+        options = ("--schema-only", "--no-owner", "--no-privileges", *excluded)
         return "".join(
             f"{line}\n"
             for line in self.dump(*options).splitlines()

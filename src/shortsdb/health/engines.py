@@ -126,6 +126,7 @@ def _of_server(connection: Connection, begun: float, *, writable_wanted: bool) -
         pending=version.pending,
         writable=unwritable is None if writable_wanted else None,
         foreign_keys=True,
+        size_bytes=connection.scalar(text("SELECT pg_database_size(current_database())")),
         latency_seconds=latency,
         problems=(
             *version_problems(version, foreign_keys=True),

@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateSchema
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.history import record
 from shortsdb.migration.plan import Plan, Planner, runs_alone
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
 from shortsdb.settings import lock_timeout, statement_timeout, table_lock_timeout
@@ -68,22 +69,26 @@ class PostgreSQLMigration:
         """
         migration = context.get_context()
         version_table = migration.version_table
+        begun = time.monotonic()
         with advisory_lock(self.connection, version_table, context.begin_transaction):
+            locked = time.monotonic()
             plan = self.planner.plan()
             self._create_schema()
             alone = [step for step in plan.revisions if runs_alone(context.script, step)]
             if not alone:
-                if plan.stamp is not None:
-                    self.planner.adopt(plan.stamp)
+                self.planner.start(plan)
                 self._run_transaction(plan)
-                return plan.heads, migration.get_current_heads()
+                after = migration.get_current_heads()
+                record(self.connection, plan, after, begun=begun, locked=locked)
+                return plan.heads, after
             self._refuse_without_session(alone[0])
         self.in_one_transaction = False
         with _session_lock(self.connection, version_table) as holder:
             with context.begin_transaction():
                 plan = self.planner.plan()  # another upgrade may have come first
+                self.planner.start(plan)
                 if plan.stamp is not None:
-                    self.planner.adopt(plan.stamp)
+                    self._record(Plan(plan.heads, plan.stamp), time.monotonic())
             for number, part in enumerate(_parts(plan)):
                 holder.execute("SELECT 1")  # fails if the lock is lost
                 try:
@@ -103,7 +108,13 @@ class PostgreSQLMigration:
             self.connection.execute(CreateSchema(name))
             log.info("%s: created the schema", self.target)
 
+    def _record(self, part: Plan, begun: float) -> None:
+        """Write a part into the history, in its own transaction if it has one."""
+        after = context.get_context().get_current_heads() if part.steps else (str(part.stamp),)
+        record(self.connection, part, after, begun=begun, locked=begun)
+
     def _run_part(self, part: Plan) -> None:
+        begun = time.monotonic()
         context.configure(
             connection=self.connection,
             on_version_apply=context.get_context().on_version_apply_callbacks,
@@ -111,10 +122,13 @@ class PostgreSQLMigration:
         )
         if runs_alone(context.script, part.revisions[0]):
             self._run_alone(part.revisions[0])
+            with context.begin_transaction():
+                self._record(part, begun)
             return
         with context.begin_transaction():
             _limit_waits(self.connection)
             self._run_transaction(part)
+            self._record(part, begun)
 
     def _run_transaction(self, plan: Plan) -> None:
         backup = "No backup of it was made"
@@ -203,8 +217,11 @@ def _parts(plan: Plan) -> Iterator[Plan]:
     def alone(step: RevisionStep) -> RevisionStep | None:
         return step if runs_alone(context.script, step.info.up_revision_id or "") else None
 
-    for _, steps in groupby(plan.steps, alone):
-        yield Plan(plan.heads, None, tuple(steps))
+    heads = plan.heads if plan.stamp is None else (plan.stamp,)
+    for _, group in groupby(plan.steps, alone):
+        steps = tuple(group)
+        yield Plan(heads, None, steps)
+        heads = tuple(map(str, steps[-1].info.destination_revision_ids))
 
 
 @contextmanager

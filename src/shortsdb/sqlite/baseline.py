@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite.connection import rows, values
+from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.rows import quote
 from shortsdb.sqlite.schema import (
     Schema,
@@ -71,6 +72,7 @@ def fitting_revision(
         OperationRefused: The tables fit no known schema (the message names every table and column
             at fault), or fit several equally well.
     """
+    tables = [table for table in tables if table != HISTORY_TABLE]
     if not tables:
         return None
     ours = {table for shape in known.values() for table in shape}
@@ -104,7 +106,7 @@ def fitting_revision(
     if len(best) > 1:
         raise OperationRefused(
             f"{name} has no version, and its tables fit the revisions {', '.join(best)} equally; "
-            "nothing was changed. Find out which one is right and run `alembic stamp REVISION`"
+            "nothing was changed. Find out which one is right and run `shortsdb stamp REVISION`"
         )
     return best[0]
 
