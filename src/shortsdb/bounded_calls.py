@@ -1,4 +1,4 @@
-"""Calls that return within a timeout although what they call may hang."""
+"""Call functions with a timeout, even if they hang."""
 
 from __future__ import annotations
 
@@ -14,28 +14,26 @@ T = TypeVar("T")
 
 
 class BoundedCalls(Generic[T]):
-    """Calls with a timeout, by a key.
+    """Calls with a timeout, by key.
 
-    A call that has hung longer than its timeout goes on in the background: nothing can end it. The
-    next call of the same key waits for that one instead of starting another, so that they do not
-    pile up and use up connections.
+    A call that exceeds its timeout continues in the background, because it cannot be stopped. The
+    next call with the same key waits for it instead of starting another one, so that hanging calls
+    do not use up connections.
     """
 
     def __init__(self) -> None:
-        """Begin with no call that hangs."""
+        """Start without any hanging call."""
         self._threads: dict[Hashable, tuple[Thread, Future[T]]] = {}
         self._tasks: dict[Hashable, asyncio.Task[T]] = {}
 
     def call(self, key: Hashable, function: Callable[[], T], seconds: float) -> T:
-        """Return what a function returns, or raise what it raises.
-
-        It is called in a thread that does not keep the program from ending.
+        """Call a function in a daemon thread, and return its result or raise its error.
 
         Raises:
-            TimeoutError: It has not ended after `seconds`.
+            TimeoutError: The function has not returned after `seconds`.
         """
         thread, future = self._threads.get(key, (None, None))
-        # After a fork the child has the entry and not the thread.
+        # After a fork the child has the entry but not the thread.
         if thread is None or future is None or not thread.is_alive():
             future = Future()
             thread = Thread(target=_run, args=(function, future), daemon=True)
@@ -51,7 +49,7 @@ class BoundedCalls(Generic[T]):
     async def call_async(
         self, key: Hashable, function: Callable[[], Coroutine[None, None, T]], seconds: float | None
     ) -> T:
-        """Do as `call` with a task of the running event loop; None waits as long as it takes."""
+        """Do as `call` with a task of the running event loop; None means no timeout."""
         task = self._tasks.get(key)
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
             task = asyncio.create_task(function())
@@ -66,5 +64,5 @@ class BoundedCalls(Generic[T]):
 def _run(function: Callable[[], T], future: Future[T]) -> None:
     try:
         future.set_result(function())
-    except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+    except BaseException as error:  # noqa: BLE001 - raised by future.result()
         future.set_exception(error)

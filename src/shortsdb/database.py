@@ -1,10 +1,9 @@
-"""The helpers that application code calls; Base, models and vocabularies from one import.
+"""Helpers for application code; also exports Base, the models and the vocabularies.
 
-Helpers that change rows commit the session, with whatever else is unsaved in it; one that fails
-rolls back and raises. They log what they did, and at level ERROR why they failed, without the value
-of an override or the message of an error, which may be secret. Every helper has an async
-counterpart, `NAME_async`, with the same arguments, an async engine or session in place of the sync
-one; it runs the same code. Everything in `shortsdb.models` can be imported from here too.
+Helpers that change rows commit the session, including other unsaved changes in it. If a helper
+fails, it rolls back and raises. Helpers log what they did, and failures at level ERROR, without
+values of overrides and error messages, which may be secret. Every helper has an async counterpart
+`NAME_async` that takes an async engine or session and runs the same code.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-# Reads a row again that the session has already.
+# Execution options that refresh rows which the session has already loaded.
 _AS_STORED = {"populate_existing": True}
 
 P = ParamSpec("P")
@@ -83,10 +82,10 @@ __all__ += models.__all__
 
 
 class Counts(TypedDict, total=False):
-    """What YouTube tells of a video; what is left out it did not tell. See `Analytics`.
+    """The counts that YouTube reports for a video; see `Analytics`. A missing count is stored NULL.
 
-    Durations are in seconds, the revenue in US dollars, `click_through_rate` from 0 to 1.
-    `measured_at` is UTC, naive or aware, and the present where it is left out.
+    Durations are in seconds, the revenue is in US dollars, and `click_through_rate` is from 0 to 1.
+    `measured_at` is UTC, naive or aware; the default is the current time.
     """
 
     measured_at: datetime
@@ -100,7 +99,7 @@ class Counts(TypedDict, total=False):
 
 
 class Snapshot(Counts):
-    """What YouTube tells of the video `youtube_video_id`."""
+    """The counts that YouTube reports for the video `youtube_video_id`."""
 
     youtube_video_id: Required[str]
 
@@ -110,21 +109,20 @@ def get_session(engine: Engine) -> Session:
 
     It reads without a lock and takes the write lock at its first flush or writing statement.
 
-    It does not autoflush, so that an incomplete object in it fails the commit and not the next
-    query; in return queries do not see what is not flushed. The other factories make sessions that
-    do.
+    Unlike sessions of the other factories it does not autoflush: an incomplete object fails the
+    commit and not the next query, and queries do not see changes that are not flushed.
     """
     return session_factory(engine)(autoflush=False)
 
 
 def get_session_async(engine: AsyncEngine) -> AsyncSession:
-    """Return an async session, see `get_session`; not a coroutine."""
+    """Return an async session, see `get_session`; this function itself is not a coroutine."""
     return async_session_factory(engine)(autoflush=False)
 
 
 @logged
 def get_pending_videos(session: Session, niche: str) -> list[DiscoveredVideo]:
-    """Return the videos of a niche that nothing was decided on, best viral score first.
+    """Return the undecided videos of a niche, best viral score first.
 
     Raises:
         ValueError: The niche is empty.
@@ -137,11 +135,11 @@ def get_pending_videos(session: Session, niche: str) -> list[DiscoveredVideo]:
 
 @logged
 def mark_video_processed(session: Session, video_id: str, status: int) -> None:
-    """Write down what became of a video.
+    """Set the status of a video.
 
     Args:
-        session: Is committed.
-        video_id: YouTube's.
+        session: The session, which is committed.
+        video_id: YouTube's id of the video.
         status: One of `Processed`: 0 pending, 1 used, 2 skipped, 3 rejected.
 
     Raises:
@@ -166,10 +164,10 @@ def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code give
     pipeline_run_id: int | None = None,
     stack_trace: str | None = None,
 ) -> None:
-    """Write down an error that a module met.
+    """Store an error that occurred in a module.
 
-    Roll back first what the error left half done: what is unsaved in the session is committed with
-    the error. A session whose flush has failed is rolled back here.
+    Roll back incomplete work first, because unsaved changes in the session are committed with the
+    error. A session whose flush has failed is rolled back by this helper.
 
     Raises:
         ValueError: The module, the type or the message is empty.
@@ -188,7 +186,7 @@ def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code give
                 stack_trace=stack_trace,
             )
         )
-    log.info("wrote down an error of %r: %s", module, error_type)
+    log.info("stored an error of %r: %s", module, error_type)
 
 
 @logged
@@ -199,7 +197,7 @@ def get_override(session: Session, key: str) -> str | None:
         ValueError: The key is empty.
     """
     _require(key=key)
-    # Of the column, because an object that the session has already may be out of date.
+    # Select the column, because an object already in the session may be out of date.
     value = session.scalar(select(ConfigOverride.value).where(ConfigOverride.key == key))
     log.debug("setting %r %s", key, "is as deployed" if value is None else "has an override")
     return value
@@ -207,10 +205,10 @@ def get_override(session: Session, key: str) -> str | None:
 
 @logged
 def set_override(session: Session, key: str, value: str, updated_by: str = "system") -> None:
-    """Change a setting; the value may be an empty text.
+    """Change a setting; the value may be an empty string.
 
     Raises:
-        ValueError: The key or who changes it is empty.
+        ValueError: `key` or `updated_by` is empty.
     """
     _require(key=key, updated_by=updated_by)
     with _committed(session):
@@ -224,7 +222,7 @@ def set_override(session: Session, key: str, value: str, updated_by: str = "syst
 
 @logged
 def delete_override(session: Session, key: str) -> bool:
-    """Put a setting back to the deployed one, and return whether it had been changed.
+    """Restore the deployed value of a setting, and return whether it had been changed.
 
     Raises:
         ValueError: The key is empty.
@@ -239,20 +237,20 @@ def delete_override(session: Session, key: str) -> bool:
 
 
 def record_snapshot(session: Session, youtube_video_id: str, **counts: Unpack[Counts]) -> None:
-    """Write down what YouTube says of a video now, or said at `measured_at`.
+    """Store the counts of a video as of now, or of `measured_at`.
 
     Raises:
-        ValueError: The video is empty, or there is no such count.
+        ValueError: `youtube_video_id` is empty, or there is no such count.
     """
     record_snapshots(session, [{"youtube_video_id": youtube_video_id, **counts}])
 
 
 @logged
 def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
-    """Write down many snapshots in one statement, all or none, and return how many.
+    """Store many snapshots in one statement, all or none, and return their number.
 
     Raises:
-        ValueError: A video is empty, or there is no such count.
+        ValueError: A `youtube_video_id` is empty, or there is no such count.
     """
     defaults = dict.fromkeys(Counts.__annotations__) | {"measured_at": utcnow()}
     rows = []
@@ -264,18 +262,18 @@ def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
         rows.append(row)
     if rows:
         with _committed(session):
-            # By the table: rows of the ORM would be made only to be thrown away.
+            # Insert into the table, because ORM objects would not be used.
             session.execute(insert(Base.metadata.tables["analytics"]), rows)
-    log.info("wrote down %d snapshots", len(rows))
+    log.info("stored %d snapshots", len(rows))
     return len(rows)
 
 
 @logged
 def seed_db(session: Session) -> None:
-    """Fill an empty database with a small channel, the same every time: for trying things out.
+    """Fill an empty database with the sample data of a small channel, the same every time.
 
     Raises:
-        ValueError: There are rows already, in any table of shortsdb.
+        ValueError: A table of shortsdb has rows.
     """
     with _committed(session):
         for table in (Base.metadata.tables[name] for name in sorted(OWN_TABLES)):
@@ -293,15 +291,15 @@ def _require(**arguments: object) -> None:
 
 @contextmanager
 def _committed(session: Session) -> Iterator[None]:
-    """Run what changes rows with the write lock, so that what it reads is true until the commit.
+    """Run the block with the write lock, so that rows it reads cannot change, and commit.
 
-    A session that is merely used takes the lock only when it writes, and may have read before.
+    Without this, an implicit transaction would take the lock only when it writes.
     """
     try:
         connection = session.connection()
-        if isinstance(connection, TrackedConnection):  # else of an engine that is not ours
+        if isinstance(connection, TrackedConnection):  # the engine is one of shortsdb
             take_write_lock(connection)
-        # What is unsaved is committed too. Afterwards rows can be read again without losing it.
+        # Flush unsaved changes, so that refreshing rows does not lose them.
         session.flush()
         yield
         session.commit()
@@ -327,7 +325,7 @@ def _with_engine(
     @wraps(helper)
     async def counterpart(engine: AsyncEngine, /, *args: P.args, **options: P.kwargs) -> T:
         async with get_session_async(engine) as session:
-            # What a session runs may also use the sync engine behind the async one.
+            # Inside run_sync the helper can use the sync engine behind the async one.
             return await session.run_sync(lambda _: helper(engine.sync_engine, *args, **options))
 
     counterpart.__name__ += "_async"

@@ -1,4 +1,4 @@
-"""Says in one sentence why a database cannot be worked on, and what to do about it."""
+"""Explain errors of database drivers to operators: one message that says what to do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from shortsdb.printable import one_line
 from shortsdb.settings import lock_timeout, statement_timeout
 
-# When the disk fails or fills at the very end of a COMMIT, SQLite may report one of these although
-# the next one who opens the file finds it committed.
+# If the disk fails or fills up at the very end of a COMMIT, SQLite may report one of these errors
+# although the transaction is committed.
 UNCERTAIN = ("SQLITE_IOERR", "SQLITE_FULL")
 
 # By the name of SQLite's result code, https://sqlite.org/rescode.html, as sqlite3 gives it, or by
@@ -16,7 +16,7 @@ UNCERTAIN = ("SQLITE_IOERR", "SQLITE_FULL")
 _MEANINGS = {
     "SQLITE_BUSY": (
         "is locked by another process for longer than {timeout:g} s (SHORTSDB_LOCK_TIMEOUT); "
-        "find out what holds it, or try again when it is idle"
+        "find out which process holds it, or try again when it is idle"
     ),
     "SQLITE_NOTADB": (
         "is not an SQLite database, or it is encrypted; check that this is the right file"
@@ -26,21 +26,20 @@ _MEANINGS = {
         "program's .recover"
     ),
     "SQLITE_READONLY": "cannot be written ({error}): the file or its file system is read-only",
-    "SQLITE_FULL": "does not fit its file system any more; make room and try again",
+    "SQLITE_FULL": "does not fit its file system any more; free some space and try again",
     "SQLITE_CANTOPEN": "cannot be opened ({error})",
-    "SQLITE_IOERR": "could not be read or written ({error}, {code}); look at the disk",
+    "SQLITE_IOERR": "could not be read or written ({error}, {code}); check the disk",
     "55P03": (
         "is locked by another session for longer than SHORTSDB_LOCK_TIMEOUT allows{at}; "
-        "pg_stat_activity says what it does; try again when that has ended"
+        "find that session in pg_stat_activity, and try again when it has ended"
     ),
     "57014": (
-        "cancelled a statement ({error}){at}; SHORTSDB_STATEMENT_TIMEOUT is how long one may take, "
-        "{statement_timeout:g} s now"
+        "cancelled a statement ({error}){at}; SHORTSDB_STATEMENT_TIMEOUT limits the duration of "
+        "one, and is {statement_timeout:g} s now"
     ),
     "57P": "ended the connection ({error}){at}; try again when the server is up",
     "25006": (
-        "is read-only ({error}): a standby, or default_transaction_read_only is on; name the "
-        "primary"
+        "is read-only ({error}): a standby, or default_transaction_read_only is on; use the primary"
     ),
 }
 
@@ -51,11 +50,11 @@ _ATTEMPT = re.compile(
 
 
 def explain(error: BaseException, name: str) -> str:
-    """Return what an error of the database driver means for the operator, in one line.
+    """Return an explanation of a driver's error for the operator, in one line.
 
     Args:
-        error: The driver's own error, or SQLAlchemy's around it.
-        name: What to call the database.
+        error: The driver's error, or SQLAlchemy's wrapper.
+        name: The name of the database in messages.
     """
     cause, code = _cause(error)
     attempts = [
@@ -79,24 +78,24 @@ def explain(error: BaseException, name: str) -> str:
 
 
 def left_behind(error: BaseException, done: str) -> str:
-    """Return what is known of the database after an error of the driver.
+    """Return a clause about the state of the database after an error of the driver.
 
     Args:
-        error: The driver's own error, or SQLAlchemy's around it.
-        done: What would have been done to it, as in "nothing was changed".
+        error: The driver's error, or SQLAlchemy's wrapper.
+        done: The participle of the operation, as in "nothing was changed".
     """
-    # A COMMIT has no statement; while connecting there is no connection to be invalidated.
+    # SQLAlchemy's error has no statement in a COMMIT, and does not invalidate while connecting.
     lost_in_commit = getattr(error, "connection_invalidated", False) and (
         getattr(error, "statement", None) is None
     )
     if lost_in_commit or _cause(error)[1].startswith(UNCERTAIN):
-        return f"it is either as it was or fully {done}: run the same again once this is mended"
+        return f"it is either as it was or fully {done}: fix the cause, then run the command again"
     return f"nothing was {done}"
 
 
 def _cause(error: BaseException) -> tuple[BaseException, str]:
     """Return the driver's own error, with the name of SQLite's result code or the SQLSTATE."""
-    # Of SQLAlchemy's error, which is not imported here.
+    # `orig` is an attribute of SQLAlchemy's errors, which are not imported here.
     cause = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
     return cause, code or ""

@@ -1,4 +1,4 @@
-"""Says which extra to install where a module of one is missing."""
+"""Report which extra to install if one of its modules is missing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def extra(name: str, *modules: str) -> Iterator[None]:
-    """Let an import inside say what to install if it fails.
+    """Make a failing import in the block report what to install.
 
     Args:
         name: The extra.
-        modules: The top-level modules that it installs.
+        modules: The top-level modules that the extra installs.
 
     Raises:
         ModuleNotFoundError: One of `modules` is missing. The message names the extra.

@@ -30,19 +30,19 @@ _upgrading = threading.Lock()
 def init_db(db_path: str | os.PathLike[str] | URL, *, schema: str | None = None) -> Engine:
     """Create the database or upgrade it to this release, and return an engine on it.
 
-    Runs the packaged revisions, and recognises a deployed database that has no version yet. Then
-    creates the tables that the application declares on `Base` and the database does not have, as
-    `create_all` does. Works inside a running event loop too, which it blocks meanwhile.
+    Runs the packaged migrations, and recognises a deployed database that has no version yet. Then
+    creates missing tables that the application declares on `Base`, as `create_all` does. It can be
+    called inside a running event loop, but blocks it.
 
-    A user who may only read an SQLite file gets an engine on it if it is at head.
+    A user with read access only gets an engine on a SQLite file that is at head.
 
     Args:
-        db_path: The database, by path or URL; ":memory:" for one that goes with the engine.
-        schema: The schema of a PostgreSQL database, see `create_engine`; created if need be.
+        db_path: The database, by path or URL; ":memory:" for one that exists as long as the engine.
+        schema: The schema of a PostgreSQL database, see `create_engine`; created if necessary.
 
     Raises:
         ValueError: `db_path` is empty.
-        shortsdb.migration.MigrationRefused: It was left as it was; the message says why.
+        shortsdb.migration.MigrationRefused: The database was not changed; the message says why.
         sqlalchemy.exc.ArgumentError: The URL is malformed.
     """
     _refuse_empty(db_path)
@@ -63,13 +63,13 @@ def init_db(db_path: str | os.PathLike[str] | URL, *, schema: str | None = None)
 async def init_db_async(
     db_path: str | os.PathLike[str] | URL, *, schema: str | None = None
 ) -> AsyncEngine:
-    """Do as `init_db` and return an async engine; the event loop is not blocked meanwhile."""
+    """Do as `init_db` without blocking the event loop, and return an async engine."""
     _refuse_empty(db_path)
     engine = create_async_engine(db_path, schema=schema)
     try:
         if url.in_memory(engine.url):
-            # Only this connection sees the database, and Alembic, global as it is, must not be
-            # suspended by what it awaits: so another one is migrated, and its schema copied.
+            # Alembic's environment is global, so a migration must not await. Another database in
+            # memory is migrated in a thread, and its schema is copied to this one.
             script = await asyncio.to_thread(_migrated_in_memory)
             async with engine.connect() as connection:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
@@ -83,16 +83,16 @@ async def init_db_async(
 
 
 def _refuse_empty(db_path: object) -> None:
-    # Without one, create_engine takes what the environment names: another database than was meant.
+    # With an empty one, create_engine would use the database named by the environment.
     if db_path is None or (isinstance(db_path, str) and not db_path.strip()):
         raise ValueError("db_path is empty: name the database by its path or URL")
 
 
 def _read_only_at_head(engine: Engine) -> bool:
-    """Return whether this user may only read the SQLite file of an engine, and it is at head.
+    """Return whether the SQLite file of an engine is read-only for this user, and at head.
 
     Raises:
-        shortsdb.migration.MigrationRefused: The user may only read it, and not even that works.
+        shortsdb.migration.MigrationRefused: The file is read-only, and reading it fails.
     """
     file = url.file(engine.url)
     if file is None or not file.exists():
@@ -104,9 +104,9 @@ def _read_only_at_head(engine: Engine) -> bool:
         from shortsdb.migration import MigrationRefused  # noqa: PLC0415 - as in `upgrade`
 
         raise MigrationRefused(
-            f"{file}: this user may only read it, and SQLite cannot read a file in WAL mode that "
-            f"nobody has open without making its -shm beside it ({health.error}). Let the user "
-            "write to the file and its folder, or open it while the application has it open"
+            f"{file}: this user may only read it, and to read a file in WAL mode that nobody has "
+            f"open, SQLite must create its -shm beside it ({health.error}). Let the user write to "
+            "the file and its folder, or open it while the application has it open"
         )
     if health.revision != health.head:
         return False
@@ -115,18 +115,18 @@ def _read_only_at_head(engine: Engine) -> bool:
 
 
 def _create_other_tables(engine: Engine) -> None:
-    """Create the tables that the application declares on `Base`, where they are not there."""
+    """Create the missing tables that the application declares on `Base`."""
     tables = [table for table in Base.metadata.sorted_tables if table.key not in OWN_TABLES]
     if not tables:
         return
     if engine.dialect.name == "sqlite":
-        # Explicitly begun, so that of several processes one looks and creates at a time.
+        # An explicit transaction, so that one process at a time checks for tables and creates them.
         with engine.begin() as connection:
             Base.metadata.create_all(connection, tables)
         return
     from shortsdb.migration import advisory_lock  # noqa: PLC0415 - as in `upgrade`
 
-    # READ COMMITTED, to see what another process has created while this one waited.
+    # READ COMMITTED shows tables that another process created while this one waited.
     committed = engine.execution_options(isolation_level="READ COMMITTED")
     with (
         committed.connect() as connection,
@@ -136,15 +136,16 @@ def _create_other_tables(engine: Engine) -> None:
 
 
 def upgrade(**attributes: object) -> None:
-    """Upgrade a database to this release, one in this process at a time.
+    """Upgrade a database to this release; a process runs one upgrade at a time.
 
     Args:
-        attributes: What Alembic's environment is told: `url` or `connection`, `schema`, `backup`.
+        attributes: Attributes for Alembic's environment: `url` or `connection`, `schema`, and
+            `backup`.
 
     Raises:
-        shortsdb.migration.MigrationRefused: It was left as it was; the message says why.
+        shortsdb.migration.MigrationRefused: The database was not changed; the message says why.
     """
-    # Half a second that an application which upgrades nothing need not wait for.
+    # Importing Alembic takes half a second, which most applications need not spend.
     from alembic import command  # noqa: PLC0415
 
     from shortsdb.migration import alembic_config  # noqa: PLC0415
@@ -166,15 +167,16 @@ def _migrated_in_memory() -> str:
 
 @logged
 def drop_db(engine: Engine, *, confirm: bool = False, confirm_again: bool = False) -> None:
-    """Drop all tables of shortsdb, with all rows in them; tables of other software stay.
+    """Drop all tables of shortsdb with all their rows.
 
-    Those that the application declares on `Base` are dropped with them, as by `drop_all`.
+    Tables that the application declares on `Base` are dropped too, as by `drop_all`; other tables
+    remain.
 
     Raises:
-        ValueError: Not both confirmations are given.
+        ValueError: One of the confirmations is missing.
     """
     if not (confirm and confirm_again):
-        raise ValueError("drop_db loses all rows: say so with confirm=True and confirm_again=True")
+        raise ValueError("drop_db deletes all rows: it needs confirm=True and confirm_again=True")
     with engine.begin() as connection:
         Base.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE IF EXISTS alembic_version"))

@@ -1,4 +1,4 @@
-"""Logs: a correlation id on every record of one operation, and plain or JSON lines for programs."""
+"""Logging: a correlation id on all records of one operation, and plain or JSON lines."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Loggers of the libraries that an operation uses, and all below them. SQLAlchemy names the logger
-# of a pool after its class, and two of those are ours.
+# The loggers, with their children, whose records get the correlation id. "shortsdb" is among them
+# because SQLAlchemy names the logger of a pool after its class, and two pool classes are ours.
 _LIBRARIES = {"alembic", "sqlalchemy", "aiosqlite", "psycopg", "shortsdb"}
 
 _correlation_id: ContextVar[str | None] = ContextVar("shortsdb_correlation_id", default=None)
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return a logger whose records have the attribute `correlation_id`, and are safe to print.
+    """Return a logger whose records have the attribute `correlation_id` and are safe to print.
 
-    The id is that of the operation which logs (see `operation`), None outside of any. The record
-    itself has it, and in it every value put into the message is `printable`, so that the handlers
-    of an application, too, may print both.
+    The id is that of the current operation, see `operation`, or None. The id and the `printable`
+    arguments of the message are part of the record, so that handlers of an application can print
+    them too.
     """
     logger = logging.getLogger(name)
     logger.addFilter(_prepare)
@@ -50,11 +50,11 @@ def _prepare(record: logging.LogRecord) -> bool:
 
 @cache
 def _correlate_libraries() -> None:
-    """Give the records of libraries the attribute too, once in a process.
+    """Add the correlation id to the records of libraries, once per process.
 
-    By the factory of records: the filter of a logger misses the loggers below it, and Alembic logs
-    while it is imported, before it has loggers. Records of other loggers stay as they are: an
-    application may give its own the attribute by `extra`, which refuses one that is there already.
+    This needs a record factory, because filters of a logger do not apply to its children, and
+    Alembic logs during import. Records of other loggers are unchanged: an application may set the
+    attribute with `extra`, which raises if it already exists.
     """
     make = logging.getLogRecordFactory()
 
@@ -69,9 +69,9 @@ def _correlate_libraries() -> None:
 
 @contextmanager
 def operation() -> Iterator[None]:
-    """Give everything that is logged inside one correlation id; also a decorator.
+    """Give all log records of the block one correlation id; also usable as a decorator.
 
-    It is SHORTSDB_CORRELATION_ID, or made up. An operation inside another is part of that one.
+    The id is SHORTSDB_CORRELATION_ID, or is generated. A nested operation uses the outer id.
     """
     if _correlation_id.get() is not None:
         yield
@@ -85,7 +85,7 @@ def operation() -> Iterator[None]:
 
 
 def logged(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function be one operation, and log what it fails with before that is raised."""
+    """Run a function as one operation, and log its errors before they are raised."""
     log = get_logger(function.__module__)
 
     @wraps(function)
@@ -101,9 +101,9 @@ def logged(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error in one line without the values of a statement, which may be secrets.
+    """Return an error in one line, without the parameters of a statement, which may be secret.
 
-    SQLAlchemy's own text and a traceback have them, and so have the driver's further lines.
+    SQLAlchemy's message, tracebacks and further lines of the driver's message contain them.
     """
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
@@ -116,7 +116,7 @@ def _new_id() -> str:
 
 @contextmanager
 def quiet(name: str, level: int) -> Iterator[None]:
-    """Keep what is below a level out of a logger: of what is only a part of something else."""
+    """Raise the level of a logger in the block."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(level)
@@ -127,26 +127,27 @@ def quiet(name: str, level: int) -> Iterator[None]:
 
 
 def as_json() -> bool:
-    """Return whether programs log JSON: SHORTSDB_LOG=json."""
+    """Return whether programs log JSON, by SHORTSDB_LOG=json."""
     return settings.log_format().lower() == "json"
 
 
 def configure(*informative: str) -> None:
-    """Let a program print what is logged to standard error, a line for each record.
+    """Set up logging for a program: one line on standard error for each record.
 
-    All of it is one operation. Does nothing if logging is set up already: the program may run
-    inside an application, which has handlers of its own. A standard stream that is closed or cannot
-    be written to stops nothing from here on, see `shortsdb.streams`.
+    The whole program is one operation. If logging is set up already, nothing is changed, because
+    the program may run inside an application with its own handlers. From here on, errors of the
+    standard streams are not raised, see `shortsdb.streams`.
 
     Args:
-        informative: The loggers whose information is printed; of others only warnings and errors.
+        informative: The loggers that print messages of level INFO; others print only warnings and
+            errors.
     """
     if logging.root.handlers:
         return
     streams.make_lenient()
     _correlation_id.set(_new_id())
     handler = logging.StreamHandler()
-    handler.addFilter(_prepare)  # for the records of others, such as Alembic's
+    handler.addFilter(_prepare)  # for records of other loggers, such as Alembic's
     handler.setFormatter(_Json() if as_json() else _Plain(_plain()))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     for name in informative:
@@ -155,7 +156,7 @@ def configure(*informative: str) -> None:
     if wanted and not as_json():
         logging.getLogger(__name__).warning("SHORTSDB_LOG is %r: only json is known", wanted)
     if not as_json():
-        # The alembic program prints a failure itself; once is enough.
+        # The alembic program prints the failure itself.
         logging.getLogger("alembic.util.messaging").setLevel(logging.CRITICAL)
 
 
@@ -165,7 +166,7 @@ def _plain() -> str:
 
 
 class _Plain(logging.Formatter):
-    """Writes a record as one line, and its traceback below."""
+    """Formats a record as one line, followed by its traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         return printable(super().formatMessage(record))
@@ -175,17 +176,17 @@ class _Plain(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """Writes a record as one line of JSON; `exception` is its traceback, where there is one."""
+    """Formats a record as one line of JSON; `exception` is the traceback, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            # A refusal may have several lines.
+            # The message of a refusal may have several lines.
             "message": printable_lines(record.getMessage()),
             "correlation_id": getattr(record, "correlation_id", None),
         }
         if record.exc_info:
             fields["exception"] = printable_lines(self.formatException(record.exc_info))
-        return json.dumps(fields)  # in ASCII, which every terminal and program can read
+        return json.dumps(fields)  # ASCII only, which every terminal can display

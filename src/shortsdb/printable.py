@@ -1,16 +1,16 @@
-"""Makes text that others chose safe to print: no control characters, no password, not too long."""
+"""Make untrusted text safe to print: no control characters, no password, not too long."""
 
 from __future__ import annotations
 
 import re
 
 VALUE_LENGTH = 200
-"""How much of one value, such as a revision's id, is worth showing."""
+"""How many characters of one value, such as a revision's id, are shown."""
 
 _MESSAGE_LENGTH = 10_000
-_LONGEST_PASSWORD = 4_000  # bounds the search; tokens that cloud databases take have about 1,500
+_LONGEST_PASSWORD = 4_000  # bounds the search; tokens for cloud databases have about 1,500
 
-# "user:password@" wherever it stands, up to the last @ of the word, and password='...' of libpq.
+# "user:password@" anywhere, up to the last @ of the word, and password='...' of libpq.
 _USER_AND_PASSWORD = re.compile(
     rf"([^\s:/@'\"(]*):(?!//|(?:\*\*\*|PASSWORD)@)[^\s]{{1,{_LONGEST_PASSWORD}}}@",
 )
@@ -22,18 +22,17 @@ _ASSIGNED = re.compile(
 
 
 def printable(value: object, length: int = _MESSAGE_LENGTH) -> str:
-    r"""Return a value as text that may be printed or logged, in one line.
+    r"""Return a value as one line of text that is safe to print or log.
 
-    Control characters, line breaks, marks that change the direction of writing and lone surrogates
-    become escapes such as \x1b, as `repr` writes them. What looks like the password of a URL or of
-    a connection string becomes ***. Of a long text the middle is left out. Doing it twice changes
-    nothing more.
+    Control characters, line breaks, bidirectional formatting characters and lone surrogates become
+    escapes such as \x1b, as in `repr`. A likely password in a URL or connection string becomes ***.
+    The middle of a long text is left out. The function is idempotent.
 
     Args:
-        value: What to print; `str` makes it text.
-        length: How many characters to keep of it.
+        value: The value, which is converted by `str`.
+        length: How many characters to keep.
     """
-    text = _shortened(str(value), 4 * length)  # first, because the search takes time
+    text = _shortened(str(value), 4 * length)  # first, to bound the time of the search
     text = _shortened(_without_passwords(text), length)
     if text.isprintable():
         return text
@@ -44,12 +43,12 @@ def printable(value: object, length: int = _MESSAGE_LENGTH) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of several lines, such as a traceback, each of them printable."""
+    """Return a text of several lines, such as a traceback, with each line printable."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def one_line(error: object) -> str:
-    """Return the words of an error, which drivers spread over several lines, as one line."""
+    """Return an error's message, which drivers may spread over several lines, as one line."""
     return printable(" ".join(str(error).split()))
 
 
@@ -62,5 +61,5 @@ def _without_passwords(text: str) -> str:
 def _shortened(text: str, length: int) -> str:
     if len(text) <= length:
         return text
-    kept = max(length - 50, 2) // 2  # the rest is for what stands in between
+    kept = max(length - 50, 2) // 2  # leaves room for the text in between
     return f"{text[:kept]}… ({len(text) - 2 * kept} characters left out) …{text[-kept:]}"

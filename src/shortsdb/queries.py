@@ -1,7 +1,7 @@
-"""The pipeline's questions, each a Select that sync and async sessions both run.
+"""The pipeline's queries, as Selects for sync and async sessions.
 
-`session.scalars(pending_videos("cats"))` gives rows of a model, `session.execute(...)` those with
-several columns; `await` the same on an async session. Times are UTC, naive or aware.
+`session.scalars(pending_videos("cats"))` returns model objects; use `session.execute(...)` for rows
+of several columns, and `await` either on an async session. Times are UTC, naive or aware.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ RowsT = TypeVar("RowsT")
 def _gives(
     like: RowsT,  # noqa: ARG001 - only its type counts
 ) -> Callable[[Callable[P, Executable]], Callable[P, RowsT]]:
-    """Type a question as the Select `like`.
+    """Give a query the type of the Select `like`.
 
-    SQLAlchemy 2.0 calls that type Select[tuple[Row]] and 2.1 Select[Row]; a checker infers either.
+    That type is Select[tuple[Row]] in SQLAlchemy 2.0 and Select[Row] in 2.1, so it is inferred.
     """
 
-    def typed(question: Callable[P, Executable]) -> Callable[P, RowsT]:
-        return question  # type: ignore[return-value] # it returns a Select with these columns
+    def typed(query: Callable[P, Executable]) -> Callable[P, RowsT]:
+        return query  # type: ignore[return-value] # it returns a Select with these columns
 
     return typed
 
 
 @_gives(select(DiscoveredVideo))
 def pending_videos(niche: str) -> Executable:
-    """Videos of a niche that nothing was decided on, best viral score first, unscored ones last.
+    """Undecided videos of a niche, best viral score first, videos without a score last.
 
     Index: idx_discovered_videos_processed or idx_discovered_videos_niche, as the database chooses.
     """
@@ -77,23 +77,23 @@ def pending_videos(niche: str) -> Executable:
 
 @_gives(select(PipelineRun))
 def runs_by_status(status: str) -> Executable:
-    """Runs with a status, latest made first. Index: idx_pipeline_runs_status."""
+    """Runs with a status, newest first. Index: idx_pipeline_runs_status."""
     return select(PipelineRun).where(PipelineRun.status == status).order_by(PipelineRun.id.desc())
 
 
 @_gives(select(PipelineRun))
 def run_with_everything(run_id: int) -> Executable:
-    """One run with all that points to it, each Short's clip and each clip's discovered video.
+    """One run with all rows that refer to it, each Short's clip and each clip's discovered video.
 
-    Seven statements, whatever the number of rows. Indexes: the primary key, idx_clips_pipeline,
-    and ix_…_pipeline_run_id of the five other tables.
+    Takes seven statements for any number of rows. Indexes: the primary key, idx_clips_pipeline, and
+    ix_…_pipeline_run_id of the five other tables.
     """
     return (
         select(PipelineRun)
         .where(PipelineRun.id == run_id)
         .options(
-            # A clip comes by two paths, and the later one overwrites what the earlier has loaded:
-            # both have to bring the discovered video.
+            # Clips are loaded by two paths, and the later path overwrites the objects of the
+            # earlier one, so both must load the discovered video.
             selectinload(PipelineRun.clips).joinedload(Clip.discovered_video),
             selectinload(PipelineRun.scripts),
             selectinload(PipelineRun.tts_audio),
@@ -108,7 +108,7 @@ def run_with_everything(run_id: int) -> Executable:
 
 @_gives(select(Script))
 def latest_script(run_id: int) -> Executable:
-    """The script of a run that is in use, or no row. Index: ix_scripts_pipeline_run_id."""
+    """The latest script of a run, or no row. Index: ix_scripts_pipeline_run_id."""
     return (
         select(Script)
         .where(Script.pipeline_run_id == run_id)
@@ -119,7 +119,7 @@ def latest_script(run_id: int) -> Executable:
 
 @_gives(select(TTSAudio))
 def latest_audio(run_id: int) -> Executable:
-    """The narration of a run that is in use, or no row. Index: ix_tts_audio_pipeline_run_id."""
+    """The latest narration of a run, or no row. Index: ix_tts_audio_pipeline_run_id."""
     return (
         select(TTSAudio)
         .where(TTSAudio.pipeline_run_id == run_id)
@@ -130,13 +130,13 @@ def latest_audio(run_id: int) -> Executable:
 
 @_gives(select(Short))
 def shorts_by_status(status: str) -> Executable:
-    """Shorts with a status, first made first. Index: ix_shorts_status."""
+    """Shorts with a status, oldest first. Index: ix_shorts_status."""
     return select(Short).where(Short.status == status).order_by(Short.id)
 
 
 @_gives(select(ReviewLog))
 def open_reviews() -> Executable:
-    """Reviews that were neither answered nor held, oldest first.
+    """Reviews that are neither answered nor held automatically, oldest first.
 
     Index: ix_review_logs_auto_held_responded_at_sent_at.
     """
@@ -149,7 +149,7 @@ def open_reviews() -> Executable:
 
 @_gives(select(ReviewLog))
 def overdue_reviews(sent_before: datetime) -> Executable:
-    """Open reviews that ran out of time: sent before a moment, oldest first.
+    """Open reviews sent before a given time, oldest first.
 
     Index: ix_review_logs_auto_held_responded_at_sent_at.
     """
@@ -164,7 +164,7 @@ def overdue_reviews(sent_before: datetime) -> Executable:
     )
 
 
-# Built once: this is asked more often than all others, and building it cost more than its answer.
+# Built once, because this is the most frequent query and building it cost more than running it.
 _NEWEST_SNAPSHOT = (
     select(Analytics).order_by(Analytics.measured_at.desc(), Analytics.id.desc()).limit(1)
 )
@@ -191,10 +191,10 @@ def _latest_snapshot_id(videos: FromClause) -> ScalarSelect[int]:
 
 @_gives(select(Analytics))
 def latest_snapshots(youtube_video_ids: Collection[str]) -> Executable:
-    """The latest snapshot of each of many videos, in no order; none of a video without any.
+    """The latest snapshot of each of many videos, in no order; videos without one are omitted.
 
-    Up to 32,766 videos, the variables of one SQLite statement. Indexes: idx_analytics_video, once
-    per video, and the primary key.
+    Up to 32,766 videos, SQLite's limit on variables. Indexes: idx_analytics_video, once per video,
+    and the primary key.
     """
     if not youtube_video_ids:
         return select(Analytics).where(false())
@@ -210,10 +210,9 @@ def latest_snapshots(youtube_video_ids: Collection[str]) -> Executable:
 def view_growth(youtube_video_id: str, start: datetime, end: datetime) -> Executable:
     """How many views a video gained from `start` to `end`, one row with one number.
 
-    That is the last count measured up to `end` less the last one up to `start` or, if there is
-    none, the first one after it. None if nothing was measured up to `end`. As in `niche_totals`, a
-    snapshot without a count is passed over in favour of the one before it. Index:
-    idx_analytics_video.
+    That is the last count measured up to `end` minus the last one up to `start` or, if there is
+    none, the first one after it. None if nothing was measured up to `end`. As in `niche_totals`,
+    snapshots without a view count are ignored. Index: idx_analytics_video.
     """
 
     def count(
@@ -248,12 +247,12 @@ def view_growth(youtube_video_id: str, start: datetime, end: datetime) -> Execut
     )
 )
 def niche_totals() -> Executable:
-    """Per niche the uploads, their views and their revenue.
+    """The number of uploads of each niche, with their views and revenue.
 
-    An upload is a run or a Short with the status uploaded. Rows of niche, uploads, views and
-    revenue_usd (US dollars), by niche; a niche without uploads has none. Of each upload the last
-    number measured counts: as in `view_growth`, a snapshot without that number is passed over in
-    favour of the one before it. An upload for which no snapshot has the number counts as 0.
+    An upload is a run or a Short with the status uploaded. The rows have niche, uploads, views and
+    revenue_usd (US dollars), sorted by niche; niches without uploads are omitted. Each upload
+    counts with the last number measured: as in `view_growth`, snapshots without that number are
+    ignored. An upload without any such snapshot counts as 0.
     Indexes: idx_pipeline_runs_status, ix_shorts_status, and idx_analytics_video twice per upload.
     """
     uploads = union_all(
@@ -291,7 +290,7 @@ def niche_totals() -> Executable:
 
 @_gives(select(ConfigOverride))
 def config_overrides() -> Executable:
-    """All settings changed at run time, by key. Index: the primary key; the table does not grow."""
+    """All settings changed at run time, by key. Index: the primary key; the table stays small."""
     return select(ConfigOverride).order_by(ConfigOverride.key)
 
 
@@ -310,7 +309,7 @@ def unresolved_errors(module: str) -> Executable:
 
 @_gives(select(ErrorLog.module, func.count().label("errors")))
 def error_counts() -> Executable:
-    """How many unresolved errors each module has: rows of module and errors, by module.
+    """The number of unresolved errors of each module: rows of module and errors, by module.
 
     Index: ix_error_logs_resolved_module_occurred_at.
     """

@@ -1,4 +1,4 @@
-"""A believable small channel, the same every time, for `seed_db`."""
+"""Reproducible sample data of a small channel, for `seed_db`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shortsdb.models import (
 _START = datetime(2026, 1, 5)  # noqa: DTZ001 - the models hold naive UTC
 _CYCLE = timedelta(hours=6)
 _SUBJECTS = {"cats": "cat", "cooking": "pasta", "地震": "地震"}
-# Oldest first: what was uploaded, and then a run at every stage on the way there.
+# The statuses of the runs of a niche, oldest first.
 _STATUSES = (
     "uploaded",
     "uploaded",
@@ -33,12 +33,12 @@ _STATUSES = (
     "running",
     "pending",
 )
-# The stages in order; a run has everything that the stages up to its own write.
+# The stages in order. A run has the rows of its own and all earlier stages.
 _STAGES = ("pending", "running", "review", "approved", "uploaded")
 
 
 def channel() -> list[Base]:
-    """Return the rows, related to each other, none of them in a session."""
+    """Return new, related objects that are not in a session."""
     rng = random.Random(1)  # noqa: S311 - reproducible, not secret
     rows: list[Base] = [
         ConfigOverride(key="clips_per_run", value="4", updated_by="telegram", updated_at=_START),
@@ -200,7 +200,7 @@ def _error(run: PipelineRun) -> list[Base]:
 
 
 def _analytics(rng: random.Random, video: str, uploaded: datetime, fans: int) -> list[Base]:
-    """Eight polls, six hours apart, of a video that grows ever more slowly."""
+    """Return eight polls, six hours apart, of a video whose growth slows down."""
     rows: list[Base] = []
     views = 0
     for poll in range(1, 9):

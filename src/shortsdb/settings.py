@@ -7,7 +7,7 @@ import os
 from shortsdb.errors import OperationRefused
 
 DEFAULT_URL = "sqlite:///shortsdb.db"
-"""The database where nobody names one: a file in the present folder."""
+"""The default database: a file in the current folder."""
 
 URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
@@ -28,12 +28,12 @@ of silence after which it is asked for a sign, how often and how many times. Wit
 waits for a host that is gone as long as its kernel does: a quarter of an hour.
 """
 
-# Everybody who comes after an upgrade that waits for a table's lock on PostgreSQL waits behind it.
+# On PostgreSQL a migration that waits for a table's lock blocks all later queries of the table.
 _TABLE_LOCK_SECONDS = 5.0
 
 
 def database_url() -> str | None:
-    """Return the database that SHORTSDB_URL names, by URL or path; None for `DEFAULT_URL`."""
+    """Return SHORTSDB_URL, the database by URL or path; None means `DEFAULT_URL`."""
     return os.environ.get(URL) or None
 
 
@@ -43,17 +43,17 @@ def schema() -> str | None:
 
 
 def backup() -> str | None:
-    """Return where SHORTSDB_BACKUP says that backups go, see `sqlite.backup.folder_for`."""
+    """Return SHORTSDB_BACKUP, the folder of backups, see `sqlite.backup.folder_for`."""
     return os.environ.get(BACKUP) or None
 
 
 def log_format() -> str:
-    """Return SHORTSDB_LOG: `json` makes each record of a program a line of JSON."""
+    """Return SHORTSDB_LOG; with `json`, programs log each record as a line of JSON."""
     return os.environ.get("SHORTSDB_LOG", "")
 
 
 def correlation_id() -> str | None:
-    """Return SHORTSDB_CORRELATION_ID, which all records of an operation carry; None to make one."""
+    """Return SHORTSDB_CORRELATION_ID, the id on all log records; None generates one."""
     return os.environ.get("SHORTSDB_CORRELATION_ID") or None
 
 
@@ -61,7 +61,7 @@ def lock_timeout(default: float = 60.0) -> float:
     """Return how many seconds to wait for a lock: SHORTSDB_LOCK_TIMEOUT, or `default`.
 
     Raises:
-        OperationRefused: The variable holds no number of seconds.
+        OperationRefused: The value of the variable is not a number of seconds.
     """
     return _seconds("SHORTSDB_LOCK_TIMEOUT", default)
 
@@ -72,12 +72,10 @@ def table_lock_timeout() -> float:
 
 
 def statement_timeout() -> float:
-    """Return how many seconds a statement may take on PostgreSQL; 0 for as long as it takes.
-
-    SHORTSDB_STATEMENT_TIMEOUT, or 300.
+    """Return SHORTSDB_STATEMENT_TIMEOUT or 300, the limit on PostgreSQL in seconds; 0 is no limit.
 
     Raises:
-        OperationRefused: The variable holds no number of seconds.
+        OperationRefused: The value of the variable is not a number of seconds.
     """
     return _seconds("SHORTSDB_STATEMENT_TIMEOUT", 300.0)
 

@@ -1,4 +1,4 @@
-"""The standard streams of a program: its work goes on when they are closed, full or broken."""
+"""Standard streams that never raise, so that a program finishes if they are closed or broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Lenient(io.FileIO):
-    """A descriptor to write to that remembers its first failure instead of raising it."""
+    """A writable descriptor that stores its first error instead of raising it."""
 
     failure: OSError | None = None
 
@@ -23,25 +23,25 @@ class _Lenient(io.FileIO):
         except OSError as error:
             self.failure = self.failure or error
             return size
-        return size if written is None else written  # None: a pipe that does not block, and is full
+        return size if written is None else written  # None means a full, non-blocking pipe
 
 
 def make_lenient() -> None:
-    """Let nothing that is printed stop this program, and no file become a standard stream.
+    """Suppress write errors of the standard streams, and reserve their descriptors.
 
-    A file opened while descriptor 0, 1 or 2 is closed would get that number, and whatever is
-    printed would be written into it: /dev/null takes their place first. SQLite itself never opens a
-    database as one of them (SQLITE_MINIMUM_FILE_DESCRIPTOR, https://sqlite.org/compile.html), but
-    backups, sockets and temporary files are not opened by SQLite alone.
+    If descriptor 0, 1 or 2 is closed, the next file opened would get its number, and printed text
+    would be written into that file. So closed ones are opened on /dev/null first. SQLite avoids
+    these numbers for databases (SQLITE_MINIMUM_FILE_DESCRIPTOR, https://sqlite.org/compile.html),
+    but other code opens backups, sockets and temporary files too.
 
-    Replaces `sys.stdout` and `sys.stderr` unless somebody else has. A character that the encoding
-    of the terminal does not have is printed as an escape.
+    Replaces `sys.stdout` and `sys.stderr`, unless they were replaced before. Characters that the
+    terminal's encoding lacks are printed as escapes.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number, which is this one.
+            # open() returns the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - a descriptor
@@ -52,22 +52,22 @@ def make_lenient() -> None:
 
 
 def _lenient(descriptor: int, replaced: object) -> io.TextIOWrapper:
-    known = replaced if isinstance(replaced, io.TextIOWrapper) else None  # None: it was closed
+    known = replaced if isinstance(replaced, io.TextIOWrapper) else None  # None if it was closed
     if known is not None:
         known.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Lenient(descriptor, "w", closefd=False)),
         encoding=known.encoding if known else "utf-8",
         errors="backslashreplace",
-        # What Python does not buffer at all (-u, PYTHONUNBUFFERED) is written line by line.
+        # A stream that Python does not buffer (-u, PYTHONUNBUFFERED) is buffered by line.
         line_buffering=known is not None and (known.line_buffering or known.write_through),
     )
 
 
 def output_failure() -> OSError | None:
-    """Return why something printed to standard output was not written; None if all of it was."""
+    """Return the first error of standard output; None if all output was written."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if not isinstance(raw, _Lenient):
-        return None  # another's stream, which raises
+        return None  # a stream of the caller, which raises its errors
     sys.stdout.flush()
     return raw.failure

@@ -1,4 +1,4 @@
-"""Database URLs: what a caller gives, URL or path, becomes SQLAlchemy's URL, or a name to print."""
+"""Parse database URLs and paths into SQLAlchemy URLs, and display them without secrets."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from shortsdb.sqlite.files import behind_link
 SYNC_DRIVERS = {
     "sqlite+aiosqlite": "sqlite",
     "postgresql+psycopg_async": "postgresql+psycopg",
-    # SQLAlchemy 2.0 would take psycopg2, which the extra `postgres` does not bring.
+    # SQLAlchemy 2.0 would use psycopg2, which the extra `postgres` does not install.
     "postgresql": "postgresql+psycopg",
 }
-"""The sync driver of the same database, by the async one or none."""
+"""The sync driver for a URL with an async driver, or without one."""
 
 MALFORMED = (
     "the database URL is malformed; it has the form sqlite:///PATH or "
     "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, special characters of a password "
     "percent-encoded"
 )
-"""The message of a refusal, which does not repeat what was given."""
+"""The message for a malformed URL; it does not repeat the URL, which may hold a password."""
 
 _BACKENDS = ("sqlite", "postgresql")
 _HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")
@@ -43,15 +43,15 @@ _SHOWN_PARAMETERS = ("host", "hostaddr", "port", "dbname", "service")
 
 
 def parse(given: str | os.PathLike[str] | URL) -> URL:
-    """Return the URL of a database given by URL or by path; a path names an SQLite file.
+    """Return the URL of a database given by URL or by path; a path names a SQLite file.
 
-    The path is made absolute, and ~ is expanded. A password among the parameters of a URL
-    (`?password=`) becomes the URL's own, which SQLAlchemy does not print.
+    The path is made absolute, and ~ is expanded. The parameter `?password=` is moved to the
+    password of the URL, which SQLAlchemy does not print.
 
     Raises:
-        ArgumentError: It is malformed, or of another database than SQLite and PostgreSQL, or
-            neither a URL nor a plausible path, see `shortsdb.paths`. The message does not repeat
-            it: it may hold a password.
+        ArgumentError: The URL is malformed, or of a database other than SQLite and PostgreSQL, or
+            the text is not a plausible path, see `shortsdb.paths`. The message does not repeat the
+            text, because it may hold a password.
     """
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
         if given in {"", ":memory:"}:
@@ -64,21 +64,21 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
-        # Not chained: the text of the cause may hold a password too.
+        # Not chained, because the message of the cause may hold a password.
         raise ArgumentError(MALFORMED) from None
     if url.get_backend_name() not in _BACKENDS:
-        # Its driver need not be installed for this; the name is a word, see SQLAlchemy's make_url.
+        # make_url matches the name as a word, so it is safe to print.
         raise ArgumentError(
             f"the database URL names {printable(url.get_backend_name(), 20)}, which is not "
             "supported; sqlite, sqlite+aiosqlite and postgresql+psycopg are"
         )
     if url.get_backend_name() == "sqlite":
-        # What stands after a question mark may have been meant as part of a password.
+        # The part after a question mark may have been intended as part of a password.
         after = given.partition("://")[2] if isinstance(given, str) else url.database or ""
         if may_hold_password(after.removeprefix("/").removeprefix("file:")):
             raise ArgumentError(MALFORMED)
         return _parse_sqlite(url)
-    # More than one @ is a password that is not encoded; it ends somewhere in the host or the path.
+    # More than one @ means that a password is not encoded and would end up in the host or path.
     if isinstance(given, str) and given.count("@") > 1:
         raise ArgumentError(MALFORMED)
     # As SQLAlchemy has several hosts; libpq's own form is what others name them by.
@@ -101,7 +101,7 @@ def _absolute(given: str) -> Path:
 
 def _parse_sqlite(url: URL) -> URL:
     if url.host or url.username or url.password or url.port:
-        raise ArgumentError(MALFORMED)  # sqlite://x.db: a slash is missing
+        raise ArgumentError(MALFORMED)  # a slash is missing, as in sqlite://x.db
     if any(map(_SECRET_PARAMETER.search, url.query)):
         raise ArgumentError(MALFORMED)
     if in_memory(url) or url.query.get("uri"):
@@ -115,8 +115,8 @@ def _parse_server(url: URL) -> URL:
         if not isinstance(password, str):
             raise ArgumentError(MALFORMED)
         url = url.difference_update_query(["password"]).set(password=password)
-    connect_args(url)  # refuses a bad parameter
-    # SQLAlchemy 2.0 leaves the name of the database as it is encoded.
+    connect_args(url)  # raises for a bad parameter
+    # SQLAlchemy 2.0 does not decode the name of the database.
     names = [url.username or "", unquote(url.database or "")]
     names += [str(url.query.get(name, "")) for name in ("user", "dbname")]
     hosts = str(url.query.get("host", ""))
@@ -125,29 +125,29 @@ def _parse_server(url: URL) -> URL:
         or any(mark in name for name in [*names[1:], hosts] for mark in "@=")
         or not _HOST.fullmatch(url.host or "")
     ):
-        raise ArgumentError(MALFORMED)  # a piece of a password, which would be printed
+        raise ArgumentError(MALFORMED)  # a piece of a password, which would be displayed
     if any(map(_SECRET_PARAMETER.search, url.query)):
         raise ArgumentError(
             "the database URL has a secret parameter that cannot be kept out of messages; put it "
-            "into a service file (PGSERVICEFILE), and name the service"
+            "into a service file (PGSERVICEFILE), and name the service in the URL"
         )
     return url
 
 
 def connect_args(url: URL) -> dict[str, int | None]:
-    """Return what the driver's `connect` gets beside what the URL says, as SQLAlchemy's option.
+    """Return SQLAlchemy's option `connect_args`: further arguments for the driver's `connect`.
 
-    psycopg would prepare a statement of the connection under a name when it runs for the sixth
-    time. A pooler that gives each transaction another connection of the server (PgBouncer in
-    transaction mode) may have another client's statement under that name. So there are none, unless
-    the URL has `?prepare_threshold=5`, or as many runs as are to come before:
+    By default psycopg prepares a named statement when a connection runs it for the sixth time. If a
+    pooler gives each transaction another server connection (PgBouncer in transaction mode), that
+    name may belong to another client's statement. So statements are not prepared unless the URL
+    sets the number of runs before, as in `?prepare_threshold=5`:
     https://www.psycopg.org/psycopg3/docs/advanced/prepare.html.
 
     A connection waits for a silent host no longer than `shortsdb.settings.CONNECTION_LIMITS`, which
     the parameters of the URL win over.
 
     Raises:
-        ArgumentError: The parameter is no number.
+        ArgumentError: The value of the parameter is not a number.
     """
     if url.get_backend_name() != "postgresql":
         return {}
@@ -157,15 +157,15 @@ def connect_args(url: URL) -> dict[str, int | None]:
         return {"prepare_threshold": None, **limits}
     if not (isinstance(given, str) and re.fullmatch("[0-9]{1,9}", given)):
         raise ArgumentError(
-            "prepare_threshold in the database URL is no number of times; 5 is psycopg's own"
+            "prepare_threshold in the database URL is not a number; psycopg's default is 5"
         )
     return {"prepare_threshold": int(given), **limits}
 
 
 def display(url: URL) -> str:
-    """Return what to call a database in messages: its file, or its URL without secrets.
+    """Return the name of a database in messages: its file, or its URL without secrets.
 
-    Of the parameters only those are shown that say which server it is.
+    Only parameters that identify the server are shown.
     """
     if url.get_backend_name() == "sqlite" and (url.database or "").startswith("file://"):
         return unquote(str(url.database).removeprefix("file://"))
@@ -189,18 +189,17 @@ def _listed(value: str | tuple[str, ...]) -> list[str]:
 
 
 def in_memory(url: URL) -> bool:
-    """Return whether `url` is of an SQLite database without a file, gone with its connection."""
+    """Return whether `url` names a SQLite database that exists only in memory."""
     return url.get_backend_name() == "sqlite" and (
         url.database in {None, "", ":memory:", "file::memory:"} or url.query.get("mode") == "memory"
     )
 
 
 def file(url: URL) -> Path | None:
-    """Return the file of an SQLite URL; None for other databases, in memory, or a file: URI.
+    """Return the file of a SQLite URL; None for other databases, in memory, or a file: URI.
 
-    Where the path is a link it is the file behind it, beside which SQLite has its journal.
+    If the path is a link, the result is the file that it leads to, where SQLite keeps its journal.
     """
     if url.get_backend_name() != "sqlite" or in_memory(url) or url.query.get("uri"):
         return None
-    path = Path(url.database or "")
-    return behind_link(path)
+    return behind_link(Path(url.database or ""))

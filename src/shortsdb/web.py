@@ -1,4 +1,4 @@
-"""For FastAPI applications (extra: web): health pages, sessions, and what to do when it fails.
+"""For FastAPI applications (extra: web): health routes, sessions and error handlers.
 
     engine = create_engine()
     app = FastAPI(lifespan=lifespan(engine))
@@ -6,7 +6,8 @@
     add_error_handlers(app)
     Writing = Annotated[Session, session_dependency(engine)]
 
-Everything takes a sync engine or an async one of `shortsdb.engine`.
+All functions take sync and async engines of `shortsdb.engine`, except the session dependencies,
+which are `session_dependency` for sync and `async_session_dependency` for async engines.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from shortsdb.database import check_db_health_async
 from shortsdb.engine import OutcomeUnknownError, async_session_factory, session_factory
 from shortsdb.extras import extra
 from shortsdb.health import Health, check_db_health
+from shortsdb.health.report import unanswered
 from shortsdb.log import get_logger
-from shortsdb.migration import revision_ids
 from shortsdb.printable import one_line
 
 with extra("web", "fastapi"):
@@ -49,34 +50,34 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-# These are faults of the application or of what it was sent, not of the database.
+# Errors of the application or of its input, not of the database.
 _FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 
 
 class UnknownSchemaError(RuntimeError):
-    """The database is at no revision that this release knows."""
+    """The database is at a revision that this release does not know."""
 
 
 def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0) -> APIRouter:
     """Return the routes /health/live, /health/ready and /health/db.
 
-    /health/live answers 200 as long as the process does, whatever the database does.
+    /health/live always returns 200, whatever the state of the database.
 
-    /health/ready answers 200 if the database can be read and written and is at head, else 503. The
-    body says why: `reason` is "unreachable", "pending" (and `pending` lists the revisions),
-    "unknown revision" (and `revision` is that, null for a file whose tables are not ours) or
-    "read-only". An engine that is a read-only one itself, such as
-    `engine.execution_options(**READ_ONLY_OPTIONS)`, is ready on a standby too.
+    /health/ready returns 200 if the database is readable, writable and at head, otherwise 503. The
+    body says why: `reason` is "unreachable", "pending" (with the list `pending` of revisions),
+    "unknown revision" (with `revision`, which is null for a file whose tables are not ours) or
+    "read-only". A read-only engine, such as `engine.execution_options(**READ_ONLY_OPTIONS)`, is
+    also ready on a standby.
 
-    /health/db answers what `Health` has, without paths, hosts and SQL: of the last backup it gives
-    the name. The status is 200 when nothing is wrong, else 503.
+    /health/db returns the fields of `Health`, without paths, hosts and SQL; `last_backup` is a file
+    name. The status is 200 if there are no problems, otherwise 503.
 
     Args:
-        engine: The application's own: what is looked at is what its requests would meet.
-        timeout_seconds: A database that has not answered by then counts as unreachable.
+        engine: The application's own engine, so that the checks see what its requests see.
+        timeout_seconds: After this time a database counts as unreachable.
     """
     router = APIRouter(prefix="/health", tags=["health"])
-    looks = _Looks(engine, timeout_seconds)
+    checks = _Checks(engine, timeout_seconds)
 
     @router.get("/live", summary="Is the process alive?")
     async def live() -> dict[str, str]:
@@ -84,7 +85,7 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
 
     @router.get("/ready", summary="May requests come?", responses={503: {"description": "No"}})
     async def ready() -> JSONResponse:
-        health = await looks.health()
+        health = await checks.health()
         if not health.reachable:
             why_not: dict[str, Any] = {"reason": "unreachable"}
         elif not health.known:
@@ -99,7 +100,7 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
 
     @router.get("/db", summary="How is the database?", responses={503: {"description": "Bad"}})
     async def database() -> JSONResponse:
-        health = await looks.health()
+        health = await checks.health()
         found = asdict(health)
         del found["error"]
         found["last_backup"] = health.last_backup and Path(health.last_backup).name
@@ -108,10 +109,10 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
     return router
 
 
-class _Looks:
-    """Looks at a database, once at a time: all who ask meanwhile get the same answer.
+class _Checks:
+    """Runs one health check at a time, whose result all concurrent requests share.
 
-    So that probes of a database which hangs neither pile up nor use up the threads of requests.
+    So probes of a hanging database do not pile up and use up the threads of requests.
     """
 
     def __init__(self, engine: Engine | AsyncEngine, timeout_seconds: float) -> None:
@@ -121,18 +122,17 @@ class _Looks:
 
     async def health(self) -> Health:
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(_look(self.engine, self.timeout_seconds))
+            self._running = asyncio.create_task(_check(self.engine, self.timeout_seconds))
         done, _ = await asyncio.wait({self._running}, timeout=self.timeout_seconds)
         if not done:
-            problem = f"it has not answered within {self.timeout_seconds:g} s"
-            return Health(reachable=False, head=revision_ids()[-1], problems=(problem,))
+            return unanswered(self.timeout_seconds)
         health = self._running.result()
         if health.error:
             log.warning("the database cannot be read: %s", one_line(health.error))
         return health
 
 
-async def _look(engine: Engine | AsyncEngine, timeout_seconds: float) -> Health:
+async def _check(engine: Engine | AsyncEngine, timeout_seconds: float) -> Health:
     if isinstance(engine, Engine):
         return await asyncio.to_thread(
             check_db_health, engine, thorough=False, timeout_seconds=timeout_seconds
@@ -141,19 +141,18 @@ async def _look(engine: Engine | AsyncEngine, timeout_seconds: float) -> Health:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer requests whose database fails, or refuses a change.
+    """Add handlers that turn errors of the database into responses.
 
-    503 with Retry-After: the database is unreachable, locked, full or damaged. The body does not
-    say more than that; the log has the driver's words.
+    503 with Retry-After: the database is unreachable, locked, full or damaged. The body only says
+    that it is not available; the log has the driver's message.
 
     503 without Retry-After: the connection was lost during COMMIT (`OutcomeUnknownError`). The body
-    says that the outcome is unknown, because a client that simply repeats the request may write
-    everything twice.
+    says that the outcome is unknown, because a client that repeats the request may write everything
+    twice.
 
     409: the change is based on data that another transaction has changed since (`StaleRowError`).
 
-    What the application did wrong stays an error of its own, 500: a broken constraint, a value that
-    does not fit, bad SQL.
+    Errors of the application remain 500: a violated constraint, a value that does not fit, bad SQL.
     """
     app.add_exception_handler(DBAPIError, _unavailable)
     app.add_exception_handler(TimeoutError, _unavailable)
@@ -183,7 +182,7 @@ async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(
         {
             "detail": "the connection to the database was lost during the commit: it is unknown "
-            "whether the change was made. Look before you repeat it"
+            "whether the change was made. Check before you repeat it"
         },
         status_code=503,
     )
@@ -192,22 +191,22 @@ async def _outcome_unknown(request: Request, error: Exception) -> JSONResponse:
 def lifespan(
     engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return a lifespan that starts on a known schema only, and closes the connections at the end.
+    """Return a lifespan that starts only on a known schema, and closes the connections at the end.
 
-    Pending revisions, and a database that cannot be reached, do not keep the application from
-    starting: /health/ready says so until they are gone.
+    An application also starts if revisions are pending or the database is unreachable;
+    /health/ready reports it.
 
     Args:
-        engine: The application's.
-        timeout_seconds: A database that has not answered by then counts as unreachable.
+        engine: The application's engine.
+        timeout_seconds: After this time a database counts as unreachable.
 
     Raises:
-        UnknownSchemaError: On start, the database is at no revision that this release knows.
+        UnknownSchemaError: On start, the database is at a revision that this release does not know.
     """
 
     @asynccontextmanager
     async def run(_app: FastAPI) -> AsyncIterator[None]:
-        health = await _Looks(engine, timeout_seconds).health()
+        health = await _Checks(engine, timeout_seconds).health()
         if not health.known and health.revision is None:
             raise UnknownSchemaError(
                 "the database has no version, and its tables are those of no revision that this "
@@ -231,20 +230,20 @@ def lifespan(
 
 
 def session_dependency(engine: Engine, *, read_only: bool = False) -> Any:  # noqa: ANN401 - Depends()'s own
-    """Return a dependency that gives each request a session of its own.
+    """Return a dependency that gives each request its own session.
 
-    It commits when the path operation has returned, before the response is sent, so that a client
-    is never told of what was not committed. Any exception rolls back, HTTPException too. What is
-    streamed after that has no session any more.
+    It commits after the path operation has returned and before the response is sent, so that no
+    response reports a change that was not committed. Any exception rolls back, HTTPException too.
+    The session is closed before a streaming response is generated.
 
     A session that may write is in an explicit transaction: it takes the write lock before its first
-    statement, so that what a request decides on stays true until its commit, and no request meets a
-    conflict. Use `read_only` for requests that only read, and call no other service while a session
-    that may write is open.
+    statement, so rows that it reads cannot change until its commit, and there are no conflicts. Use
+    `read_only` for requests that only read, and do not call other services while a session that may
+    write is open.
 
     Args:
-        engine: The application's.
-        read_only: Sessions that cannot write, and wait for nobody.
+        engine: The application's engine.
+        read_only: Whether the sessions cannot write, and do not wait for writers.
     """
     factory = session_factory(engine, read_only=read_only)
 
@@ -256,7 +255,7 @@ def session_dependency(engine: Engine, *, read_only: bool = False) -> Any:  # no
 
 
 def async_session_dependency(engine: AsyncEngine, *, read_only: bool = False) -> Any:  # noqa: ANN401 - as above
-    """Return a dependency that gives an async session; see `session_dependency`."""
+    """Return a dependency that gives each request an async session; see `session_dependency`."""
     factory = async_session_factory(engine, read_only=read_only)
 
     async def session() -> AsyncIterator[AsyncSession]:

@@ -1,4 +1,4 @@
-"""Imports point down only: what a room may import is listed here, and each import is held to it."""
+"""Packages import only lower packages; the allowed imports are listed here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SOURCE = ROOT / "src" / "shortsdb"
 
-# Of shortsdb; a module of the top folder is a room of its own.
+# Imports of shortsdb; each module of the top folder counts as a package.
 _BASE = {"errors", "printable", "settings", "streams", "paths", "extras"}
 _LOW = _BASE | {"log", "driver_errors"}
 _DATA = _LOW | {"url", "models", "engine"}
@@ -49,7 +49,7 @@ ARROWS = {
     "transfer": _DATA | {"lifecycle", "migration", "sqlite", "target"},
     "web": _DATA | {"database", "extras", "health", "migration", "sqlite"},
 }
-# Nothing else of these, at whatever place in a module.
+# The only libraries that these packages may import, anywhere in a module.
 _LIBRARIES = {"sqlite": set(), "errors": set(), "settings": set(), "models": {"sqlalchemy"}}
 
 
@@ -76,7 +76,7 @@ def _room(file: Path) -> str:
 
 
 @pytest.mark.parametrize("room", ARROWS)
-def test_a_room_imports_only_what_is_below(room: str) -> None:
+def test_a_package_imports_only_lower_packages(room: str) -> None:
     upward = {
         f"{file.relative_to(SOURCE)}: {name}"
         for file in _files()
@@ -87,11 +87,11 @@ def test_a_room_imports_only_what_is_below(room: str) -> None:
     assert not upward
 
 
-def test_every_room_but_the_programs_has_its_arrows() -> None:
+def test_every_package_has_its_allowed_imports_listed() -> None:
     assert {_room(file) for file in _files()} - {"__init__", "cli", "console"} == ARROWS.keys()
 
 
-def test_arrows_form_no_circle() -> None:
+def test_allowed_imports_form_no_cycle() -> None:
     done: set[str] = set()
     while ready := {room for room, below in ARROWS.items() if below <= done} - done:
         done |= ready
@@ -99,14 +99,14 @@ def test_arrows_form_no_circle() -> None:
 
 
 @pytest.mark.parametrize("room", _LIBRARIES)
-def test_a_low_room_imports_no_library(room: str) -> None:
+def test_low_packages_import_no_library(room: str) -> None:
     used = {
         name.split(".")[0] for file in _files() if _room(file) == room for name in _imports(file)
     }
     assert used - sys.stdlib_module_names - {"shortsdb"} <= _LIBRARIES[room]
 
 
-def test_nothing_imports_the_inside_of_migration() -> None:
+def test_migration_is_imported_only_through_its_public_names() -> None:
     files = [*_files(), *(ROOT / "alembic").rglob("*.py")]
     inside = {
         f"{file}: {name}"

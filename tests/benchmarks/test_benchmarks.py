@@ -1,4 +1,4 @@
-"""Every benchmark runs, tiny, and shortsdb loses and refuses nothing in them."""
+"""Every benchmark runs at a tiny size, and shortsdb loses and refuses nothing in it."""
 
 from __future__ import annotations
 

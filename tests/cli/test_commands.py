@@ -58,7 +58,7 @@ def test_a_refusal_is_one_message_and_exit_code_1(deployed_file: Path) -> None:
     assert file_hash(deployed_file) == before
 
 
-def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -> None:
+def test_status_changes_nothing(deployed_file: Path, tmp_path: Path) -> None:
     before = file_hash(deployed_file)
     status = json.loads(run("status", "--json", "--url", str(deployed_file)).output)
     assert status == {
@@ -90,7 +90,7 @@ def test_status_looks_and_changes_nothing(deployed_file: Path, tmp_path: Path) -
     assert not absent.exists()
 
 
-def test_status_may_say_it_by_its_exit_code(deployed_file: Path, tmp_path: Path) -> None:
+def test_status_reports_by_its_exit_code(deployed_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
     for url, code in ((deployed_file, 3), (tmp_path / "absent.db", 4), (other, 1)):
@@ -105,7 +105,7 @@ def test_status_may_say_it_by_its_exit_code(deployed_file: Path, tmp_path: Path)
     assert run("status", "--exit-code", "--url", str(deployed_file)).exit_code == 1
 
 
-def test_status_of_what_does_not_fit(tmp_path: Path) -> None:
+def test_status_of_files_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     execute(path, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
     status = json.loads(run("status", "--json", "--url", str(path)).output)
@@ -136,7 +136,7 @@ def test_check_lists_broken_foreign_keys_and_drift(deployed_file: Path) -> None:
     assert run("check", *url).exit_code == 0  # an index only makes queries fast
 
 
-def test_check_says_each_difference_in_a_line(deployed_file: Path) -> None:
+def test_check_prints_one_line_per_difference(deployed_file: Path) -> None:
     url = ("--url", str(deployed_file))
     run("upgrade", *url)
     execute(
@@ -163,7 +163,7 @@ def test_check_says_each_difference_in_a_line(deployed_file: Path) -> None:
     assert sorted(as_json["drift"]) == sorted(expected)
 
 
-def test_check_says_the_differences_of_postgresql(postgres: Server) -> None:
+def test_check_prints_the_differences_of_postgresql(postgres: Server) -> None:
     database = postgres.create_database()
     url = ("--url", database.url)
     assert run("upgrade", *url).exit_code == 0
@@ -183,7 +183,7 @@ def test_check_says_the_differences_of_postgresql(postgres: Server) -> None:
     }
 
 
-def test_check_says_why_it_does_not_compare(deployed_file: Path, tmp_path: Path) -> None:
+def test_check_explains_why_it_does_not_compare(deployed_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
     strange = tmp_path / "strange.db"
@@ -198,7 +198,7 @@ def test_check_says_why_it_does_not_compare(deployed_file: Path, tmp_path: Path)
         found = run("check", "--url", str(path))
         assert found.exit_code == code
         assert phrase in found.output
-        # Of a file of others one statement, without advice on what nobody did.
+        # For a foreign file there is one sentence, without advice that does not apply.
         assert ("No foreign key is broken" in found.output) == (path == deployed_file)
         assert "nothing was changed" not in found.output.lower()
         assert "The schema is what the models say" not in found.output
@@ -296,9 +296,7 @@ def test_health(deployed_file: Path, tmp_path: Path, postgres: Server) -> None:
     assert as_json["pending"] == revision_ids()
 
 
-def test_restore_refuses_what_this_release_does_not_know(
-    deployed_file: Path, tmp_path: Path
-) -> None:
+def test_restore_refuses_unknown_revisions(deployed_file: Path, tmp_path: Path) -> None:
     before = file_hash(deployed_file)
     other = tmp_path / "other.db"
     execute(other, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
@@ -377,7 +375,7 @@ def python(script: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
-def test_help_waits_for_no_import(arguments: list[str]) -> None:
+def test_help_imports_no_slow_module(arguments: list[str]) -> None:
     printed = python(
         "import sys; from shortsdb.cli import main;"
         f"main({arguments}, standalone_mode=False); print({HEAVY})"
@@ -397,7 +395,7 @@ def test_the_help_of_all_commands_imports_none_of_them() -> None:
 @pytest.mark.parametrize(
     ("words", "found"), [("shortsdb st", "status"), ("shortsdb status --j", "--json")]
 )
-def test_completion_waits_for_no_import(words: str, found: str) -> None:
+def test_completion_imports_no_slow_module(words: str, found: str) -> None:
     printed = python(
         "import atexit, sys; from shortsdb.cli import main;"
         f"atexit.register(lambda: print({HEAVY})); main(prog_name='shortsdb')",
@@ -409,7 +407,7 @@ def test_completion_waits_for_no_import(words: str, found: str) -> None:
     assert printed.endswith("set()\n")
 
 
-def test_the_list_of_commands_is_what_they_are() -> None:
+def test_the_command_table_matches_the_commands() -> None:
     help_text = " ".join(run("--help").output.split())
     for name, (_, summary) in COMMANDS.items():
         command = main.get_command(click.Context(main), name)
@@ -442,7 +440,7 @@ def test_odd_paths_are_refused_in_one_message(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_check_survives_a_strange_key_of_other_software(deployed_file: Path) -> None:
+def test_check_accepts_an_invalid_foreign_key_of_other_software(deployed_file: Path) -> None:
     execute(deployed_file, "CREATE TABLE o (a); CREATE TABLE p (x REFERENCES o (a))")
     execute(deployed_file, "INSERT INTO o VALUES (1); INSERT INTO p VALUES (1)")
     execute(deployed_file, "UPDATE clips SET pipeline_run_id = 777 WHERE id < 3")

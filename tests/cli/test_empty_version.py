@@ -1,4 +1,4 @@
-"""A database whose version is an empty text is neither healthy nor compared with the models."""
+"""A database whose version is an empty string is unhealthy and not compared with the models."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_an_empty_version_is_unknown(empty: Path, command: str) -> None:
     assert "at revision ''," in done.output
 
 
-def test_status_shows_it(empty: Path) -> None:
+def test_status_shows_an_empty_version(empty: Path) -> None:
     done = CliRunner().invoke(main, ["status", "--json", "--url", str(empty)])
     found = json.loads(done.output)
     assert (found["revision"], found["known"]) == ("''", False)
 
 
-def test_it_can_be_backed_up_and_restored(empty: Path) -> None:
+def test_a_database_with_an_empty_version_can_be_backed_up_and_restored(empty: Path) -> None:
     done = CliRunner().invoke(main, ["backup", "--url", str(empty)])
     assert done.exit_code == 0
     copy = done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What commands print: safe on a terminal, and no stream that fails stops the work."""
+"""Output of commands: safe on a terminal, and broken streams do not stop the work."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     ["2>&-", ">&-", "<&- >&- 2>&-", "> /dev/full", "2> /dev/full", "> /dev/full 2> /dev/full"],
 )
 @pytest.mark.parametrize("program", ["$S upgrade --url x.db", "$A -x url=x.db upgrade head"])
-def test_the_work_is_done_whatever_becomes_of_the_report(
+def test_the_work_is_done_even_if_the_report_fails(
     tmp_path: Path, program: str, streams: str
 ) -> None:
     done = shell(f"{program} {streams}", tmp_path)
@@ -76,7 +76,7 @@ def test_the_work_is_done_whatever_becomes_of_the_report(
         ("$S downgrade -1 --url h.db <&-", 1, "--yes answers for a script"),
     ],
 )
-def test_the_exit_code_says_what_was_done(
+def test_the_exit_code_is_right_despite_broken_streams(
     tmp_path: Path, head_file: Path, line: str, code: int, said: str
 ) -> None:
     (tmp_path / "h.db").write_bytes(head_file.read_bytes())
@@ -89,8 +89,8 @@ def test_the_exit_code_says_what_was_done(
     assert version(tmp_path / "h.db") == [HEAD]
 
 
-def test_no_file_is_ever_opened_as_a_standard_stream(tmp_path: Path) -> None:
-    """Else what is printed would be written into the database."""
+def test_no_file_is_opened_as_a_standard_stream(tmp_path: Path) -> None:
+    """Otherwise output would be written into the database."""
     script = (
         "import os; from shortsdb.streams import make_lenient; make_lenient();"
         "new = os.open('database', os.O_CREAT | os.O_RDWR);"
@@ -104,7 +104,9 @@ def test_no_file_is_ever_opened_as_a_standard_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
-def test_a_path_that_the_terminal_cannot_show(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_path_that_the_terminal_cannot_encode(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
     folder = tmp_path / os.fsdecode(b"\xe4\xff \xc3\xa4")
     folder.mkdir()
     for program in ("$S upgrade --url x.db", "$S status --url x.db", "$S health --url x.db"):
@@ -115,7 +117,7 @@ def test_a_path_that_the_terminal_cannot_show(tmp_path: Path, environment: dict[
     assert Path(json.loads(made.stdout)["backup"]).exists()
 
 
-def test_no_name_in_a_database_forges_a_line(
+def test_names_in_a_database_cannot_forge_output_lines(
     deployed_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = FORGED.replace('"', "")
@@ -207,7 +209,7 @@ def test_every_path_printed_is_absolute(
             assert ".db" not in word or word.startswith("/"), message
 
 
-def test_an_option_before_the_command_is_told_where_it_belongs() -> None:
+def test_an_option_before_the_command_is_explained() -> None:
     refused = run("--url", "x.db", "status")
     assert refused.exit_code == 2
     assert "--url belongs after the command: shortsdb COMMAND --url …" in refused.output
@@ -228,7 +230,7 @@ def test_downgrade_to_base_is_refused_before_a_backup(
     assert version(deployed_file) == [HEAD]
 
 
-def test_what_should_not_happen_is_a_record_with_its_traceback(
+def test_an_unexpected_error_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""A password is printed nowhere, wherever in something like a URL it stands."""
+"""Passwords are never printed, in any position of a URL-like text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROUNDS = int(os.environ.get("SHORTSDB_TEST_ROUNDS", "20"))  # more in `make torture`
 MARK = "S3CR3T"
-# No server listens on port 1, and the answer comes at once.
+# No server listens on port 1, so connecting fails at once.
 SHAPES = [
     "postgresql://u:{raw}@127.0.0.1:1/d",
     "postgresql+psycopg://u:{quoted}@127.0.0.1:1/d",
@@ -70,7 +70,7 @@ SHAPES = [
 ]
 ODD = st.text("@:/?#%=\\ '", max_size=3)
 SECRETS = st.builds(lambda before, after: f"{before}{MARK}{after}", ODD, ODD)
-# What each command is told beside or as the database.
+# The arguments of each command, with the database.
 CALLS = [
     ["upgrade", "--url", "{}"],
     ["upgrade", "{}"],
@@ -116,7 +116,7 @@ def filled(shape: str, secret: str) -> str:
 
 @settings(max_examples=30 * ROUNDS, deadline=None, database=None)
 @given(shape=st.sampled_from(SHAPES), secret=SECRETS)
-def test_no_url_has_it_in_its_name(shape: str, secret: str) -> None:
+def test_no_displayed_url_contains_a_password(shape: str, secret: str) -> None:
     given_url = filled(shape, secret)
     try:
         url = parse(given_url)
@@ -128,7 +128,7 @@ def test_no_url_has_it_in_its_name(shape: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize("number", range(5 * ROUNDS))
-def test_no_command_prints_it(
+def test_no_command_prints_a_password(
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -149,7 +149,9 @@ OF_FUNCTIONS = [shape for shape in SHAPES if not re.search(r"\?(plugin|timeout)=
 
 
 @pytest.mark.parametrize("shape", OF_FUNCTIONS)
-def test_no_function_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+def test_no_error_of_a_function_contains_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
     url = filled(shape, AWKWARD[SHAPES.index(shape) % len(AWKWARD)].format(MARK))
     said = StringIO()
     monkeypatch.chdir(tmp_path)
@@ -170,7 +172,7 @@ def test_no_function_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sh
 
 @pytest.mark.parametrize("form", ["plain", "json"])
 @pytest.mark.parametrize("program", ["alembic", "shortsdb"])
-def test_no_program_prints_it(tmp_path: Path, program: str, form: str) -> None:
+def test_no_program_prints_a_password(tmp_path: Path, program: str, form: str) -> None:
     """The real programs, standard streams and exit code included."""
     url, libpq = (
         filled(shape, f"p@{MARK}") for shape in ("postgresql:/u:{raw}@h/d", "host=h password={raw}")
@@ -195,7 +197,9 @@ def test_no_program_prints_it(tmp_path: Path, program: str, form: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_where_it_may_stand_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusual_paths_can_be_written_in_full_or_with_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A path that the rule would refuse is written in full, or with ./ before it."""
     names = ["./a=b.db", "./12:30.db", str(tmp_path / "user@host.db"), "shorts@1.db", "sub/a=b.db"]
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The control: an environment as `alembic init` makes it, with none of shortsdb's care."""
+"""The control: an environment as created by `alembic init`."""
 
 from alembic import context
 from sqlalchemy import engine_from_config, pool

@@ -1,4 +1,4 @@
-"""Commands that are started with closed standard streams open no file in their place.
+"""Commands started with closed standard streams open no file in their place.
 
 A file that is opened while descriptor 0, 1 or 2 is closed gets that number, and whatever is printed
 is written into it: https://sqlite.org/howtocorrupt.html, section 2.1.
@@ -37,10 +37,10 @@ COMMANDS = {
 
 
 def opened_as_streams(line: str, folder: Path) -> set[str]:
-    """Run a line of a shell in a folder, and return what was opened there as descriptor 0 to 2."""
+    """Run a shell command in a folder, and return the files opened there as descriptors 0 to 2."""
     trace = folder.parent / "trace"
     strace = ["strace", "-f", "-y", "-e", "trace=open,openat,creat", "-o", str(trace)]
-    # The streams are closed inside of it: strace needs its own.
+    # The command itself closes the streams, because strace needs its own.
     done = subprocess.run(
         [*strace, "bash", "-c", line],
         cwd=folder,
@@ -58,7 +58,9 @@ def opened_as_streams(line: str, folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("streams", STREAMS)
 @pytest.mark.parametrize("program", COMMANDS)
-def test_no_file_becomes_a_standard_stream(deployed_file: Path, program: str, streams: str) -> None:
+def test_commands_open_no_file_as_a_standard_stream(
+    deployed_file: Path, program: str, streams: str
+) -> None:
     before = row_hashes(deployed_file)["clips"]
     shutil.copy(deployed_file, deployed_file.with_name("saved.db"))
     line = f"exec {streams}; {' && '.join(COMMANDS[program])}"
@@ -72,8 +74,10 @@ def test_no_file_becomes_a_standard_stream(deployed_file: Path, program: str, st
 
 
 @pytest.mark.parametrize("streams", STREAMS)
-def test_a_program_that_takes_no_care_is_caught(deployed_file: Path, streams: str) -> None:
-    """The control: the lowest free number is that of a stream."""
+def test_control_a_program_without_protection_is_detected(
+    deployed_file: Path, streams: str
+) -> None:
+    """The control: a new file gets the lowest free number, which is that of a closed stream."""
     script = "import os; os.open('made', os.O_CREAT | os.O_RDWR)"
     line = f"exec {streams}; {sys.executable} -c {shlex.quote(script)}"
     assert opened_as_streams(line, deployed_file.parent) == {"made"}

@@ -1,4 +1,4 @@
-"""Commits of a daemon beside other programs: its engine was used before it forked."""
+"""A daemon whose engine was used before the fork loses no commit beside other programs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_daemon_loses_no_commit(path: Path, ended_by: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("ended_by", SIGNALS, ids=lambda ended_by: ended_by.name)
-def test_a_daemon_that_is_visited_often_loses_no_commit(
+def test_a_daemon_loses_no_commit_beside_frequent_visitors(
     path: Path, ended_by: signal.Signals
 ) -> None:
     result = fork_traffic.daemon_trial(path, "shortsdb", rounds=40, ended_by=ended_by)
@@ -53,6 +53,6 @@ def test_a_daemon_that_is_visited_often_loses_no_commit(
 
 
 @pytest.mark.parametrize("kind", ["sqlalchemy", "new_pool"])
-def test_the_trial_finds_what_other_engines_lose(path: Path, kind: str) -> None:
+def test_control_other_engines_lose_commits(path: Path, kind: str) -> None:
     result = fork_traffic.daemon_trial(path, kind, rounds=6, ended_by=signal.SIGKILL)
     assert result.missing

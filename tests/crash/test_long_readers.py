@@ -1,4 +1,4 @@
-"""A reader that outlasts the COMMIT: others are never kept out for long, and the cause is named."""
+"""A reader that outlasts the COMMIT does not block others for long, and the cause is reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_for_long(path: Path) -> sqlite3.Connection:
 
 
 def deployed_code(path: Path, stop: threading.Event, failures: list[Exception]) -> None:
-    """Read and write as deployed code does, which gives up after 5 s."""
+    """Read and write like deployed code, which gives up after 5 s."""
     while not stop.is_set():
         try:
             with closing(sqlite3.connect(path, timeout=5)) as connection:
@@ -40,7 +40,7 @@ def deployed_code(path: Path, stop: threading.Event, failures: list[Exception]) 
 
 
 def read_again_and_again(path: Path, stop: threading.Event) -> None:
-    """Read for longer than a COMMIT waits, with short pauses, as reports do."""
+    """Read like a report: for longer than a COMMIT waits, with short pauses."""
     while not stop.is_set():
         with closing(read_for_long(path)):
             stop.wait(3)
@@ -48,7 +48,7 @@ def read_again_and_again(path: Path, stop: threading.Event) -> None:
 
 
 def write_as_deployed(path: Path, stop: threading.Event, report: list[float | Exception]) -> None:
-    """Write as deployed code does, and report how long each write took, or why it failed."""
+    """Write like deployed code, and record the duration of each write or its error."""
     while not stop.wait(0.3):
         begun = time.monotonic()
         try:
@@ -61,7 +61,7 @@ def write_as_deployed(path: Path, stop: threading.Event, report: list[float | Ex
 
 
 def upgrade_beside_reader(path: Path) -> list[Exception]:
-    """Return what deployed code saw fail while an upgrade was refused for a long reader."""
+    """Return the errors of deployed code while an upgrade was refused because of a long reader."""
     failures: list[Exception] = []
     stop = threading.Event()
     with closing(read_for_long(path)):
@@ -76,7 +76,7 @@ def upgrade_beside_reader(path: Path) -> list[Exception]:
     return failures
 
 
-def test_a_reader_that_stays_is_named_and_others_go_on(
+def test_a_long_reader_is_reported_and_does_not_block_others(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "8")
@@ -86,16 +86,16 @@ def test_a_reader_that_stays_is_named_and_others_go_on(
     assert not list(deployed_file.parent.glob("backups/*"))
 
 
-def test_the_control_starves_deployed_code(
+def test_control_a_long_commit_starves_deployed_code(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A COMMIT that waits as long as any other statement keeps readers out all the time."""
+    """A COMMIT that waits as long as other statements blocks readers all that time."""
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "8")
     monkeypatch.setattr(transaction, "_COMMIT_SECONDS", 60.0)
     assert upgrade_beside_reader(deployed_file)
 
 
-def test_an_upgrade_comes_through_when_the_reader_has_ended(
+def test_an_upgrade_succeeds_after_the_reader_has_ended(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = read_for_long(deployed_file)
@@ -113,7 +113,7 @@ def test_an_upgrade_comes_through_when_the_reader_has_ended(
 def test_deployed_code_writes_beside_readers_and_the_upgrade(
     deployed_file: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Readers outlast each COMMIT, and still every write and read comes through."""
+    """Readers outlast each COMMIT, but every write and read succeeds."""
     stop = threading.Event()
     writes: list[float | Exception] = []
     failures: list[Exception] = []
@@ -143,7 +143,7 @@ def test_deployed_code_writes_beside_readers_and_the_upgrade(
         print(f"\nlongest of {len(waits)} writes: {max(waits):.1f} s; tries: {tries}")  # noqa: T201 - for people
 
 
-def test_a_connection_is_given_back_as_it_was(
+def test_a_connection_is_returned_with_its_settings(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")

@@ -1,4 +1,4 @@
-"""Tables that an application declares on Base exist after init_db, as with create_all."""
+"""init_db creates the tables that an application declares on Base, as create_all does."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return ":memory:" if request.param == "memory" else str(tmp_path / "new.db")
 
 
-def test_they_are_created_and_work_with_ours(place: str, tables: list[Table]) -> None:
+def test_init_db_creates_application_tables(place: str, tables: list[Table]) -> None:
     engine = init_db(place)
     assert set(inspect(engine).get_table_names()) >= NAMES
     assert [index["name"] for index in inspect(engine).get_indexes("notes")] == ["ix_notes_text"]
@@ -77,7 +77,7 @@ def test_they_are_created_and_work_with_ours(place: str, tables: list[Table]) ->
     engine.dispose()
 
 
-def test_they_are_created_for_async_too(place: str) -> None:
+def test_init_db_async_creates_application_tables(place: str) -> None:
     async def main() -> None:
         engine = await init_db_async(place)
         async with get_session_async(engine) as session:
@@ -87,7 +87,7 @@ def test_they_are_created_for_async_too(place: str) -> None:
     asyncio.run(main())
 
 
-def test_they_are_added_to_a_deployed_file_and_a_second_time_is_nothing(
+def test_a_second_init_db_does_not_change_application_tables(
     deployed_file: Path, tables: list[Table]
 ) -> None:
     engine = init_db(deployed_file)
@@ -100,7 +100,7 @@ def test_they_are_added_to_a_deployed_file_and_a_second_time_is_nothing(
     engine.dispose()
 
 
-def test_tables_of_ours_are_never_created_besides_the_revisions(tmp_path: Path) -> None:
+def test_own_tables_are_created_only_by_migrations(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     init_db(path).dispose()
     with_notes = schema(path)
@@ -113,7 +113,7 @@ def test_tables_of_ours_are_never_created_besides_the_revisions(tmp_path: Path) 
     assert missing == {"scripts", "ix_scripts_pipeline_run_id"}
 
 
-def test_many_may_init_at_once(place: str) -> None:
+def test_concurrent_init_db_creates_application_tables_once(place: str) -> None:
     if place == ":memory:":
         return  # nobody else can
     with ThreadPoolExecutor(4) as pool:
@@ -123,7 +123,7 @@ def test_many_may_init_at_once(place: str) -> None:
         engine.dispose()
 
 
-def test_processes_may_init_at_once_and_check_sees_no_difference(
+def test_concurrent_processes_run_init_db_and_check_is_clean(
     tmp_path: Path, postgres: Server
 ) -> None:
     script = tmp_path / "application.py"
@@ -169,7 +169,7 @@ command.check(alembic_config(sys.argv[1]))
         assert "The schema is what the models say." in done.stdout
 
 
-def test_version_is_head_whatever_else_is_declared(tmp_path: Path) -> None:
+def test_the_version_is_head_despite_application_tables(tmp_path: Path) -> None:
     engine = init_db(tmp_path / "x.db")
     assert check_db_health(engine).revision == HEAD
     engine.dispose()

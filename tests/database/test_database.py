@@ -103,7 +103,7 @@ def test_importing_it_imports_no_alembic() -> None:
 
 
 @pytest.mark.parametrize("form", ["path", "text", "url", "async url", "strange"])
-def test_init_db_creates_by_the_revisions(tmp_path: Path, form: str) -> None:
+def test_init_db_runs_the_migrations(tmp_path: Path, form: str) -> None:
     path = tmp_path / ("a?b%c d.db" if form == "strange" else "new.db")
     given: dict[str, Any] = {
         "path": path,
@@ -127,7 +127,7 @@ def test_init_db_upgrades_a_deployed_file_and_keeps_its_rows(deployed_file: Path
     assert version(deployed_file) == [HEAD]
 
 
-def test_init_db_refuses_what_is_not_ours_and_changes_nothing(tmp_path: Path) -> None:
+def test_init_db_refuses_foreign_files_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE clips (id INTEGER)")
@@ -295,7 +295,7 @@ def test_snapshots(session: Session) -> None:
         record_snapshots(session, [{"youtube_video_id": "yt", "views": 1}])  # type: ignore[typeddict-unknown-key]
 
 
-def test_seed_is_believable_and_the_same_every_time(session: Session) -> None:
+def test_seed_data_is_plausible_and_reproducible(session: Session) -> None:
     statuses = set(session.scalars(select(PipelineRun.status)))
     assert statuses == {"pending", "running", "review", "approved", "uploaded", "failed"}
     assert all(script.full_script["lines"] for script in session.scalars(select(Script)))
@@ -323,13 +323,13 @@ def test_seed_is_believable_and_the_same_every_time(session: Session) -> None:
 
 
 @pytest.mark.parametrize("confirmed", [{}, {"confirm": True}, {"confirm_again": True}])
-def test_drop_db_refuses_unless_told_twice(memory: Engine, confirmed: dict[str, bool]) -> None:
-    with pytest.raises(ValueError, match="drop_db loses all rows"):
+def test_drop_db_needs_two_confirmations(memory: Engine, confirmed: dict[str, bool]) -> None:
+    with pytest.raises(ValueError, match="drop_db deletes all rows"):
         drop_db(memory, **confirmed)
     assert check_db_health(memory).ok
 
 
-def test_drop_db_drops_ours_and_nothing_else(tmp_path: Path) -> None:
+def test_drop_db_drops_only_own_tables(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     engine = init_db(path)
     with get_session(engine) as session:
@@ -358,13 +358,13 @@ async def use_everything(engine: AsyncEngine, session: AsyncSession) -> None:
     assert await record_snapshots_async(session, [{"youtube_video_id": "yt"}]) == 1
     await session.commit()
     assert (await check_db_health_async(engine)).ok
-    with pytest.raises(ValueError, match="drop_db loses all rows"):
+    with pytest.raises(ValueError, match="drop_db deletes all rows"):
         await drop_db_async(engine, confirm=True)
     await drop_db_async(engine, confirm=True, confirm_again=True)
     assert not (await check_db_health_async(engine)).ok
 
 
-def test_every_helper_has_an_async_counterpart_that_does_the_same(url: str) -> None:
+def test_every_helper_has_an_equivalent_async_counterpart(url: str) -> None:
     async def main(place: str) -> None:
         engine = await init_db_async(place)
         async with get_session_async(engine) as session:

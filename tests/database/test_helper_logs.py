@@ -1,4 +1,4 @@
-"""The helpers log what they did and what failed, with one correlation id and no secret."""
+"""Helpers log actions and failures, with one correlation id and no secret."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ SECRET = "hunter2"  # noqa: S105 - looked for in logs
 DONE: list[tuple[Callable[[Session], object], str]] = [
     (lambda s: get_pending_videos(s, "cats"), "24 videos of 'cats' are pending"),
     (lambda s: mark_video_processed(s, "cats-0-0", 2), "marked video 'cats-0-0' as 2"),
-    (lambda s: log_error(s, "tts", "OSError", SECRET), "wrote down an error of 'tts': OSError"),
+    (lambda s: log_error(s, "tts", "OSError", SECRET), "stored an error of 'tts': OSError"),
     (lambda s: set_override(s, "key", SECRET, "bot"), "setting 'key' was changed by 'bot'"),
     (lambda s: delete_override(s, "clips_per_run"), "setting 'clips_per_run' was put back"),
     (lambda s: delete_override(s, "none"), "setting 'none' is as deployed"),
-    (lambda s: record_snapshot(s, "a", view_count=1), "wrote down 1 snapshots"),
+    (lambda s: record_snapshot(s, "a", view_count=1), "stored 1 snapshots"),
 ]
 FAILED: list[tuple[Callable[[Session], object], type[Exception], str]] = [
     (lambda s: get_pending_videos(s, ""), ValueError, "get_pending_videos failed: ValueError"),
@@ -78,7 +78,7 @@ def of_ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name.startswith("shortsdb.")]
 
 
-def test_what_was_done_is_logged(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+def test_helpers_log_their_actions(session: Session, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for call, message in DONE:
         caplog.clear()
@@ -90,7 +90,7 @@ def test_what_was_done_is_logged(session: Session, caplog: pytest.LogCaptureFixt
         assert SECRET not in caplog.text
 
 
-def test_what_failed_is_logged_and_raised(
+def test_helpers_log_and_raise_their_errors(
     session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

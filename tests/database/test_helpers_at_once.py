@@ -1,4 +1,4 @@
-"""Helpers that decide by what they read do so with the write lock: several at once are right."""
+"""Helpers that read before they write take the write lock, so concurrent calls are correct."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def engine(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_one_of_many_seeds(engine: Engine) -> None:
+def test_only_one_of_many_concurrent_calls_seeds(engine: Engine) -> None:
     def seed(_: int) -> str:
         with get_session(engine) as session:
             # In a transaction already, that has only read.
@@ -55,7 +55,7 @@ def test_one_of_many_seeds(engine: Engine) -> None:
         assert session.scalar(select(func.count(DiscoveredVideo.id))) == 144
 
 
-def test_many_set_one_new_setting(engine: Engine) -> None:
+def test_concurrent_calls_set_one_new_setting(engine: Engine) -> None:
     def put(number: int) -> None:
         with get_session(engine) as session:
             assert session.get(ConfigOverride, "none") is None

@@ -1,4 +1,4 @@
-"""init_db works on the database that it is given, never on one that the environment names."""
+"""init_db uses the given database, never one named by the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("empty", ["", None, " ", "\t\n"])
-def test_an_empty_path_is_refused_whatever_the_environment_names(
+def test_an_empty_path_is_refused_even_if_the_environment_names_a_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str | None
 ) -> None:
     named = tmp_path / "named.db"

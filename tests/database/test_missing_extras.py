@@ -1,4 +1,4 @@
-"""Where a module of an extra is missing, the error says which extra to install."""
+"""If a module of an extra is missing, the error says which extra to install."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CASES = [
 
 @pytest.mark.parametrize(("statement", "missing", "extra"), CASES)
 def test_the_extra_is_named(statement: str, missing: str, extra: str) -> None:
-    # What a module that is not installed raises, from the same place.
+    # The error of a module that is not installed.
     script = f"""
 import sys
 class Missing:
@@ -52,7 +52,7 @@ sys.meta_path.insert(0, Missing())
     )
 
 
-def test_another_error_of_the_import_stays_as_it_is() -> None:
+def test_other_import_errors_are_unchanged() -> None:
     script = """
 import sys
 sys.modules["fastapi"] = None  # there, and broken

@@ -1,4 +1,4 @@
-"""An application as it was deployed behaves the same with one import changed."""
+"""A deployed application behaves the same after one import is changed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def moved_over(tmp_path: Path) -> Path:
     return script
 
 
-def test_the_models_of_the_application_make_the_deployed_schema(tmp_path: Path) -> None:
+def test_the_models_of_the_application_create_the_deployed_schema(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     deployed_models.init_db(str(path)).dispose()
     expected = ROOT / "tests" / "assets" / "deployed_schema.sql"
@@ -56,14 +56,14 @@ def test_the_models_of_the_application_make_the_deployed_schema(tmp_path: Path) 
         assert " ".join(sql.split()) in normalised, name
 
 
-def test_a_new_file_is_used_alike(tmp_path: Path, moved_over: Path) -> None:
+def test_the_application_behaves_the_same_on_a_new_file(tmp_path: Path, moved_over: Path) -> None:
     before = run(APPLICATION, tmp_path / "plain.db")
     after = run(moved_over, tmp_path / "ours.db")
     assert after == before
     assert before["runs"] == deployed_application.RUNS
 
 
-def test_a_file_of_the_application_is_taken_over_in_place(tmp_path: Path) -> None:
+def test_a_file_of_the_application_is_upgraded_in_place(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     run(APPLICATION, path)
     before = row_hashes(path)
@@ -75,8 +75,8 @@ def test_a_file_of_the_application_is_taken_over_in_place(tmp_path: Path) -> Non
     engine.dispose()
 
 
-def test_both_use_one_file_at_once(tmp_path: Path, moved_over: Path) -> None:
-    # The old process still runs while the new one starts: each reads what the other writes.
+def test_old_and_new_application_share_a_file(tmp_path: Path, moved_over: Path) -> None:
+    # The old process still runs when the new one starts, and each reads the other's rows.
     path = tmp_path / "x.db"
     run(APPLICATION, path)
     code = moved_over.read_text(encoding="utf-8").replace(

@@ -1,4 +1,4 @@
-"""What plain SQLAlchemy code does with an engine and its sessions works on files with rows."""
+"""Plain SQLAlchemy code works with an engine and its sessions on files with rows."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_incomplete_object_does_not_fail_the_next_query_async(full_file: Path
     asyncio.run(main())
 
 
-def test_a_setting_that_somebody_else_changed_is_read_as_it_is(full_file: Path) -> None:
+def test_a_setting_changed_by_another_session_is_read(full_file: Path) -> None:
     async def main() -> None:
         engine = await init_db_async(full_file)
         other = init_db(full_file)
@@ -113,7 +113,7 @@ def test_two_sessions_at_once(engine: Engine) -> None:
         second.add(ErrorLog(module="m", error_type="E", error_message="x"))
         second.commit()
         assert first.query(ErrorLog).filter_by(module="m").count() == 1
-        # Reading after a commit keeps nobody out either.
+        # Reading after a commit blocks nobody.
         first.commit()
         assert clips[0].rank_position
         second.add(ErrorLog(module="m", error_type="E", error_message="y"))
@@ -179,7 +179,7 @@ def test_foreign_keys_can_be_off_on_a_connection(engine: Engine) -> None:
             session.execute(orphan)
 
 
-def test_a_session_that_only_reads_ends_nothing_that_another_has_begun(engine: Engine) -> None:
+def test_a_reading_session_does_not_end_the_transaction_of_another(engine: Engine) -> None:
     with get_session(engine) as writer:
         writer.add(ErrorLog(module="m", error_type="E", error_message="x"))
         writer.flush()

@@ -1,4 +1,4 @@
-"""A user who may only read a file that is at head gets an engine on it, and rows."""
+"""A user with read access only gets an engine on a file that is at head, and can read rows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from project import Program
 
-# Everything is imported as the user who started the tests, whose Python others may not read. Root
-# may read and write whatever the permissions say, and so becomes nobody.
+# Everything is imported as the user who started the tests, because other users may not be able to
+# read that Python. Root ignores permissions, so it becomes the user nobody.
 READER = """
 import asyncio, datetime, os, sys
 from sqlalchemy import inspect, select, text
@@ -65,7 +65,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder that others may look into; those of pytest are the user's alone."""
+    """Return a folder that other users can read, unlike those of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -138,11 +138,11 @@ def test_in_wal_mode_in_a_folder_that_may_be_written(file: Path) -> None:
     assert_was_read(read(file, folder_mode=0o777), clips)
 
 
-def test_in_wal_mode_that_nobody_has_open_it_is_refused_with_the_reason(file: Path) -> None:
+def test_an_unopened_file_in_wal_mode_is_refused_with_the_reason(file: Path) -> None:
     done = read(file, folder_mode=0o555)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert f"{file}: this user may only read it, and SQLite cannot read a file in WAL mode" in last
+    assert f"{file}: this user may only read it, and to read a file in WAL mode" in last
     # As sqlite3 itself: without -shm it cannot read such a file.
     assert list(file.parent.glob("x.db?*")) == []
 

@@ -1,4 +1,4 @@
-"""Every command that a page shows does what the page says."""
+"""Every command shown in a page prints the shown output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("file", shown_commands.PAGES, ids=lambda file: file.name)
-def test_the_commands_of_a_page_print_what_it_shows(file: Path, tmp_path: Path) -> None:
+def test_commands_of_a_page_print_the_shown_output(file: Path, tmp_path: Path) -> None:
     page = file.read_text(encoding="utf-8")
     shown = [command for block in shown_commands.blocks(page) for command in block.commands]
     printed = shown_commands.run(page, tmp_path / "shorts")
@@ -26,8 +26,8 @@ def test_the_commands_of_a_page_print_what_it_shows(file: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("file", shown_commands.PAGES, ids=lambda file: file.name)
-def test_no_command_is_shown_that_is_not_run(file: Path) -> None:
-    """But for blocks that say why; and what is a file is used by a command."""
+def test_every_shown_command_is_run(file: Path) -> None:
+    """Exceptions give a reason, and every shown file is used by a command."""
     page = file.read_text(encoding="utf-8")
     assert not re.search(r"\n\n {4}\S", page), "an indented block: fence it"
     blocks = shown_commands.blocks(page)

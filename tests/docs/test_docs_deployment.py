@@ -1,4 +1,4 @@
-"""The unit files, the Dockerfile and the crontab that docs/guides/operations.md shows.
+"""The unit files, the Dockerfile and the crontab in docs/guides/operations.md are valid.
 
 Their commands are run as they stand, but for where the package and the database are. Neither
 systemd nor Docker nor cron is started.
@@ -46,7 +46,7 @@ def settings(environment: str) -> dict[str, str]:
 
 
 def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    # With what the file itself says and no more, as systemd, Docker and cron do.
+    # Use only the environment in the file, like systemd, Docker and cron.
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
 
@@ -78,7 +78,7 @@ def test_units(files: dict[str, str], tmp_path: Path) -> None:
 @pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd itself does not look at the units"
 )
-def test_systemd_finds_nothing_wrong_with_the_units(files: dict[str, str], tmp_path: Path) -> None:
+def test_systemd_analyze_accepts_the_units(files: dict[str, str], tmp_path: Path) -> None:
     units = []
     for path, text in files.items():
         if path.startswith("/etc/systemd/system/shortsdb"):

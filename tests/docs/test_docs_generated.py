@@ -1,4 +1,4 @@
-"""The generated pages are what the source says, and nothing public goes without a docstring."""
+"""Generated pages are up to date, and every public name has a docstring."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_a_generated_page_is_fresh(file: Path) -> None:
 
 def test_every_public_name_has_a_docstring() -> None:
     assert not api_page.undocumented()
-    # What there is to find, so that an empty list means something.
+    # Check that the search finds something, so that an empty result is meaningful.
     modules = {module.path for module in api_page.public_modules()}
     assert {"shortsdb.engine", "shortsdb.models", "shortsdb.migration"} <= modules
     assert api_page.api_page().count("\n### ") > 80
 
 
-def test_a_decision_that_is_mentioned_by_number_has_one_section() -> None:
+def test_every_mentioned_decision_has_one_section() -> None:
     numbers = [number for number, _ in generated_docs.design_sections()]
     assert len(numbers) == len(set(numbers))
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]

@@ -1,4 +1,4 @@
-"""Workflows and pages name make targets that exist, and CI covers every supported version."""
+"""Workflows and pages name existing make targets, and CI covers every supported version."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def commands(workflow: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
-def test_a_workflow_runs_make_targets_that_exist(workflow: Path) -> None:
+def test_workflows_run_existing_make_targets(workflow: Path) -> None:
     named = [target for command in commands(workflow) for target in _MAKE.findall(command)]
     assert named
     assert set(named) <= targets()
@@ -55,7 +55,7 @@ def test_the_workflows_test_every_supported_version() -> None:
 
 
 @pytest.mark.parametrize("file", PROSE, ids=lambda file: str(file.relative_to(ROOT)))
-def test_a_page_names_make_targets_that_exist(file: Path) -> None:
+def test_pages_name_existing_make_targets(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     named = re.findall(r"`make ([a-z-]+)[ `]", text)
     if file.name == "run":

@@ -1,4 +1,4 @@
-"""No update is lost: what a flush changes is compared with the database first."""
+"""No update is lost: before a flush, overwritten values are compared with the database."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _rows(url: str) -> None:
 
 
 def change(sessions: Sessions, sql: str) -> None:
-    """Commit a change as somebody else does."""
+    """Commit a change in another session."""
     with sessions.plain() as session:
         session.execute(text(sql))
         session.commit()
@@ -94,7 +94,7 @@ def test_after_a_refusal_the_lock_is_free(url: str, kind: str) -> None:
 
 
 @KINDS
-def test_a_change_of_another_column_is_no_conflict(url: str, kind: str) -> None:
+def test_changes_of_different_columns_do_not_conflict(url: str, kind: str) -> None:
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
             short = the_short(session)
@@ -125,7 +125,7 @@ def test_null_counts_as_a_value(url: str, kind: str) -> None:
 
 
 @KINDS
-def test_a_row_that_is_gone_is_refused(url: str, kind: str) -> None:
+def test_a_change_of_a_deleted_row_is_refused(url: str, kind: str) -> None:
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
             short = the_short(session)
@@ -137,7 +137,7 @@ def test_a_row_that_is_gone_is_refused(url: str, kind: str) -> None:
 
 
 @KINDS
-def test_a_delete_of_a_row_that_changed_is_refused(url: str, kind: str) -> None:
+def test_deleting_a_changed_row_is_refused(url: str, kind: str) -> None:
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
             short = the_short(session)
@@ -153,7 +153,9 @@ def test_a_delete_of_a_row_that_changed_is_refused(url: str, kind: str) -> None:
 
 @KINDS
 @pytest.mark.parametrize("by", ["reference", "collection"])
-def test_a_changed_relationship_stands_for_its_foreign_key(url: str, kind: str, by: str) -> None:
+def test_a_changed_relationship_is_compared_by_its_foreign_key(
+    url: str, kind: str, by: str
+) -> None:
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
             one, two = session.scalars(select(PipelineRun).order_by(PipelineRun.id))
@@ -173,7 +175,7 @@ def test_a_changed_relationship_stands_for_its_foreign_key(url: str, kind: str, 
 
 
 @KINDS
-def test_what_was_never_read_is_no_conflict(url: str, kind: str) -> None:
+def test_values_never_read_do_not_conflict(url: str, kind: str) -> None:
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
             short = session.scalars(select(Short).options(defer(Short.title))).one()
@@ -197,7 +199,7 @@ def test_what_was_never_read_is_no_conflict(url: str, kind: str) -> None:
 
 
 @KINDS
-def test_a_merge_is_compared_with_what_it_has_loaded(url: str, kind: str) -> None:
+def test_a_merge_is_compared_with_the_values_it_loaded(url: str, kind: str) -> None:
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session, session.no_autoflush:
             session.merge(ConfigOverride(key="k", value="mine"))
@@ -208,7 +210,7 @@ def test_a_merge_is_compared_with_what_it_has_loaded(url: str, kind: str) -> Non
 
 
 @KINDS
-def test_a_detached_row_is_compared_with_what_was_read_long_ago(url: str, kind: str) -> None:
+def test_a_detached_row_is_compared_with_the_values_read_originally(url: str, kind: str) -> None:
     """Also in an explicit transaction, which has not read it."""
 
     def scenario(sessions: Sessions) -> None:
@@ -229,7 +231,7 @@ def test_a_detached_row_is_compared_with_what_was_read_long_ago(url: str, kind: 
 
 
 @KINDS
-def test_what_a_session_keeps_after_its_commit_is_compared_too(url: str, kind: str) -> None:
+def test_rows_kept_after_a_commit_are_compared(url: str, kind: str) -> None:
     """As async sessions do, whose rows do not expire; also if a later transaction is explicit."""
 
     def scenario(sessions: Sessions) -> None:
@@ -248,8 +250,8 @@ def test_what_a_session_keeps_after_its_commit_is_compared_too(url: str, kind: s
 
 
 @KINDS
-def test_what_a_session_wrote_itself_is_no_conflict(url: str, kind: str) -> None:
-    """Although it comes back as another value: an aware datetime, a rounded number."""
+def test_values_written_by_the_session_itself_do_not_conflict(url: str, kind: str) -> None:
+    """This holds even if the database returns another form: an aware datetime, a rounded number."""
 
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
@@ -292,7 +294,7 @@ def test_many_rows_are_compared_in_few_statements(url: str, kind: str) -> None:
                 sessions.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
             )
             assert_refused(session, "config_overrides", ("many 0777",), "value")
-            # 1001 rows in portions of 400, and one look at the value that differs.
+            # 1001 rows in portions of 400, and one query for the value that differs.
             assert len([s for s in statements if s.startswith("SELECT")]) == 4
             assert not [s for s in statements if s.startswith("UPDATE")]
 
@@ -301,7 +303,7 @@ def test_many_rows_are_compared_in_few_statements(url: str, kind: str) -> None:
 
 @pytest.mark.parametrize("new_url", ["postgresql"], indirect=True)
 @KINDS
-def test_a_writer_that_does_not_know_the_lock_is_noticed(
+def test_a_writer_without_the_advisory_lock_is_detected(
     url: str, kind: str, postgres_writer: Engine
 ) -> None:
     """In an explicit transaction too, which has read before the other's commit."""
@@ -348,7 +350,7 @@ def test_a_serialization_failure_in_a_flush_is_the_same_error(
 
 @pytest.mark.parametrize("way", ["plain", "explicit"])
 def test_processes_lose_no_increment(url: str, way: str) -> None:
-    """Plain sessions are told of conflicts and count again; explicit ones never are."""
+    """Plain sessions get conflicts and retry; explicit ones never get any."""
     engine = create_engine(url)
     arguments = [sys.executable, str(COUNTING), url, f"shortsdb {way}", "1", "50"]
     with session_factory(engine).begin() as session:
@@ -377,7 +379,7 @@ def test_processes_lose_no_increment(url: str, way: str) -> None:
     engine.dispose()
 
 
-def test_sessions_of_other_engines_are_left_alone(engine: Engine) -> None:
+def test_sessions_of_other_engines_are_not_affected(engine: Engine) -> None:
     from sqlalchemy.orm import Session as PlainSession  # noqa: PLC0415 - beside the type's import
 
     with PlainSession(engine) as session:

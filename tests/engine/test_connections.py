@@ -1,4 +1,4 @@
-"""Connections below the sessions: Core, raw ones, autocommit, settings, closed by the server."""
+"""Connections without sessions: Core, raw, autocommit, settings, closed by the server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_vacuum_and_attach_on_a_plain_connection(url: str, kind: str) -> None:
 
 @ON_SQLITE
 @KINDS
-def test_a_setting_is_for_as_long_as_the_caller_has_the_connection(url: str, kind: str) -> None:
+def test_a_changed_setting_lasts_until_the_connection_is_returned(url: str, kind: str) -> None:
     def setting(connection: Connection) -> object:
         return connection.scalar(text("PRAGMA foreign_keys"))
 
@@ -115,7 +115,7 @@ def test_an_engine_in_autocommit(url: str, kind: str) -> None:
 
 
 @ON_SQLITE
-def test_a_half_read_result_of_an_old_snapshot_refuses_the_write_at_once(url: str) -> None:
+def test_a_write_after_a_half_read_result_of_an_old_snapshot_fails_at_once(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text(INSERT))
@@ -126,7 +126,7 @@ def test_a_half_read_result_of_an_old_snapshot_refuses_the_write_at_once(url: st
         with engine.begin() as other:
             other.execute(text("UPDATE config_overrides SET value = 'theirs'"))
         with pytest.raises(
-            OperationalError, match=r"database is locked: .* read a result to its end"
+            OperationalError, match=r"database is locked: .* Read results to the end"
         ):
             connection.execute(text("DELETE FROM config_overrides"))
         result.close()

@@ -112,7 +112,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> tuple[int, int]:
     return committed, locked
 
 
-def test_processes_of_threads_lose_no_update_and_a_reader_never_waits(
+def test_concurrent_threads_lose_no_update_and_readers_do_not_wait(
     path: Path, ours: Engine
 ) -> None:
     counting = start(path, "shortsdb", processes=8, threads=2, times=25)
@@ -129,8 +129,8 @@ def test_processes_of_threads_lose_no_update_and_a_reader_never_waits(
     assert len(set(seen)) > 1  # it did read in between
 
 
-def test_by_default_sqlalchemy_loses_updates_without_a_word(path: Path, ours: Engine) -> None:
-    """The control: what IMMEDIATE is worth."""
+def test_default_sqlalchemy_silently_loses_updates(path: Path, ours: Engine) -> None:
+    """The control: without IMMEDIATE, transactions fail."""
     counting = start(path, "sqlalchemy", processes=4, threads=1, times=100)
     let_go(counting)
     committed, locked = finish(counting)
@@ -183,7 +183,7 @@ def test_async_tasks_lose_no_update(path: Path, place: str, *, one_session: bool
 
     before = set(threading.enumerate())
     assert asyncio.run(main()) == 2000
-    # Each connection had a thread, which was told to end.
+    # Each connection had a thread, which has been asked to end.
     left = set(threading.enumerate()) - before
     for thread in left:
         thread.join(30)
@@ -243,7 +243,7 @@ def test_an_engine_follows_a_link(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_kept_async_session_reads_rows_anew_by_select_too(url: str) -> None:
+def test_a_long_async_session_refreshes_rows_by_select(url: str) -> None:
     ours = create_engine(url)
     with session_factory(ours).begin() as new:
         new.add(ConfigOverride(key="counter", value="0"))
@@ -273,7 +273,7 @@ def test_a_kept_async_session_reads_rows_anew_by_select_too(url: str) -> None:
     ours.dispose()
 
 
-def test_a_kept_async_session_without_autoflush_reads_rows_anew_until_it_changes_one(
+def test_a_long_async_session_without_autoflush_refreshes_rows_until_it_changes_one(
     url: str,
 ) -> None:
     ours = create_engine(url)
@@ -318,7 +318,7 @@ def settings(dbapi_connection: PoolProxiedConnection) -> dict[str, Any]:
     return found
 
 
-def test_every_connection_is_set_pooled_ones_included(ours: Engine) -> None:
+def test_every_connection_is_configured_including_pooled_ones(ours: Engine) -> None:
     for _ in range(2):
         connections = [ours.raw_connection() for _ in range(3)]
         assert [settings(connection) for connection in connections] == [SETTINGS] * 3
@@ -326,7 +326,7 @@ def test_every_connection_is_set_pooled_ones_included(ours: Engine) -> None:
             connection.close()
 
 
-def test_every_async_connection_is_set_pooled_ones_included(path: Path) -> None:
+def test_every_async_connection_is_configured_including_pooled_ones(path: Path) -> None:
     async def main() -> None:
         engine = create_async_engine(path)
         for _ in range(2):
@@ -350,7 +350,7 @@ def test_pragmas_can_be_overridden(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_new_file_becomes_wal_by_many_at_once(tmp_path: Path) -> None:
+def test_many_processes_set_wal_mode_on_a_new_file(tmp_path: Path) -> None:
     """SQLite itself answers most of these "database is locked" without waiting."""
     for number in range(40):
         file = tmp_path / f"{number}.db"
@@ -379,7 +379,7 @@ def test_a_new_file_becomes_wal_by_many_at_once(tmp_path: Path) -> None:
         assert modes == ["wal"] * 8
 
 
-def test_a_journal_mode_that_cannot_be_had_is_an_error(path: Path, ours: Engine) -> None:
+def test_an_impossible_journal_mode_raises(path: Path, ours: Engine) -> None:
     with ours.connect() as connection:
         connection.execute(text("SELECT 1"))
         connection.rollback()
@@ -412,7 +412,7 @@ def test_a_read_only_session_cannot_write_and_leaves_no_trace(path: Path, place:
     engine.dispose()
 
 
-def test_a_read_only_session_that_is_dropped_leaves_no_trace_either(ours: Engine) -> None:
+def test_a_read_only_session_that_is_never_closed_leaves_no_trace(ours: Engine) -> None:
     def ask() -> None:
         session = session_factory(ours, read_only=True)()
         assert session.scalar(text("SELECT 1")) == 1
@@ -437,7 +437,7 @@ def test_a_read_only_async_session_cannot_write_and_leaves_no_trace(path: Path) 
     asyncio.run(main())
 
 
-def test_a_file_that_must_not_be_written_to_is_another_error(path: Path) -> None:
+def test_a_read_only_file_raises_another_error_than_a_read_only_session(path: Path) -> None:
     engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     with (
         session_factory(engine)() as session,
@@ -447,7 +447,7 @@ def test_a_file_that_must_not_be_written_to_is_another_error(path: Path) -> None
     engine.dispose()
 
 
-def test_a_reader_sees_what_was_committed_when_it_began(ours: Engine) -> None:
+def test_a_reader_sees_the_snapshot_of_its_first_read(ours: Engine) -> None:
     with session_factory(ours)() as writer, session_factory(ours, read_only=True)() as reader:
         writer.get_one(ConfigOverride, "counter").value = "1"
         writer.flush()
@@ -459,7 +459,7 @@ def test_a_reader_sees_what_was_committed_when_it_began(ours: Engine) -> None:
         assert reader.get_one(ConfigOverride, "counter").value == "1"
 
 
-def test_a_second_writer_waits_and_is_told_after_the_timeout(path: Path, ours: Engine) -> None:
+def test_a_second_writer_waits_and_fails_after_the_timeout(path: Path, ours: Engine) -> None:
     impatient = create_engine(path, pragmas={"busy_timeout": 1})
     with session_factory(ours).begin() as writer:
         writer.get_one(ConfigOverride, "counter")  # reading is enough
@@ -511,7 +511,7 @@ def test_async_savepoints(url: str) -> None:
     asyncio.run(main())
 
 
-def test_autocommit_is_left_alone(ours: Engine) -> None:
+def test_autocommit_engines_are_not_changed(ours: Engine) -> None:
     with ours.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM"))
     with session_factory(ours)() as session:

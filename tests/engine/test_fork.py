@@ -1,4 +1,4 @@
-"""Engines that were used before a fork, in both processes: idle, in use, async, in memory."""
+"""Engines used before a fork work in both processes: idle, in use, async, in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# From Python 3.12 on, of every fork beside other threads: these are what is tested.
+# Python 3.12 and later warn of forks in threaded processes, which are tested here.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 COUNT = select(func.count()).select_from(ConfigOverride)
@@ -76,7 +76,7 @@ def rows(engine: Engine) -> int:
 
 
 def write(engine: Engine, name: str, number: int = ROWS) -> int:
-    """Commit so many rows, each in a session of its own; return how many."""
+    """Commit `number` rows, each in a new session; return the number."""
     factory = session_factory(engine)
     for i in range(number):
         with factory.begin() as session:
@@ -181,7 +181,7 @@ def test_a_fork_while_an_event_loop_runs(new_url: NewUrl, *, thread: bool) -> No
 
 
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool, StaticPool])
-def test_every_pool_keeps_the_promise(path: Path, poolclass: type[Pool]) -> None:
+def test_every_kind_of_pool_is_fork_safe(path: Path, poolclass: type[Pool]) -> None:
     engine = create_engine(path, poolclass=poolclass)
     write(engine, "before")
     child = fork(lambda: write(engine, "child"))
@@ -204,7 +204,7 @@ def test_a_connection_class_of_the_application_is_kept(path: Path) -> None:
     engine.dispose()
 
 
-def test_engines_that_are_gone(path: Path) -> None:
+def test_deleted_engines_do_not_affect_a_fork(path: Path) -> None:
     engine = create_engine(path)
     write(engine, "before")
     engine.dispose()
@@ -235,7 +235,7 @@ def _write_in_the_pool(name: str) -> int:
     return write(_engine_of_the_pool[0], name)
 
 
-def test_a_subprocess_costs_nothing(engine: Engine) -> None:
+def test_a_subprocess_closes_no_connection(engine: Engine) -> None:
     with engine.connect() as connection:
         before = connection.connection.driver_connection
     subprocess.run([sys.executable, "-c", ""], check=True)
@@ -321,10 +321,10 @@ def test_an_async_session_is_held_on_sqlite(path: Path) -> None:
 
 
 @pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
-def test_a_child_that_ends_leaves_the_transaction_of_its_parent_alone(
+def test_an_exiting_child_does_not_end_the_transaction_of_its_parent(
     path: Path, journal_mode: str
 ) -> None:
-    # Its pages are in the file already; who rolls it back undoes them there.
+    # Its pages are in the file already, and a rollback would undo them there.
     held = HELPERS / "held_transaction.py"
     subprocess.run([sys.executable, held, str(path), journal_mode], check=True, timeout=60)
     with closing(sqlite3.connect(path)) as connection:
@@ -350,7 +350,7 @@ def test_a_session_is_held_on_postgresql(head_database: Database) -> None:
             return rows(engine) == 0
 
         assert in_child(work)
-        # Who writes waits for the transaction of the parent, as in any other process.
+        # Writers wait for the transaction of the parent, as in any other process.
         child = fork(lambda: write(engine, "child"))
         assert session.scalar(backend) == before
     assert child.result() == ROWS
@@ -359,7 +359,7 @@ def test_a_session_is_held_on_postgresql(head_database: Database) -> None:
     database.server.drop_database(database)
 
 
-def test_a_postgresql_session_outlives_a_child_that_ends(head_database: Database) -> None:
+def test_a_postgresql_session_survives_the_exit_of_a_child(head_database: Database) -> None:
     database = head_database.server.create_database(head_database)
     held = HELPERS / "held_transaction.py"
     subprocess.run([sys.executable, held, database.url, "none"], check=True, timeout=60)
@@ -452,7 +452,7 @@ def test_threads_take_connections_while_the_process_forks(
         held.scalar(COUNT)
 
         def closing_what_is_held() -> None:
-            # Another thread may be in the pool that this goes back to.
+            # Another thread may be using the pool to which the connection returns.
             held.close()
             child_of()
 

@@ -1,4 +1,4 @@
-"""Behind a pooler in transaction mode nothing of one client reaches another."""
+"""Behind a pooler in transaction mode, clients do not affect each other."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ def pooled(pooler: Pooler, target: Database) -> str:
 
 
 def answers(engine: Engine, statement: str) -> list[Any]:
-    """Return what a statement answers, run so often that psycopg would prepare it."""
+    """Return the result of a statement, run so often that psycopg would prepare it."""
     found = []
     with engine.connect() as connection:
         for _ in range(7):
             found.append(connection.scalar(text(statement)))
-            connection.commit()  # a rollback would have psycopg forget what it prepared
+            connection.commit()  # after a rollback psycopg would discard its prepared statements
     return found
 
 
 def test_prepared_statements_of_two_clients_collide(pooled: str) -> None:
-    """The control: what happens without our setting."""
+    """The control: without our setting, statements collide."""
     engines = [plain_engine(pooled) for _ in STATEMENTS]
     answers(engines[0], STATEMENTS[0])
     with pytest.raises(ProgrammingError, match='prepared statement "_pg3_0" already exists'):
@@ -81,7 +81,7 @@ def test_prepared_statements_of_two_clients_collide(pooled: str) -> None:
         engine.dispose()
 
 
-def test_clients_get_their_own_answers(pooled: str) -> None:
+def test_clients_do_not_receive_results_of_others(pooled: str) -> None:
     engines = [create_engine(pooled), create_migration_engine(Target.parse(pooled), changes=True)]
     for _ in range(2):
         assert [answers(*each) for each in zip(engines, STATEMENTS, strict=True)] == [
@@ -92,7 +92,7 @@ def test_clients_get_their_own_answers(pooled: str) -> None:
         engine.dispose()
 
 
-def test_async_clients_get_their_own_answers(pooled: str) -> None:
+def test_async_clients_do_not_receive_results_of_others(pooled: str) -> None:
     async def main() -> None:
         engines = [create_async_engine(pooled) for _ in STATEMENTS]
         for engine, statement in zip(engines, STATEMENTS, strict=True):
@@ -206,7 +206,7 @@ def test_a_direct_connection_may_prepare(
     asyncio.run(main())
 
 
-def test_connect_args_win(target: Database) -> None:
+def test_connect_args_of_the_caller_take_precedence(target: Database) -> None:
     engine = create_engine(target.url, connect_args={"prepare_threshold": 3})
     with engine.connect() as connection:
         driver_connection: Any = connection.connection.driver_connection
@@ -215,9 +215,9 @@ def test_connect_args_win(target: Database) -> None:
 
 
 @pytest.mark.parametrize("given", ["often", "-1", "1&prepare_threshold=2", "1" * 20])
-def test_a_threshold_that_is_no_number_is_refused(given: str) -> None:
+def test_a_non_numeric_threshold_is_refused(given: str) -> None:
     url = f"postgresql://x@localhost/x?prepare_threshold={given}"
-    phrase = "prepare_threshold in the database URL is no number of times"
+    phrase = "prepare_threshold in the database URL is not a number; psycopg's default is 5"
     with pytest.raises(ArgumentError, match=phrase):
         create_engine(url)
     with pytest.raises(OperationRefused, match=phrase):

@@ -1,4 +1,4 @@
-"""A primary with a streaming standby: reads on it, and work after it was promoted."""
+"""A primary with a streaming standby: reads on the standby, and writes after its promotion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def caught_up(primary: Database, standby: Database) -> bool:
     return standby.psql(f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t\n"
 
 
-def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(
+def test_a_standby_is_readable_and_after_promotion_writable(
     alembic: Program, tmp_path: Path
 ) -> None:
     with Server() as server:
@@ -39,7 +39,7 @@ def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(
             refused = alembic("-x", f"url={standby.url}", "upgrade", "head")
             assert refused.returncode != 0
             assert "is read-only (cannot execute " in refused.stdout
-            assert "name the primary; nothing was changed" in refused.stdout
+            assert "use the primary; nothing was changed" in refused.stdout
             assert "Traceback" not in refused.stderr
 
             command.upgrade(alembic_config(primary.url), "head")
@@ -55,7 +55,7 @@ def test_reads_on_a_standby_and_goes_on_against_it_when_promoted(
             engine = create_engine(standby.url)
             with session_factory(engine, read_only=True)() as session:
                 assert get_override(session, "volume") == "11"
-            # What only reads finds nothing wrong, what is to write does.
+            # The read-only engine is healthy, the writing one is not.
             reading = engine.execution_options(**READ_ONLY_OPTIONS)
             assert check_db_health(reading).problems == ()
             assert check_db_health(engine).problems == ("it is read-only: the server is a standby",)

@@ -1,4 +1,4 @@
-"""run_transaction: what is repeated, how often, and what never is."""
+"""run_transaction: which errors are repeated, how often, and which are not."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_connection_lost_before_the_commit_is_repeated(
 @ON_POSTGRESQL
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 @KINDS
-def test_what_the_server_refuses_is_repeated(
+def test_conflicts_reported_by_the_server_are_repeated(
     url: str, other: Engine, kind: str, state: str
 ) -> None:
     done: list[int] = []
@@ -195,7 +195,9 @@ def test_a_connection_lost_in_the_commit_is_not_repeated(
 
 
 @ON_POSTGRESQL
-def test_a_plain_session_says_so_too_if_it_has_written(url: str, other: Engine) -> None:
+def test_a_plain_session_that_has_written_reports_an_unknown_outcome(
+    url: str, other: Engine
+) -> None:
     engine = create_engine(url)
     event.listen(engine, "commit", lambda connection: terminate(other, backend(connection)))
     with session_factory(engine)() as session:

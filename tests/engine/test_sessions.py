@@ -1,4 +1,4 @@
-"""The contract of a session: who reads without a lock, who takes it first, who waits."""
+"""The contract of sessions: reads without a lock, the write lock, and waiting."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def value(sessions: Sessions) -> str:
 
 
 def assert_free(sessions: Sessions) -> None:
-    """Somebody else can write at once."""
+    """Check that another connection can write at once."""
     with sessions.plain() as session:
         session.execute(text("UPDATE config_overrides SET updated_by = 'another'"))
         session.rollback()
 
 
 def assert_taken(sessions: Sessions) -> None:
-    """Somebody else cannot write, but read."""
+    """Check that another connection can read but not write."""
     value(sessions)
     with sessions.plain() as session, pytest.raises(OperationalError, match=BUSY):
         # In another table, so that it is not a lock on a row that makes it wait.
@@ -64,7 +64,7 @@ def assert_taken(sessions: Sessions) -> None:
 
 
 def wait_until_one_waits(sessions: Sessions) -> None:
-    """Return when somebody waits for the write lock; on SQLite, where nobody can tell, at once."""
+    """Return when a session waits for the write lock; on SQLite, which cannot tell, at once."""
     if sessions.engine.dialect.name == "sqlite":
         return
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
@@ -245,8 +245,8 @@ def test_async_interfaces_take_the_lock_first_too(url: str) -> None:
 
 
 @KINDS
-def test_what_an_explicit_transaction_reads_stays_true(url: str, kind: str) -> None:
-    """Both decide on what they read: the second one waits for the first and sees what it did."""
+def test_rows_read_in_an_explicit_transaction_cannot_change(url: str, kind: str) -> None:
+    """Both decide on rows they read: the second waits for the first and sees its changes."""
 
     def open_one(sessions: Sessions) -> None:
         with sessions.plain() as session, session.begin():
@@ -279,7 +279,7 @@ def test_a_read_only_session_reads_one_snapshot(url: str, kind: str) -> None:
             with sessions.plain() as writer:
                 writer.add(ConfigOverride(key="new", value=""))
                 writer.flush()
-                assert reader.scalars(keys).all() == ["k"]  # it waits for nobody
+                assert reader.scalars(keys).all() == ["k"]  # without waiting
                 writer.commit()  # nor does the writer
             assert reader.scalars(keys).all() == ["k"]
             reader.rollback()
@@ -288,7 +288,7 @@ def test_a_read_only_session_reads_one_snapshot(url: str, kind: str) -> None:
     play(kind, url, scenario, pragmas=IMPATIENT)
 
 
-def test_fifty_tasks_that_read_think_and_write(url: str) -> None:
+def test_fifty_tasks_that_read_wait_and_write(url: str) -> None:
     """With a lock from the first read on, they would take 50 times the time to think."""
     engine = create_engine(url)
     with session_factory(engine).begin() as session:
@@ -322,7 +322,7 @@ def test_fifty_tasks_that_read_think_and_write(url: str) -> None:
 
 
 @pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
-def test_a_process_with_deployed_code_writes_while_a_session_only_reads(url: str) -> None:
+def test_deployed_code_can_write_while_a_session_reads(url: str) -> None:
     engine = create_engine(url)
     with (
         get_session(engine) as session,
@@ -339,7 +339,7 @@ def test_a_process_with_deployed_code_writes_while_a_session_only_reads(url: str
 
 
 @pytest.mark.parametrize("new_url", ["postgresql"], indirect=True)
-def test_the_wait_for_the_lock_leaves_the_callers_timeout_alone(url: str) -> None:
+def test_waiting_for_the_lock_keeps_the_callers_timeout(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '7s'"))

@@ -1,4 +1,4 @@
-"""Which statements take the write lock first: all that are not known to only read."""
+"""Statements take the write lock first unless they are known to only read."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Calls with a timeout: what hangs is waited for again, and keeps no program from ending."""
+"""Calls with a timeout: hanging calls are not repeated, and the program can exit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_errors_of_a_bounded_call_are_raised() -> None:
     assert calls.call("key", lambda: 4, 60) == 4
 
 
-def test_a_hanging_call_does_not_keep_a_program_from_ending() -> None:
+def test_a_program_can_exit_despite_a_hanging_call() -> None:
     program = (
         "import threading; from shortsdb.bounded_calls import BoundedCalls\n"
         "try: BoundedCalls().call('key', threading.Event().wait, 0.01)\n"
@@ -46,7 +46,7 @@ def test_a_hanging_call_does_not_keep_a_program_from_ending() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "late\n", "")
 
 
-def test_a_call_that_hangs_is_not_made_again() -> None:
+def test_a_hanging_call_is_not_repeated() -> None:
     calls: BoundedCalls[int] = BoundedCalls()
     end = threading.Event()
     made: list[int] = []
@@ -66,7 +66,7 @@ def test_a_call_that_hangs_is_not_made_again() -> None:
     assert calls.call("key", wait, 60) == 2
 
 
-def test_a_result_that_came_too_late_is_not_given_later() -> None:
+def test_a_late_result_is_discarded() -> None:
     calls: BoundedCalls[int] = BoundedCalls()
     end, ended = threading.Event(), Future[None]()
 
@@ -95,7 +95,7 @@ class Key:
     """Something that must not be kept for ever, such as an engine."""
 
 
-def test_nothing_is_kept_of_a_call_that_has_ended() -> None:
+def test_finished_calls_are_forgotten() -> None:
     calls: BoundedCalls[bool] = BoundedCalls()
     key, end = Key(), threading.Event()
     kept = weakref.ref(key)
@@ -108,7 +108,7 @@ def test_nothing_is_kept_of_a_call_that_has_ended() -> None:
     assert kept() is None
 
 
-def test_nothing_is_kept_of_a_task_that_has_ended() -> None:
+def test_finished_tasks_are_forgotten() -> None:
     calls: BoundedCalls[bool] = BoundedCalls()
     key, end = Key(), asyncio.Event()
     kept = weakref.ref(key)
@@ -125,7 +125,7 @@ def test_nothing_is_kept_of_a_task_that_has_ended() -> None:
     assert kept() is None
 
 
-def test_a_child_of_a_fork_makes_a_call_of_its_own() -> None:
+def test_a_forked_child_starts_a_new_call() -> None:
     program = (
         "import os, threading\n"
         "from shortsdb.bounded_calls import BoundedCalls\n"
@@ -173,7 +173,7 @@ def test_tasks() -> None:
     asyncio.run(main())
 
 
-def test_a_result_of_a_task_that_came_too_late_is_not_given_later() -> None:
+def test_a_late_result_of_a_task_is_discarded() -> None:
     calls: BoundedCalls[int] = BoundedCalls()
 
     async def wait() -> int:

@@ -1,4 +1,4 @@
-"""Health of good, missing, old, strange and damaged databases; nothing is changed."""
+"""Health of good, missing, old, foreign and damaged databases; a check changes nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ALL = tuple(revision_ids())
 AFTER_0006 = ALL[6:]
 
 
-def test_everything_is_answered_in_one_call(tmp_path: Path) -> None:
+def test_one_call_returns_the_whole_report(tmp_path: Path) -> None:
     path = tmp_path / "good.db"
     engine = init_db(path)
     backup = make_backup(path, HEAD, tmp_path / "backups")
@@ -64,7 +64,7 @@ def test_everything_is_answered_in_one_call(tmp_path: Path) -> None:
     )
 
 
-def test_the_same_is_answered_on_async_engines(tmp_path: Path) -> None:
+def test_async_engines_return_the_same_report(tmp_path: Path) -> None:
     async def main() -> None:
         engine = await init_db_async(tmp_path / "x.db")
         health = await check_db_health_async(engine, thorough=False)
@@ -88,12 +88,12 @@ def test_postgresql(postgres: Server) -> None:
     engine.dispose()
 
 
-def test_what_cannot_be_reached(tmp_path: Path) -> None:
+def test_unreachable_databases(tmp_path: Path) -> None:
     missing = tmp_path / "missing.db"
     garbage = tmp_path / "garbage.db"
     garbage.write_bytes(b"no database " * 1000)
     for url, problem, error in (
-        (missing, "the file is not there", None),
+        (missing, "the file does not exist", None),
         (garbage, "it cannot be reached or read", "file is not a database"),
         (f"postgresql+psycopg://u:secret@/d?host={tmp_path}", "it cannot be reached or read", ""),
     ):
@@ -152,7 +152,7 @@ def test_another_engine_may_not_enforce_foreign_keys(tmp_path: Path) -> None:
     assert health.problems == ("connections of this engine do not enforce foreign keys",)
 
 
-def test_only_a_thorough_look_reads_everything(tmp_path: Path) -> None:
+def test_only_a_thorough_check_reads_the_whole_file(tmp_path: Path) -> None:
     engine = init_db(tmp_path / "x.db")
     with closing(sqlite3.connect(tmp_path / "x.db")) as raw, raw:
         raw.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")

@@ -1,4 +1,4 @@
-"""What a database holds is shortened and escaped before it is shown."""
+"""Values from a database are shortened and escaped before they are shown."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_names_of_broken_keys_are_shortened(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_the_words_of_a_driver_are_shortened(tmp_path: Path) -> None:
+def test_messages_of_a_driver_are_shortened(tmp_path: Path) -> None:
     engine = plain_engine(f"postgresql+psycopg://u@/{'d' * 100_000}?host={tmp_path}")
     health = check_db_health(engine)
     assert health.error is not None

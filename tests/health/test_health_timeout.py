@@ -1,4 +1,4 @@
-"""A probe of a frozen server answers within its timeout, and probes do not pile up."""
+"""A check of a frozen server returns within its timeout, and checks do not pile up."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_frozen_server_on_an_async_engine(server: Server, url: str) -> None:
     asyncio.run(main())
 
 
-def test_the_command_ends_although_the_server_is_frozen(server: Server, url: str) -> None:
+def test_the_command_exits_despite_a_frozen_server(server: Server, url: str) -> None:
     with frozen(server) as thawed:
         done = subprocess.run(
             [PROGRAMS / "shortsdb", "health", "--url", url, "--timeout", "0.2"],
@@ -114,9 +114,7 @@ else:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_program_ends_although_the_server_owes_it_an_answer(
-    server: Server, url: str, kind: str
-) -> None:
+def test_a_program_exits_despite_an_unanswered_check(server: Server, url: str, kind: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, kind, url],
         stdin=subprocess.PIPE,

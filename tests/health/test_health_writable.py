@@ -1,4 +1,4 @@
-"""A database that can be read and not written is not healthy, unless only reading is wanted."""
+"""A database that is only readable is unhealthy, unless the engine is read-only."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_written(file: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["wal", "shm"])
-def test_a_log_that_cannot_be_written(file: Path, end: str) -> None:
+def test_a_side_file_that_cannot_be_written(file: Path, end: str) -> None:
     with closing(sqlite3.connect(file)) as other, without_root():
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("CREATE TABLE of_others (a)")
@@ -92,7 +92,7 @@ def test_query_only(file: Path) -> None:
     engine.dispose()
 
 
-def test_sessions_that_only_read_do_not_make_an_engine_read_only(file: Path) -> None:
+def test_read_only_sessions_do_not_make_an_engine_read_only(file: Path) -> None:
     engine = create_engine(file, pool_size=1)
     connection = engine.execution_options(**READ_ONLY_OPTIONS).connect()
     connection.execute(text("SELECT 1"))
@@ -106,7 +106,7 @@ def test_sessions_that_only_read_do_not_make_an_engine_read_only(file: Path) -> 
     engine.dispose()
 
 
-def test_an_engine_that_only_reads_is_not_asked(file: Path) -> None:
+def test_a_read_only_engine_is_not_checked_for_writing(file: Path) -> None:
     file.chmod(0o444)
     file.parent.chmod(0o555)
     with without_root():

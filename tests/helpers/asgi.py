@@ -1,4 +1,4 @@
-"""Asks an application without a server."""
+"""Send requests to an ASGI application without a server."""
 
 from __future__ import annotations
 

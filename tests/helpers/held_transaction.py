@@ -1,4 +1,4 @@
-"""Forks in a large transaction; the child ends as programs do, then the parent commits.
+"""Fork during a large transaction; the child exits normally, then the parent commits.
 
 `python held_transaction.py URL JOURNAL_MODE` exits with 0 if the parent could commit.
 """

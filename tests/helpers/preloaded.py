@@ -1,4 +1,4 @@
-"""Applications for `gunicorn --preload`: the engine is made and used before the workers are forked.
+"""Applications for `gunicorn --preload`: the engine is used before the workers are forked.
 
 `wsgi` is for sync workers, `asgi` for workers of uvicorn. uvicorn itself imports this in every
 worker, inside the event loop, where the async engine is not used yet. Both use the database in

@@ -1,4 +1,4 @@
-"""The checkout under test: where it is, its revisions and its programs."""
+"""The checkout under test: its folder, revisions and programs."""
 
 from __future__ import annotations
 

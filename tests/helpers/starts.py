@@ -1,4 +1,4 @@
-"""The databases that an upgrade may start from."""
+"""The databases from which an upgrade can start."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def only_an_empty_version_table(path: Path) -> None:
 
 
 def create_all(path: Path) -> None:
-    """Make what create_all made of the models of release 0.1."""
+    """Create the schema that create_all created for the models of release 0.1."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(BASELINES["0008"])
         legacy_database.fill(connection, 60)
@@ -56,7 +56,7 @@ def create_all(path: Path) -> None:
 
 
 def at_revision(revision: str) -> Callable[[Path], None]:
-    """Return what makes a database with rows at a revision."""
+    """Return a function that makes a database with rows at a revision."""
 
     def start(path: Path) -> None:
         command.upgrade(alembic_config(str(path)), revision)

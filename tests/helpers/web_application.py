@@ -1,4 +1,4 @@
-"""A small FastAPI application over shortsdb, as its users would write one."""
+"""A small FastAPI application that uses shortsdb."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Logs: one correlation id for each operation, plain or JSON, and an application keeps its own."""
+"""Logs: one correlation id per operation, plain or JSON; applications keep their own logging."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def test_every_record_of_a_command_is_json_and_has_one_correlation_id(deployed_f
     assert len(ids) == 4
 
 
-def test_an_unknown_kind_of_log_is_said_to_be_none(deployed_file: Path) -> None:
+def test_an_unknown_log_format_is_reported(deployed_file: Path) -> None:
     done = shortsdb("status", "--url", deployed_file, SHORTSDB_LOG="xml")
     assert done.returncode == 0
     assert done.stderr == "WARNING SHORTSDB_LOG is 'xml': only json is known\n"
 
 
-def test_the_correlation_id_may_be_given(deployed_file: Path, alembic: Program) -> None:
+def test_the_correlation_id_can_be_set(deployed_file: Path, alembic: Program) -> None:
     given = {"SHORTSDB_URL": str(deployed_file), "SHORTSDB_CORRELATION_ID": "deploy-7"}
     done = shortsdb("upgrade", SHORTSDB_LOG="json", **given)
     assert {record["correlation_id"] for record in records(done.stderr)} == {"deploy-7"}
@@ -121,7 +121,7 @@ def test_an_applications_handlers_get_the_correlation_id(
     assert first != second
 
 
-def test_the_alembic_program_inside_an_application_leaves_its_logging_alone(tmp_path: Path) -> None:
+def test_the_alembic_program_keeps_the_logging_of_an_application(tmp_path: Path) -> None:
     script = f"""
 import logging, alembic.config
 logging.basicConfig(level="INFO", format="mine %(name)s %(message)s")

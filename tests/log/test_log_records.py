@@ -1,4 +1,4 @@
-"""What is logged is safe to print, and a traceback is part of its record."""
+"""Log records are safe to print, and contain their traceback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def logged(form: str, **environment: str) -> str:
     return done.stderr
 
 
-def test_a_record_is_one_line_whatever_is_in_it() -> None:
+def test_a_record_is_always_one_line() -> None:
     first, second, *traceback = logged("").splitlines()
     assert first == "INFO    t\\nINFO    shorts.db is now at 0008\\x1b[2K has 3"
     assert second.startswith("ERROR   it failed: t\\nINFO")

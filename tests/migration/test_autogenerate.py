@@ -1,4 +1,4 @@
-"""`alembic revision` writes what belongs into a checkout, and drift is seen where it is drift."""
+"""`alembic revision` writes a complete migration into a checkout, and drift is detected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from project_copy import Checkout
 
 
-def test_unchanged_models_give_no_revision(checkout: Checkout) -> None:
+def test_unchanged_models_create_no_revision(checkout: Checkout) -> None:
     before = checkout.revisions()
     done = checkout.run("alembic", "revision", "--autogenerate", "-m", "nothing")
     assert done.returncode == 0, done.stderr
@@ -19,7 +19,7 @@ def test_unchanged_models_give_no_revision(checkout: Checkout) -> None:
     assert checkout.run("alembic", "check").returncode == 0
 
 
-def test_a_changed_model_gives_the_next_revision_ready_for_review(checkout: Checkout) -> None:
+def test_a_changed_model_creates_the_next_revision(checkout: Checkout) -> None:
     checkout.change(
         "analytics",
         "    like_count:",
@@ -52,7 +52,7 @@ def test_a_changed_model_gives_the_next_revision_ready_for_review(checkout: Chec
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_revision_by_hand_gets_the_next_number_too(checkout: Checkout) -> None:
+def test_an_empty_revision_gets_the_next_number(checkout: Checkout) -> None:
     assert checkout.run("alembic", "revision", "-m", "by hand").returncode == 0
     assert checkout.revisions()[-1] == f"{NEXT}_by_hand.py"
     chosen = ("--rev-id", "0042", "-m", "chosen")
@@ -93,7 +93,7 @@ def test_a_revision_by_hand_gets_the_next_number_too(checkout: Checkout) -> None
     ],
     ids=["column", "type", "nullability", "index on a deployed table", "uniqueness", "table"],
 )
-def test_drift_is_seen(checkout: Checkout, model: str, old: str, new: str, seen: str) -> None:
+def test_drift_is_detected(checkout: Checkout, model: str, old: str, new: str, seen: str) -> None:
     if "mapped_column" in new:
         checkout.change(model, "orm import Mapped,", "orm import Mapped, mapped_column,")
     checkout.change(model, old, new)

@@ -1,4 +1,4 @@
-"""Unversioned files: what fits is adopted and left as it is, what does not is refused untouched."""
+"""Unversioned files: a file that fits is adopted unchanged, others are refused unchanged."""
 
 from __future__ import annotations
 
@@ -270,9 +270,7 @@ def build(path: Path, ddl: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 @pytest.mark.parametrize("change", GENUINE.values(), ids=GENUINE.keys())
-def test_a_genuine_file_is_adopted_and_left_as_it_is(
-    tmp_path: Path, change: Callable[[str], str]
-) -> None:
+def test_a_genuine_file_is_adopted_unchanged(tmp_path: Path, change: Callable[[str], str]) -> None:
     path = tmp_path / "genuine.db"
     build(path, change(legacy_database.SCHEMA))
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -305,7 +303,7 @@ def test_a_genuine_file_is_adopted_and_left_as_it_is(
 
 
 @pytest.mark.parametrize(("change", "phrases"), MISFITS.values(), ids=MISFITS.keys())
-def test_a_misfit_is_refused_untouched(
+def test_a_mismatching_file_is_refused_unchanged(
     alembic: Program, tmp_path: Path, change: Callable[[str], str], phrases: list[str]
 ) -> None:
     path = tmp_path / "misfit.db"
@@ -327,23 +325,23 @@ def test_a_misfit_is_refused_untouched(
 @pytest.mark.parametrize(
     ("shapes", "phrase"),
     [
-        ({}, "no revision that such a database is known to have holds all of its tables"),
-        ({"0001": ""}, "holds all of its tables together (clips, discovered_videos"),
+        ({}, "no known schema contains all of its tables"),
+        ({"0001": ""}, "no known schema contains all of its tables (clips, discovered_videos"),
         (
             {
                 "0001": "CREATE TABLE clips (id INTEGER PRIMARY KEY)",
                 "0002": "CREATE TABLE pipeline_runs (id INTEGER PRIMARY KEY)",
             },
-            "holds all of its tables together",
+            "no known schema contains all of its tables",
         ),
         (
             {"0001": legacy_database.SCHEMA, "0002": legacy_database.SCHEMA},
-            "its tables are those of the revisions 0001, 0002 alike",
+            "its tables fit the revisions 0001, 0002 equally",
         ),
     ],
     ids=["no shape", "an empty one", "tables of two", "two alike"],
 )
-def test_only_one_shape_that_fits_is_adopted(
+def test_a_file_is_adopted_only_if_one_schema_fits(
     deployed_file: Path, shapes: dict[str, str], phrase: str
 ) -> None:
     with (
@@ -354,7 +352,7 @@ def test_only_one_shape_that_fits_is_adopted(
     assert phrase in str(refusal.value)
 
 
-def test_the_shape_that_asks_for_most_is_adopted(deployed_file: Path) -> None:
+def test_the_strictest_fitting_schema_is_adopted(deployed_file: Path) -> None:
     more = legacy_database.SCHEMA.replace("\tlike_count INTEGER, \n", "")
     less = legacy_database.SCHEMA
     with closing(sqlite3.connect(deployed_file)) as connection:
@@ -362,7 +360,7 @@ def test_the_shape_that_asks_for_most_is_adopted(deployed_file: Path) -> None:
             assert recognise(connection, shapes, "alembic_version", "d.db") == "0001"
 
 
-def test_a_nullable_column_is_said(alembic: Program, tmp_path: Path) -> None:
+def test_a_nullable_column_is_logged(alembic: Program, tmp_path: Path) -> None:
     nullable = legacy_database.SCHEMA.replace("niche VARCHAR NOT NULL", "niche VARCHAR")
     build(tmp_path / "d.db", nullable)
     done = alembic("-x", "url=d.db", "upgrade", "head")
@@ -370,7 +368,7 @@ def test_a_nullable_column_is_said(alembic: Program, tmp_path: Path) -> None:
     assert "the column pipeline_runs.niche may be NULL where NOT NULL belongs" in done.stderr
 
 
-# The product's schema as somebody writes it by hand: other types that SQLite treats alike,
+# The product's schema as written by hand: other types that SQLite treats alike,
 # AUTOINCREMENT, defaults, quoted names, NOT NULL only here and there.
 WRITTEN_BY_HAND = """
 CREATE TABLE IF NOT EXISTS "discovered_videos" (
@@ -441,8 +439,8 @@ def test_a_file_of_hand_written_sql_with_a_null_is_refused(
     assert file_hash(path) == before
 
 
-def test_models_of_others_are_adopted(tmp_path: Path) -> None:
-    """What create_all makes of models that somebody else wrote by the same description."""
+def test_a_file_created_by_other_models_is_adopted(tmp_path: Path) -> None:
+    """create_all of other models that were written from the same description."""
     metadata = MetaData()
     types: dict[str, Any] = {"INTEGER": Integer, "FLOAT": Double, "TEXT": String(200)}
     for name, shape in schema_of_script(legacy_database.SCHEMA).items():
@@ -473,7 +471,7 @@ def test_models_of_others_are_adopted(tmp_path: Path) -> None:
     command.check(alembic_config(str(path)))
 
 
-def test_the_newest_tables_with_one_at_fault_are_refused(tmp_path: Path, alembic: Program) -> None:
+def test_newest_tables_with_one_mismatch_are_refused(tmp_path: Path, alembic: Program) -> None:
     path = tmp_path / "newest.db"
     engine = create_engine(f"sqlite:///{path}")
     Base.metadata.create_all(engine)
@@ -487,7 +485,7 @@ def test_the_newest_tables_with_one_at_fault_are_refused(tmp_path: Path, alembic
     assert file_hash(path) == before
 
 
-def test_a_missing_index_is_said(alembic: Program, tmp_path: Path) -> None:
+def test_a_missing_index_is_logged(alembic: Program, tmp_path: Path) -> None:
     build(tmp_path / "d.db", GENUINE["an index missing"](legacy_database.SCHEMA))
     done = alembic("-x", "url=d.db", "upgrade", "head")
     assert "lacks the index idx_clips_pipeline on clips (pipeline_run_id)" in done.stderr

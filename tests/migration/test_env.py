@@ -1,4 +1,4 @@
-"""Which database env.py migrates: -x, then what the caller told, then SHORTSDB_URL."""
+"""The database that env.py migrates: -x, then the caller's choice, then SHORTSDB_URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from project import Program
 
 
-def test_what_init_db_is_told_wins_over_the_environment(
+def test_the_argument_of_init_db_precedes_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORTSDB_URL", str(tmp_path / "other.db"))
@@ -25,7 +25,7 @@ def test_what_init_db_is_told_wins_over_the_environment(
     assert not (tmp_path / "other.db").exists()
 
 
-def test_x_wins_over_the_environment(alembic: Program, tmp_path: Path) -> None:
+def test_x_precedes_the_environment(alembic: Program, tmp_path: Path) -> None:
     assert alembic("-x", "url=x.db", "upgrade", "head", SHORTSDB_URL="other.db").returncode == 0
     assert version(tmp_path / "x.db") == [HEAD]
     assert not (tmp_path / "other.db").exists()

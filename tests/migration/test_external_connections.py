@@ -1,4 +1,4 @@
-"""Upgrades on a connection that the caller hands in: sync, async, inside a running event loop."""
+"""Upgrades on a connection of the caller: sync, async, inside a running event loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def test_a_connection_is_used_and_given_back_as_it_was(deployed_file: Path) -> None:
+def test_a_callers_connection_is_used_and_restored(deployed_file: Path) -> None:
     engine = create_engine(f"sqlite:///{deployed_file}")
     with engine.connect() as connection:
         connection.connection.cursor().execute("PRAGMA foreign_keys = ON")
@@ -47,17 +47,17 @@ def test_a_connection_is_used_and_given_back_as_it_was(deployed_file: Path) -> N
     assert len(list(deployed_file.parent.glob("backups/*.db"))) == 1
 
 
-def test_looking_through_an_engine_of_the_application(deployed_file: Path) -> None:
+def test_read_only_commands_on_an_engine_of_the_application(deployed_file: Path) -> None:
     engine = init_db(deployed_file)
     config = alembic_config()
     config.attributes["connection"] = engine
     command.check(config)
-    with engine.begin() as connection:  # what looked could not write, what follows can
+    with engine.begin() as connection:  # writing is possible again
         connection.execute(text("DELETE FROM config_overrides"))
     engine.dispose()
 
 
-def test_a_transaction_of_the_caller_is_the_callers_to_commit(deployed_file: Path) -> None:
+def test_the_caller_commits_its_own_transaction(deployed_file: Path) -> None:
     before = file_hash(deployed_file)
     engine = create_engine(f"sqlite:///{deployed_file}")
     for commit in (False, True):
@@ -87,7 +87,7 @@ def test_a_transaction_that_enforces_foreign_keys_is_refused(deployed_file: Path
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_connection_of_an_engine_that_begins_by_itself(
+def test_a_connection_of_an_engine_with_its_own_begin_listener(
     deployed_file: Path, *, read_only: bool
 ) -> None:
     engine = application_engine(deployed_file)
@@ -132,7 +132,7 @@ def test_inside_a_running_event_loop(deployed_file: Path) -> None:
     assert version(deployed_file) == [HEAD]
 
 
-def test_deployed_code_goes_on_working_against_head(deployed_file: Path) -> None:
+def test_deployed_code_works_at_head(deployed_file: Path) -> None:
     """Expand only: the deployed code's own statements, raw SQL, before and after the upgrade."""
     statements = [
         (

@@ -1,4 +1,4 @@
-"""What a revision loses of rows and tables is refused unless it says so; faithful ones pass."""
+"""Migrations that lose rows or parts of tables are refused unless they declare it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ for statement in (
 
 
 def rebuild(columns: str = COLUMNS, after: str = AFTER, rows: str = "SELECT * FROM kept") -> str:
-    """Return the body of a revision that makes the table anew."""
+    """Return the body of a revision that rebuilds the table."""
     return (
         f'op.execute("""CREATE TABLE fresh ({columns})""")\n'
         f'op.execute("INSERT INTO fresh {rows}")\n'
@@ -90,7 +90,7 @@ def refusal(path: Path, body: str, attributes: str = "") -> str:
     return str(refused.value)
 
 
-def test_a_faithful_rebuild_passes(path: Path) -> None:
+def test_a_lossless_rebuild_passes(path: Path) -> None:
     before = row_hashes(path)
     upgrade(path, rebuild())
     assert row_hashes(path) == before
@@ -169,7 +169,7 @@ def test_a_part_that_a_rebuild_loses_is_refused_unless_declared(
 
 
 @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="STRICT came with 3.37")
-def test_strict_is_a_part(path: Path) -> None:
+def test_losing_strict_is_refused(path: Path) -> None:
     execute(path, "CREATE TABLE typed (id INTEGER PRIMARY KEY, a TEXT) STRICT")
     body = (
         'op.execute("CREATE TABLE fresh (id INTEGER PRIMARY KEY, a TEXT)")\n'
@@ -216,13 +216,13 @@ def test_changed_rows_are_refused_unless_declared(
     assert f"{NEXT} changes rows of kept: why it does" in caplog.text
 
 
-def test_a_revision_that_declares_is_held_to_its_tables(path: Path) -> None:
+def test_a_declaration_covers_only_its_tables(path: Path) -> None:
     body = 'op.execute("UPDATE kept SET size = 7")\nop.execute("DELETE FROM parents")'
     message = refusal(path, body, 'changes_rows = {"kept": "why"}')
     assert "would leave parents with other rows" in message
 
 
-def test_what_one_revision_changed_is_not_held_against_the_next(path: Path) -> None:
+def test_changes_of_an_earlier_revision_are_not_attributed_to_the_next(path: Path) -> None:
     folder = path.parent / "revisions"
     folder.mkdir()
     extra_revision.add(
@@ -233,6 +233,49 @@ def test_what_one_revision_changed_is_not_held_against_the_next(path: Path) -> N
     extra_revision.add(folder, 'op.execute("UPDATE kept SET size = size")', place=2)
     command.upgrade(extra_revision.config(folder, path), "head")
     assert version(path) == [extra_revision.number(2)]
+
+
+def revisions(path: Path, *bodies: tuple[str, str]) -> None:
+    """Upgrade by several revisions at once, each a body and what stands above it."""
+    folder = path.parent / "revisions"
+    folder.mkdir()
+    for place, (body, attributes) in enumerate(bodies, start=1):
+        extra_revision.add(folder, body, attributes=attributes, place=place)
+    command.upgrade(extra_revision.config(folder, path), "head")
+    assert version(path) == [extra_revision.number(len(bodies))]
+
+
+def test_a_table_that_one_revision_makes_the_next_may_rebuild(path: Path) -> None:
+    """No database had it before the upgrade, so there is nothing to compare it with."""
+    made = """
+op.create_table("made", sa.Column("id", sa.Integer(), primary_key=True), sa.Column("a", sa.Text()),
+    sa.Column("parent", sa.Integer(), sa.ForeignKey("parents.id")))
+op.execute("INSERT INTO made (a) VALUES ('x')")
+"""
+    rebuilt = batch('batch.alter_column("a", new_column_name="b")', "made")
+    dropped = 'op.drop_column("made", "b")'
+    parents = batch('batch.add_column(sa.Column("more", sa.Text()))', "parents")
+    revisions(path, (made, ""), (rebuilt, ""), (parents, ""), (dropped, ""))
+
+
+def test_rows_that_point_nowhere_are_found_in_a_table_of_the_same_upgrade(path: Path) -> None:
+    made = (
+        'op.create_table("made", sa.Column("id", sa.Integer(), primary_key=True),'
+        ' sa.Column("parent", sa.Integer(), sa.ForeignKey("parents.id")))'
+    )
+    with pytest.raises(MigrationRefused, match="1 more rows of made pointing to rows of parents"):
+        revisions(path, (made, ""), ('op.execute("INSERT INTO made (parent) VALUES (99)")', ""))
+
+
+def test_what_one_revision_dropped_on_purpose_the_next_has_not_lost(path: Path) -> None:
+    execute(path, PLAIN)
+    more = batch('batch.add_column(sa.Column("more", sa.Text()))')
+    revisions(
+        path,
+        ('op.drop_index("by_b", "plain")', ""),
+        (batch('batch.drop_constraint("once", type_="unique")'), 'drops = {"plain": "why"}'),
+        (more, ""),
+    )
 
 
 def batch(line: str, table: str = "plain") -> str:
@@ -276,7 +319,7 @@ FAITHFUL = {
 
 @pytest.mark.parametrize("body", FAITHFUL.values(), ids=FAITHFUL)
 @pytest.mark.parametrize("backup", [None, "off"])
-def test_faithful_changes_of_a_table_pass(path: Path, body: str, backup: str | None) -> None:
+def test_lossless_changes_of_a_table_pass(path: Path, body: str, backup: str | None) -> None:
     execute(path, PLAIN)
     folder = path.parent / "revisions"
     folder.mkdir()
@@ -316,7 +359,7 @@ UNFAITHFUL = {
 
 
 @pytest.mark.parametrize(("body", "phrase"), UNFAITHFUL.values(), ids=UNFAITHFUL)
-def test_what_batch_alter_table_loses_is_named(path: Path, body: str, phrase: str) -> None:
+def test_losses_of_batch_alter_table_are_named(path: Path, body: str, phrase: str) -> None:
     execute(path, PLAIN)
     if "drop_column" in body:
         body = 'op.drop_index("by_b", "plain")\n' + body

@@ -1,4 +1,4 @@
-"""A revision that would end the transaction of its upgrade is refused, and nothing is kept."""
+"""A migration that would end the transaction of its upgrade is refused, and nothing is kept."""
 
 from __future__ import annotations
 
@@ -123,10 +123,10 @@ WAYS = [by_url, on_connection, in_transaction, by_aiosqlite]
 @pytest.mark.parametrize(
     "body", [*COMMITS.values(), *ONLY_SQLITE.values()], ids=[*COMMITS, *ONLY_SQLITE]
 )
-def test_nothing_is_kept_and_the_revision_is_named(
+def test_a_committing_revision_is_refused_and_named(
     path: Path, tmp_path: Path, way: Callable[[Path, Path], None], body: str
 ) -> None:
-    if way is by_aiosqlite:  # SQLAlchemy's adapter has no executescript of its own
+    if way is by_aiosqlite:  # SQLAlchemy's adapter has no executescript
         body = body.replace(
             f"{RAW}.executescript(",
             f"{RAW}.run_async(lambda driver: driver.executescript(",
@@ -149,7 +149,7 @@ def test_nothing_is_kept_and_the_revision_is_named(
     assert (schema(path), row_hashes(path)) == before
     assert version(path) == [HEAD]
     assert not list(tmp_path.glob("backups/*"))
-    # What is mended goes on as if nothing had been.
+    # After the revision is corrected, the upgrade succeeds.
     extra_revision.add(tmp_path, HALF)
     way(tmp_path, path)
     assert version(path) == [extra_revision.number()]
@@ -174,7 +174,9 @@ class WithoutAuthorizer(sqlite3.Connection):
 
 
 @pytest.mark.parametrize("name", COMMITS)
-def test_without_an_authorizer_it_stops_at_once(path: Path, tmp_path: Path, name: str) -> None:
+def test_without_an_authorizer_the_upgrade_stops_at_once(
+    path: Path, tmp_path: Path, name: str
+) -> None:
     extra_revision.add(tmp_path, HALF + COMMITS[name] + "\nop.execute('CREATE TABLE never (id)')")
     engine = create_engine(f"sqlite:///{path}", connect_args={"factory": WithoutAuthorizer})
     with engine.connect() as connection, pytest.raises(MigrationRefused) as refusal:
@@ -185,12 +187,12 @@ def test_without_an_authorizer_it_stops_at_once(path: Path, tmp_path: Path, name
     assert version(path) == [HEAD]
     if isinstance(refusal.value, MigrationHalfApplied):
         (backup,) = tmp_path.glob("backups/*.db")
-        assert f"says that it is at {HEAD}, and may hold parts of" in str(refusal.value)
+        assert f"the database is at {HEAD}, and may also contain parts of" in str(refusal.value)
         assert str(backup) in str(refusal.value)
         assert "half" not in schema(backup)
     else:
         assert "nothing was changed" in str(refusal.value)
-    # Only what is sent past SQLAlchemy is noticed no sooner than at the revision's end.
+    # Statements sent without SQLAlchemy are detected only at the end of the revision.
     past_sqlalchemy = "driver" in name or "cursor" in name
     assert past_sqlalchemy or "never" not in schema(path)
 
@@ -218,7 +220,7 @@ def test_postgresql(postgres: Server, tmp_path: Path, name: str) -> None:
     "error",
     ["op.execute('SELECT 1/0')", f"{RAW}.cursor().execute('SELECT 1/0')", "raise ValueError"],
 )
-def test_postgresql_a_commit_before_an_error_is_said(
+def test_postgresql_a_commit_before_an_error_is_reported(
     postgres: Server, tmp_path: Path, error: str
 ) -> None:
     """After the error the server answers nothing in the transaction that came after the COMMIT."""
@@ -284,7 +286,7 @@ def test_postgresql_with_autocommit_is_refused(postgres: Server) -> None:
     postgres.drop_database(database)
 
 
-def test_a_reserved_error_of_the_revision_is_its_own(path: Path, tmp_path: Path) -> None:
+def test_a_database_error_in_a_revision_is_reported(path: Path, tmp_path: Path) -> None:
     execute(path, "CREATE TABLE half (id)")
     extra_revision.add(tmp_path, HALF)
     with pytest.raises(MigrationRefused, match="table half already exists"):

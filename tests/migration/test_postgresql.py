@@ -1,4 +1,4 @@
-"""The same revisions on a real PostgreSQL server, online and printed."""
+"""The same migrations on a real PostgreSQL server, online and with --sql."""
 
 from __future__ import annotations
 
@@ -80,15 +80,13 @@ def test_a_connection_of_the_caller_is_used(postgres: Server) -> None:
     asyncio.run(main())
 
 
-def test_an_update_by_what_was_read_is_refused_rather_than_lost(
-    postgres: Server, head_database: Database
-) -> None:
+def test_a_stale_update_is_refused(postgres: Server, head_database: Database) -> None:
     engine = shortsdb_engine(postgres.create_database(head_database).url)
     factory = session_factory(engine)
     with factory.begin() as session:
         session.add(ConfigOverride(key="counter", value="0"))
     with factory() as one, factory() as other:
-        # Kept: a session forgets a row that nobody holds, and would read it again.
+        # Keep a reference, because a session discards unreferenced rows and would reread it.
         ours, theirs = (session.get_one(ConfigOverride, "counter") for session in (one, other))
         assert (ours.value, theirs.value) == ("0", "0")
         ours.value = "1"
@@ -105,7 +103,7 @@ def test_an_update_by_what_was_read_is_refused_rather_than_lost(
 def test_threads_lose_no_update(
     postgres: Server, head_database: Database, isolation_level: str
 ) -> None:
-    """In the first they run again what is refused; in the second they wait, and none is refused."""
+    """In the first kind they retry conflicts; in the second they wait, without conflicts."""
     url = postgres.create_database(head_database).url
     engine = shortsdb_engine(url, isolation_level=isolation_level)
     factory = session_factory(engine)

@@ -1,4 +1,4 @@
-"""Migrations of PostgreSQL that cannot be done: one plain message, nothing changed."""
+"""Failing migrations of PostgreSQL: one plain message, and nothing changed."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     return message
 
 
-def test_a_table_in_use_is_waited_for_and_then_given_up(
-    alembic: Program, at_0007: Database
-) -> None:
+def test_waiting_for_a_table_in_use_times_out(alembic: Program, at_0007: Database) -> None:
     before = at_0007.schema()
     arguments = ("-x", f"url={at_0007.url}", "upgrade", "head")
     with locked(at_0007):
@@ -71,9 +69,7 @@ def test_a_table_in_use_is_waited_for_and_then_given_up(
     assert alembic(*arguments).returncode == 0
 
 
-def test_another_migration_is_waited_for_and_then_given_up(
-    alembic: Program, at_0007: Database
-) -> None:
+def test_waiting_for_another_migration_times_out(alembic: Program, at_0007: Database) -> None:
     before = at_0007.schema()
     arguments = ("-x", f"url={at_0007.url}", "upgrade", "head")
     with psycopg.connect(at_0007.server.url(at_0007.name)) as connection:
@@ -85,7 +81,7 @@ def test_another_migration_is_waited_for_and_then_given_up(
     assert alembic(*arguments).returncode == 0
 
 
-def test_a_statement_that_takes_too_long_is_given_up(alembic: Program, at_0007: Database) -> None:
+def test_a_slow_statement_times_out(alembic: Program, at_0007: Database) -> None:
     before = at_0007.schema()
     with locked(at_0007):
         message = refusal(
@@ -95,11 +91,11 @@ def test_a_statement_that_takes_too_long_is_given_up(alembic: Program, at_0007: 
             )
         )
     assert "cancelled a statement (canceling statement due to statement timeout)" in message
-    assert "SHORTSDB_STATEMENT_TIMEOUT is how long one may take, 0.2 s now" in message
+    assert "SHORTSDB_STATEMENT_TIMEOUT limits the duration of one, and is 0.2 s now" in message
     assert at_0007.schema() == before
 
 
-def test_the_timeouts_of_a_callers_transaction_are_given_back(at_0007: Database) -> None:
+def test_the_timeouts_of_a_callers_transaction_are_restored(at_0007: Database) -> None:
     engine = create_engine(at_0007.url)
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL lock_timeout = '7s'"))
@@ -135,7 +131,7 @@ def start_waiting(database: Database, tmp_path: Path) -> tuple[subprocess.Popen[
     return process, int(waiting)
 
 
-def test_a_connection_that_the_server_ends_changes_nothing(
+def test_a_connection_ended_by_the_server_changes_nothing(
     alembic: Program, at_0007: Database, tmp_path: Path
 ) -> None:
     before = at_0007.schema()
@@ -151,7 +147,7 @@ def test_a_connection_that_the_server_ends_changes_nothing(
     assert alembic("-x", f"url={at_0007.url}", "upgrade", "head").returncode == 0
 
 
-def test_a_connection_that_ends_in_the_commit_leaves_it_open_what_was_done(
+def test_a_connection_lost_in_the_commit_reports_an_unknown_outcome(
     alembic: Program, at_0007: Database
 ) -> None:
     at_0007.psql(
@@ -162,7 +158,7 @@ def test_a_connection_that_ends_in_the_commit_leaves_it_open_what_was_done(
     )
     message = refusal(alembic("-x", f"url={at_0007.url}", "upgrade", "head"))
     assert "ended the connection (terminating connection due to administrator" in message
-    assert "it is either as it was or fully changed: run the same again" in message
+    assert "it is either as it was or fully changed: fix the cause, then run" in message
     assert at_0007.psql("SELECT version_num FROM alembic_version") == "0007\n"
 
 
@@ -190,7 +186,7 @@ def test_a_killed_upgrade_changes_nothing_and_keeps_no_lock(
     ],
     ids=["database", "role", "server", "port"],
 )
-def test_what_cannot_be_connected_to_is_said_in_one_line(
+def test_an_unreachable_server_is_reported_in_one_line(
     alembic: Program, postgres: Server, url: str, phrase: str
 ) -> None:
     done = alembic("upgrade", "head", SHORTSDB_URL=url.format(host=postgres.folder))

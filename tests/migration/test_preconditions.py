@@ -1,4 +1,4 @@
-"""What the migrations promise holds for revisions in one line, with numbers as ids."""
+"""The preconditions of migrations are checked: one head, and numbers as ids."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_two_heads_are_refused(config: Config, tmp_path: Path, to: str) -> None:
     assert not (tmp_path / "new.db").exists()
 
 
-def test_nothing_is_counted_on_from_an_id_without_a_number(config: Config) -> None:
+def test_no_next_number_after_a_non_numeric_revision(config: Config) -> None:
     add(config, "f00d", HEAD)
     command.upgrade(config, "head")
     with pytest.raises(MigrationRefused, match="f00d, which is not a number"):

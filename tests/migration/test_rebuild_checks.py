@@ -1,4 +1,4 @@
-"""A revision that rebuilds a table: what it loses or leaves dangling is found before the commit."""
+"""Lost rows and violated keys of a rebuilt table are detected before the commit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def checkout(tmp_path: Path) -> Checkout:
     checkout = Checkout(tmp_path)
     path = legacy_database.make(tmp_path / "shortsdb.db")
     with closing(sqlite3.connect(path)) as connection, connection:
-        # Never enforced in deployment: some clips point nowhere, and that is no news.
+        # Deployed code does not enforce keys: existing violations are accepted.
         connection.execute("UPDATE clips SET pipeline_run_id = 777 WHERE id = 1")
     assert checkout.run("alembic", "upgrade", "head").returncode == 0
     return checkout
@@ -104,7 +104,7 @@ def test_a_rebuild_keeps_every_row(checkout: Checkout, body: str) -> None:
     ],
     ids=["deleted", "orphans", "dangling", "lost"],
 )
-def test_loss_is_found_before_the_commit(checkout: Checkout, body: str, phrase: str) -> None:
+def test_losses_are_detected_before_the_commit(checkout: Checkout, body: str, phrase: str) -> None:
     path = checkout.folder / "shortsdb.db"
     before, rows = file_hash(path), row_hashes(path)
     code, message = upgrade(checkout, body)

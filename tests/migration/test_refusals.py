@@ -1,4 +1,4 @@
-"""Every refusal: the file stays byte for byte, one plain message, exit code not 0, no traceback."""
+"""Every refusal: an unchanged file, one plain message, exit code not 0, no traceback."""
 
 from __future__ import annotations
 
@@ -165,7 +165,9 @@ def test_refused(
     "make",
     [newer, of_other_software, two_versions, interrupted_rebuild, empty_version, name_of_bytes],
 )
-def test_status_says_so_before(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_status_reports_the_refusal_before_an_upgrade(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     """A script that asks for the status hears of the refusal, and that nothing is pending."""
     path = tmp_path / "d.db"
     make(path)
@@ -177,7 +179,7 @@ def test_status_says_so_before(tmp_path: Path, make: Callable[[Path], None]) -> 
         assert path.name in found["misfit"]
 
 
-def test_a_name_of_bytes_at_head(tmp_path: Path) -> None:
+def test_a_blob_as_table_name_at_head_is_refused(tmp_path: Path) -> None:
     """Neither does `upgrade` say that nothing is to do, although nothing is pending."""
     path = tmp_path / "d.db"
     name_of_bytes(path)
@@ -236,7 +238,7 @@ def run_without_privileges(path: Path) -> subprocess.CompletedProcess[str]:
         ("file", 0o000, "no permission to read it"),
         ("file", 0o400, "cannot be written: the file or its file system is read-only"),
         ("folder", 0o500, "cannot be written, and SQLite needs its journal there"),
-        ("folder", 0o400, "no permission to look into the folder"),
+        ("folder", 0o400, "no permission to access the folder"),
     ],
 )
 def test_missing_permission_is_refused(tmp_path: Path, target: str, mode: int, phrase: str) -> None:
@@ -260,7 +262,7 @@ def test_missing_permission_is_refused(tmp_path: Path, target: str, mode: int, p
 def run_in_small_file_system(
     path: Path, tmp_path: Path, prepare: str, *, read_only: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Upgrade a copy of `path` on a file system of its own with 2 MiB, then print its hash."""
+    """Upgrade a copy of `path` on a separate file system of 2 MiB, then print its hash."""
     mount = tmp_path / "mount"
     mount.mkdir()
     alembic = shlex.join([str(PROGRAMS / "alembic"), "-c", str(ROOT / "alembic.ini")])
@@ -308,14 +310,14 @@ def test_broken_foreign_keys_do_not_stop_an_upgrade_that_does_not_touch_them(
     assert row_hashes(deployed_file).items() >= before.items()
 
 
-def test_stamp_purge_is_the_way_out_of_two_versions(tmp_path: Path) -> None:
+def test_stamp_purge_repairs_two_versions(tmp_path: Path) -> None:
     path = tmp_path / "d.db"
     two_versions(path)
     command.stamp(alembic_config(str(path)), HEAD, purge=True)
     assert version(path) == [HEAD]
 
 
-def test_a_virtual_table_whose_module_is_not_there_is_left_alone(deployed_file: Path) -> None:
+def test_a_virtual_table_without_its_module_is_ignored(deployed_file: Path) -> None:
     execute(
         deployed_file,
         "PRAGMA writable_schema = ON; INSERT INTO sqlite_master"

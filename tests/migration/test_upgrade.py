@@ -1,7 +1,8 @@
-"""Upgrades from every start, downgrades to every revision, with rows in all tables."""
+"""Upgrades from every starting point, downgrades to every revision, with rows in all tables."""
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import legacy_database
 import pytest
 from alembic import command
 from alembic.util import CommandError
-from inspect_sqlite import columns, file_hash, holds_schema, row_hashes, schema, version
+from inspect_sqlite import columns, file_hash, row_hashes, same_data, schema, version
 from project import HEAD, ROOT
 from sample_rows import fill_new_tables
 from starts import (
@@ -47,23 +48,23 @@ def downgrade(path: Path, revision: str) -> None:
 
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start.__name__)
-def test_every_start_comes_to_head(start: Callable[[Path], None], tmp_path: Path) -> None:
+def test_every_starting_point_reaches_head(start: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "start.db"
     start(path)
-    columns_before = columns(path) if path.exists() else {}
-    rows_before = row_hashes(path) if path.exists() else {}
-    schema_before = schema(path) if path.exists() else {}
+    before = tmp_path / "before.db"
+    if path.exists():
+        shutil.copy(path, before)
 
     upgrade(path)
 
     assert version(path) == [HEAD]
-    assert columns(path).keys() == metadata.tables.keys()
-    assert row_hashes(path, columns_before) == rows_before
-    assert holds_schema(path, schema_before)
+    assert columns(path).keys() >= metadata.tables.keys()
+    if before.exists():
+        assert same_data(before, path)
     command.check(alembic_config(str(path)))  # raises on any difference
 
 
-def test_the_log_says_what_was_found_and_done(alembic: Program, tmp_path: Path) -> None:
+def test_an_upgrade_logs_its_steps(alembic: Program, tmp_path: Path) -> None:
     legacy_database.make(tmp_path / "d.db")
     done = alembic("-x", "url=d.db", "upgrade", "head")
     assert done.returncode == 0
@@ -133,12 +134,12 @@ def test_downgrade_of_an_unversioned_file_refuses(deployed_file: Path, revision:
     assert file_hash(deployed_file) == before
 
 
-def test_stamp_is_left_alone(deployed_file: Path) -> None:
+def test_stamp_sets_the_version(deployed_file: Path) -> None:
     command.stamp(alembic_config(str(deployed_file)), "0001")
     assert version(deployed_file) == ["0001"]
 
 
-def test_an_unversioned_file_upgrades_only_as_far_as_told(tmp_path: Path) -> None:
+def test_an_unversioned_file_is_upgraded_to_the_given_revision(tmp_path: Path) -> None:
     path = legacy_database.make(tmp_path / "d.db")
     upgrade(path, "+1")
     assert version(path) == ["0002"]
@@ -174,7 +175,7 @@ def test_an_upgrade_does_not_wait_for_the_import_of_the_models(deployed_file: Pa
 @pytest.mark.parametrize(
     "arguments", [["current"], ["check"], ["history", "-i"], ["downgrade", "0001"]]
 )
-def test_commands_that_look_never_write(
+def test_read_only_commands_do_not_write(
     alembic: Program, tmp_path: Path, start: Callable[[Path], None], arguments: list[str]
 ) -> None:
     path = tmp_path / "look.db"
@@ -184,6 +185,6 @@ def test_commands_that_look_never_write(
     assert "Traceback" not in done.stderr
     if arguments[0] == "downgrade" and before is None:
         assert done.returncode != 0
-        assert path.stat().st_size == 0  # opening it is what made it
+        assert path.stat().st_size == 0  # created by opening it
     else:
         assert (file_hash(path) if path.exists() else None) == before

@@ -1,4 +1,4 @@
-"""A small application is understood by `mypy --strict`, and does run."""
+"""A small application passes `mypy --strict`, and runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mypy(script: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_application_is_typed_and_runs(tmp_path: Path, postgres: Server) -> None:
+def test_the_application_passes_mypy_and_runs(tmp_path: Path, postgres: Server) -> None:
     checked = mypy(APPLICATION, tmp_path / "cache")
     assert checked.returncode == 0, checked.stdout
     for database in (str(tmp_path / "app.db"), postgres.create_database().url):

@@ -1,4 +1,4 @@
-"""What the docstrings of the models say of a script's text is so."""
+"""The docstring of Script.full_script is true."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def test_text_that_is_no_json_is_stored_and_reading_it_as_objects_raises(engine: Engine) -> None:
+def test_invalid_json_is_stored_and_full_script_raises(engine: Engine) -> None:
     script = Script(
         pipeline_run=PipelineRun(niche="cats", cycle_start=utcnow(), cycle_end=utcnow()),
         full_script_json="not JSON",

@@ -99,7 +99,7 @@ def test_importing_the_models_imports_sqlalchemy_and_nothing_else() -> None:
     assert more == {"shortsdb"}
 
 
-def test_all_names_every_model_with_base_and_metadata() -> None:
+def test_all_lists_every_model_base_and_metadata() -> None:
     mapped = {mapper.class_.__name__ for mapper in Base.registry.mappers}
     enums = {name for name in vars(vocabularies) if isinstance(vars(vocabularies)[name], EnumType)}
     enums -= {"IntEnum", "StrEnum"}
@@ -221,7 +221,7 @@ def test_a_moment_of_any_offset_comes_back_as_naive_utc(engine: Engine, given: d
         ).all() == [1]
 
 
-def test_an_offset_that_raw_sql_stored_is_not_dropped(engine: Engine) -> None:
+def test_an_offset_stored_by_raw_sql_is_converted(engine: Engine) -> None:
     with Session(engine) as session:
         session.execute(
             text(
@@ -246,7 +246,7 @@ def test_full_script_is_the_json_text_as_objects(engine: Engine) -> None:
             script.full_script = float("nan")
 
 
-def test_relationships_run_both_ways(engine: Engine) -> None:
+def test_relationships_are_bidirectional(engine: Engine) -> None:
     with Session(engine) as session:
         run, video = a_run(), a_video()
         clip = a_clip(run, video)
@@ -278,7 +278,7 @@ def test_a_run_with_children_cannot_be_deleted_and_no_key_is_nulled(engine: Engi
         assert session.scalars(select(ErrorLog.pipeline_run_id)).one() == run.id
 
 
-def test_an_orphan_is_refused(engine: Engine) -> None:
+def test_a_row_without_its_parent_is_refused(engine: Engine) -> None:
     with Session(engine) as session:
         session.add(Short(pipeline_run_id=77))
         with pytest.raises(IntegrityError, match=r"(?i)foreign key"):

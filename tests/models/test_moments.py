@@ -1,4 +1,4 @@
-"""A `date` where a `datetime` is meant is its midnight in UTC, as it was in deployed code."""
+"""A `date` in place of a `datetime` means its midnight in UTC, as in deployed code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_date_is_written_by_orm_and_core(engine: Engine) -> None:
         assert session.scalars(select(Analytics.measured_at)).all() == [MIDNIGHT] * 3
 
 
-def test_a_date_is_taken_in_filters(engine: Engine) -> None:
+def test_a_date_is_accepted_in_filters(engine: Engine) -> None:
     hour = timedelta(hours=1)
     with Session(engine) as session:
         session.add_all(
@@ -67,7 +67,7 @@ def test_sqlite_stores_what_plain_datetime_stored(sqlite_engine: Engine) -> None
     assert ours(DAY) == plain(DAY) == "2026-05-06 00:00:00.000000"
 
 
-def test_what_is_no_moment_is_refused(engine: Engine) -> None:
+def test_values_that_are_not_times_are_refused(engine: Engine) -> None:
     with Session(engine) as session, pytest.raises(StatementError):
         session.scalars(
             select(Analytics).where(

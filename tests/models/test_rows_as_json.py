@@ -1,4 +1,4 @@
-"""to_dict(mode="json") of every row is what json.dumps takes."""
+"""json.dumps accepts to_dict(mode="json") of every row."""
 
 from __future__ import annotations
 

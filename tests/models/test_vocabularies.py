@@ -1,4 +1,4 @@
-"""The enums that name states: usable as values on both databases, and never enforced."""
+"""The enums of states: usable as values on both databases, and never enforced."""
 
 from __future__ import annotations
 

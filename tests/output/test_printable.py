@@ -1,4 +1,4 @@
-"""Text of others is safe to print: one line, no control characters, no password, not endless."""
+"""Untrusted text is safe to print: one line, no control characters, no password, not too long."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from shortsdb.printable import VALUE_LENGTH, one_line, printable, printable_line
         ("\udcff", "\\udcff"),
     ],
 )
-def test_characters_that_do_something_are_escaped(given: str, shown: str) -> None:
+def test_control_and_format_characters_are_escaped(given: str, shown: str) -> None:
     assert printable(given) == shown
 
 
 @given(st.text(st.characters()))
-def test_what_comes_out_is_one_printable_line_and_stays_so(text: str) -> None:
+def test_printable_returns_one_printable_line_and_is_idempotent(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
     shown.encode()
@@ -52,7 +52,7 @@ def test_what_comes_out_is_one_printable_line_and_stays_so(text: str) -> None:
         ("passfile=/x", "passfile=/x"),
     ],
 )
-def test_passwords_are_left_out(given: str, shown: str) -> None:
+def test_passwords_are_masked(given: str, shown: str) -> None:
     assert printable(given) == shown
 
 
@@ -65,7 +65,7 @@ def test_a_long_value_is_shortened_and_keeps_both_ends() -> None:
     assert len(printable("x" * 10_000_000, VALUE_LENGTH)) <= VALUE_LENGTH
 
 
-def test_the_search_for_passwords_does_not_take_forever() -> None:
+def test_the_search_for_passwords_does_not_hang() -> None:
     begun = time.process_time()
     printable("://a:" * 2_000_000)
     printable("password='" * 1_000_000)
@@ -77,7 +77,7 @@ def test_lines_and_one_line() -> None:
     assert one_line(ValueError("a\n  b\x00")) == "a b\\x00"
 
 
-def test_a_refusal_is_safe_when_it_is_made() -> None:
+def test_the_message_of_a_refusal_is_printable() -> None:
     """An application that prints it needs no care."""
     forged = "x\nINFO    shorts.db is now at 0008"
     assert str(MigrationRefused(f"{forged} is wrong")) == f"{printable(forged)} is wrong"

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or another's stop nothing and lose nothing."""
+"""Standard streams that are closed, full or replaced do not stop a program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def printed(script: str, redirections: str = "", **environment: str) -> bytes:
-    """Return what a Python program prints that begins with `make_lenient`."""
+    """Return the output of a Python program that begins with `make_lenient`."""
     script = f"import os, sys\nfrom shortsdb.streams import *\n{script}"
     line = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(script)} {redirections}"
     done = subprocess.run(
@@ -57,7 +57,7 @@ def _fits(writer: int, size: int) -> bool:
     return True
 
 
-def test_the_streams_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_streams_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here they are pytest's."""
     monkeypatch.setattr(sys, "__stdout__", object())
     monkeypatch.setattr(sys, "__stderr__", object())
@@ -67,31 +67,31 @@ def test_the_streams_of_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert output_failure() is None
 
 
-def test_a_closed_input_has_ended() -> None:
+def test_a_closed_standard_input_is_at_eof() -> None:
     assert printed("make_lenient(); print(repr(sys.stdin.read()))", "<&-") == b"''\n"
 
 
-def test_the_encoding_stays_and_no_character_stops_it() -> None:
+def test_the_encoding_is_kept_and_missing_characters_are_escaped() -> None:
     said = printed("make_lenient(); print('\\xe4\\u65e5')", PYTHONIOENCODING="latin-1")
     assert said == b"\xe4\\u65e5\n"
 
 
-def test_what_was_printed_before_comes_first() -> None:
+def test_earlier_output_comes_first() -> None:
     assert printed("print('first', end=' '); make_lenient(); print('then')") == b"first then\n"
 
 
-def test_a_line_to_standard_error_is_there_at_once() -> None:
+def test_standard_error_is_written_line_by_line() -> None:
     script = "make_lenient(); print('x', file=sys.{}); os._exit(0)"
     assert printed(script.format("stderr"), PYTHONUNBUFFERED="") == b"x\n"
     assert printed(script.format("stderr"), PYTHONUNBUFFERED="1") == b"x\n"
     assert printed(script.format("stdout"), PYTHONUNBUFFERED="1") == b"x\n"
 
 
-def test_a_failure_is_known_although_python_keeps_what_is_printed() -> None:
+def test_a_failure_of_buffered_output_is_reported() -> None:
     script = "make_lenient(); print('x'); print(output_failure().strerror, file=sys.stderr)"
     assert printed(script, "> /dev/full") == b"No space left on device\n"
 
 
-def test_the_descriptor_stays_open_when_the_stream_goes() -> None:
+def test_the_descriptor_stays_open_when_the_stream_is_deleted() -> None:
     script = "make_lenient(); sys.stdout = sys.__stdout__; os.write(1, b'x')"
     assert printed(script) == b"x"

@@ -1,4 +1,4 @@
-"""A release is complete: installed away from the checkout it upgrades a deployed file."""
+"""A release is complete: installed outside the checkout, it upgrades a deployed file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the programs of the wheel, installed beside the SQLAlchemy of this environment."""
+    """Return the programs of the wheel, installed with the SQLAlchemy of this environment."""
     folder = tmp_path_factory.mktemp("release")
     wheel = release_check.build(folder / "dist")
     sqlalchemy = f"sqlalchemy=={installed_version('sqlalchemy')}"
@@ -64,7 +64,7 @@ def test_a_missing_extra_is_named(
         ("sys.argv[1] == 'upgrade' and execute('CREATE TABLE t (id)')", "after the downgrade"),
     ],
 )
-def test_a_release_that_fails_is_not_passed(tmp_path: Path, script: str, message: str) -> None:
+def test_a_failing_release_check_is_reported(tmp_path: Path, script: str, message: str) -> None:
     program = tmp_path / "shortsdb"
     lines = [
         f"#!{sys.executable}",
@@ -78,7 +78,7 @@ def test_a_release_that_fails_is_not_passed(tmp_path: Path, script: str, message
         release_check.upgrade_and_downgrade(tmp_path, tmp_path)
 
 
-def test_an_archive_that_the_index_would_warn_about_is_not_passed(tmp_path: Path) -> None:
+def test_an_archive_with_index_warnings_fails_the_release_check(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "nothing-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr(
             "nothing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: nothing\nVersion: 1.0\n"

@@ -1,4 +1,4 @@
-"""run_with_everything loads what it promises by every path, whatever the session holds already."""
+"""run_with_everything loads every path, even if the session already holds the rows."""
 
 from __future__ import annotations
 

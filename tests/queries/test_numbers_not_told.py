@@ -1,4 +1,4 @@
-"""A snapshot without a number is passed over, in niche_totals as in view_growth."""
+"""niche_totals and view_growth ignore snapshots without a number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 5, 6, 12)  # noqa: DTZ001 - the models hold naive UTC
 HOUR = timedelta(hours=1)
 
-# Views and revenue of one snapshot after the other, and what they come to.
+# Views and revenue of consecutive snapshots, and the expected totals.
 CASES: dict[str, tuple[list[tuple[int | None, float | None]], tuple[int, float]]] = {
     "the last has all": ([(1, 0.5), (7, 1.5)], (7, 1.5)),
     "the last has no revenue": ([(1, 0.5), (7, None)], (7, 0.5)),
@@ -60,7 +60,7 @@ def test_totals_and_growth_count_the_last_number_measured(engine: Engine, case: 
         assert session.scalars(queries.view_growth("a", NOON, NOON + 9 * HOUR)).one() == views
 
 
-def test_of_two_snapshots_of_one_moment_the_later_row_counts(engine: Engine) -> None:
+def test_of_two_simultaneous_snapshots_the_later_row_counts(engine: Engine) -> None:
     with Session(engine) as session:
         session.add(
             PipelineRun(

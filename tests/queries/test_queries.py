@@ -1,4 +1,4 @@
-"""The pipeline's questions: right answers, each by its index, sync and async alike."""
+"""The pipeline's queries: correct rows, the expected index, sync and async."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def seeded(session: Session) -> Session:
     return session
 
 
-def test_every_question_is_among_those_explained() -> None:
+def test_every_query_has_its_plan_checked() -> None:
     public = {
         name
         for name, function in vars(queries).items()
@@ -114,7 +114,7 @@ def test_every_question_is_among_those_explained() -> None:
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_each_question_is_answered_by_its_index(sqlite_engine: Engine, question: str) -> None:
+def test_each_query_uses_its_index(sqlite_engine: Engine, question: str) -> None:
     statement, indexes = QUESTIONS[question]
     compiled = statement.compile(sqlite_engine, compile_kwargs={"render_postcompile": True})
     parameters = compiled.construct_params()
@@ -288,7 +288,7 @@ def test_view_growth(measured: Session, start: int, end: int, growth: int | None
 
 
 def expected_totals(session: Session) -> list[tuple[str, int, int, float]]:
-    """Count in Python what niche_totals counts."""
+    """Compute niche_totals in Python."""
     totals: dict[str, tuple[int, int, float]] = {}
     latest = {
         row.youtube_video_id: row
@@ -342,7 +342,7 @@ def flat(rows: Any) -> list[Any]:  # noqa: ANN401 - of any question
     ]
 
 
-def test_async_sessions_get_the_same_answers(seeded: Session, new_url: NewUrl) -> None:
+def test_async_sessions_return_the_same_rows(seeded: Session, new_url: NewUrl) -> None:
     async def main() -> dict[str, list[Any]]:
         engine = create_async_engine(new_url())
         async with get_session_async(engine) as session:
@@ -360,7 +360,7 @@ def test_async_sessions_get_the_same_answers(seeded: Session, new_url: NewUrl) -
     }
 
 
-def test_sqlite_and_postgresql_give_the_same_answers(
+def test_sqlite_and_postgresql_return_the_same_rows(
     head_file: Path, tmp_path: Path, postgres: Server, head_database: Database
 ) -> None:
     found = []
@@ -380,7 +380,7 @@ def test_sqlite_and_postgresql_give_the_same_answers(
     assert found[0] == found[1]
 
 
-def test_an_index_can_answer_each_question_on_postgresql(
+def test_an_index_can_serve_each_query_on_postgresql(
     postgres: Server, head_database: Database
 ) -> None:
     engine = create_engine(postgres.create_database(head_database).url)
@@ -388,7 +388,7 @@ def test_an_index_can_answer_each_question_on_postgresql(
     with session_factory(engine)() as session:
         seed_db(session)
         session.execute(text("ANALYZE"))
-        # A small table is read whole where that may be; now only where no index would do.
+        # PostgreSQL scans small tables; with this setting only if no index can be used.
         session.execute(text("SET LOCAL enable_seqscan = off"))
         for name, (statement, _) in QUESTIONS.items():
             compiled = statement.compile(engine, compile_kwargs={"literal_binds": True})

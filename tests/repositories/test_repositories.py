@@ -1,4 +1,4 @@
-"""Repositories: advanced-alchemy's methods and errors on our models, and the questions on top."""
+"""Repositories: advanced-alchemy's methods and errors on our models, and the queries."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_every_model_has_a_sync_and_an_async_repository() -> None:
     }
 
 
-def test_add_get_update_delete(session: Session) -> None:
+def test_add_get_update_and_delete(session: Session) -> None:
     videos = DiscoveredVideoRepository(session=session)
     video = videos.add(a_video("v"), auto_commit=True)
     assert videos.get(video.id).video_id == "v"
@@ -136,7 +136,7 @@ def test_upserts(session: Session) -> None:
     }
 
 
-def test_a_duplicate_and_a_broken_key_are_the_librarys_own_errors(session: Session) -> None:
+def test_duplicates_and_violated_keys_raise_the_librarys_errors(session: Session) -> None:
     videos, shorts = DiscoveredVideoRepository(session=session), ShortRepository(session=session)
     videos.add(a_video("v"), auto_commit=True)
     with pytest.raises(DuplicateKeyError):
@@ -211,7 +211,7 @@ def flat(answer: Any) -> Any:  # noqa: ANN401 - of any question
     return answer.to_dict() if isinstance(answer, Base) else answer
 
 
-def test_questions_are_methods_and_sync_and_async_agree(session: Session, new_url: NewUrl) -> None:
+def test_queries_are_methods_and_sync_and_async_agree(session: Session, new_url: NewUrl) -> None:
     async def main() -> dict[str, Any]:
         engine = create_async_engine(new_url())
         async with get_session_async(engine) as other:

@@ -1,4 +1,4 @@
-"""Backups before every change, and the restore of one."""
+"""Backups before every change, and restores."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def file(deployed_file: Path, request: pytest.FixtureRequest) -> Path:
     return deployed_file
 
 
-def test_an_upgrade_leaves_a_backup_of_exactly_what_was_there(file: Path) -> None:
+def test_an_upgrade_backs_up_exactly_the_old_content(file: Path) -> None:
     schema_before, rows_before = schema(file), row_hashes(file)
     file.chmod(0o640)
     upgrade(file)
@@ -61,7 +61,7 @@ def test_an_upgrade_leaves_a_backup_of_exactly_what_was_there(file: Path) -> Non
     assert [path.name.split(".")[1] for path in backups_of(file, backup.parent)] == ["0001", HEAD]
 
 
-def test_no_backup_where_nothing_changes_or_nothing_is_held(tmp_path: Path) -> None:
+def test_no_backup_without_changes_or_without_rows(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     upgrade(path)
     upgrade(path)
@@ -76,7 +76,7 @@ def test_no_backup_where_nothing_changes_or_nothing_is_held(tmp_path: Path) -> N
     assert len(backups_of(path, tmp_path / "backups")) == 1
 
 
-def test_backups_can_go_elsewhere_or_nowhere(
+def test_backups_can_be_redirected_or_switched_off(
     alembic: Program, deployed_file: Path, tmp_path: Path
 ) -> None:
     url = ("-x", f"url={deployed_file}")
@@ -98,7 +98,7 @@ def test_backups_can_go_elsewhere_or_nowhere(
     assert {path for path in tmp_path.rglob("*.db") if path != deployed_file} == before
 
 
-def test_the_newest_are_kept_and_those_of_others_left_alone(deployed_file: Path) -> None:
+def test_the_newest_backups_are_kept_and_foreign_files_untouched(deployed_file: Path) -> None:
     folder = deployed_file.parent / "backups"
     folder.mkdir()
     others = [
@@ -140,7 +140,7 @@ def test_a_refused_upgrade_leaves_no_backup(deployed_file: Path) -> None:
     assert not (deployed_file.parent / "backups").exists()
 
 
-def test_what_is_written_while_the_copy_is_made_is_in_the_backup(
+def test_writes_during_the_copy_are_in_the_backup(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that arrives between the copy and the lock is in the backup that is kept."""
@@ -164,7 +164,7 @@ def test_what_is_written_while_the_copy_is_made_is_in_the_backup(
     assert paths == [("written meanwhile",)]
 
 
-def test_a_slow_backup_is_kept_and_what_it_lacks_is_said(
+def test_a_slow_backup_is_kept_and_its_gap_is_logged(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Making writers wait for another copy would lose more than it saves."""
@@ -243,7 +243,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return made
 
 
-def test_a_writer_that_never_pauses_keeps_no_backup_from_being_made(
+def test_backup_succeeds_beside_a_writer_that_never_pauses(
     written_to: Path, by_hand: list[bool]
 ) -> None:
     last = 0
@@ -254,7 +254,7 @@ def test_a_writer_that_never_pauses_keeps_no_backup_from_being_made(
         last = number
     with closing(sqlite3.connect(written_to)) as connection:
         in_wal = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    # In WAL mode there is no need; else the writer is quicker than steps are, but for luck.
+    # WAL mode needs no second pass; otherwise the writer is usually faster than the steps.
     assert by_hand == [] if in_wal else True in by_hand
 
 
@@ -274,7 +274,7 @@ def overtaken(by_hand: list[bool], monkeypatch: pytest.MonkeyPatch) -> list[bool
 @pytest.mark.parametrize(
     "interpreter", ["/bin/false", "/bin/true", "/bin/echo", "/bin/cat", "/nowhere/python", "", None]
 )
-def test_an_interpreter_that_is_none_keeps_no_backup_from_being_made(
+def test_backup_falls_back_when_the_copy_process_cannot_start(
     deployed_file: Path,
     overtaken: list[bool],
     monkeypatch: pytest.MonkeyPatch,
@@ -296,10 +296,10 @@ def test_an_interpreter_that_is_none_keeps_no_backup_from_being_made(
     ],
     ids=["ends the second time", "ends after the first", "ends the first time", "hangs"],
 )
-def test_a_copy_that_did_not_say_that_it_is_one_is_none(
+def test_a_copy_without_a_success_line_is_not_used(
     deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    """Its exit code is 0, as every one is where SIGCHLD is ignored."""
+    """Its exit code is 0, as always if SIGCHLD is ignored."""
     script = deployed_file.with_name("program.py")
     script.write_text(program)
     monkeypatch.setattr(_raw_copy, "__file__", str(script))
@@ -309,10 +309,10 @@ def test_a_copy_that_did_not_say_that_it_is_one_is_none(
     assert row_hashes(backup) == row_hashes(deployed_file)
 
 
-def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
+def test_a_file_that_enters_wal_mode_during_the_copy(
     deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is committed last is then beside the file, where the copying process does not look."""
+    """The last commits are then in the -wal, which the copying process does not read."""
     hold_snapshot = online_copy._hold_snapshot  # noqa: SLF001 - something happens before
     in_wal = sqlite3.connect(deployed_file)
 
@@ -333,9 +333,7 @@ def test_a_file_that_goes_into_wal_mode_while_it_is_copied(
 
 @pytest.mark.parametrize("size", [0, 10, 5_000, 3 * 2**20 + 1])
 @pytest.mark.parametrize("new_size", [0, 9, 4 * 2**20])
-def test_the_second_copy_is_what_the_file_has_become(
-    tmp_path: Path, size: int, new_size: int
-) -> None:
+def test_the_second_pass_copies_all_changes(tmp_path: Path, size: int, new_size: int) -> None:
     file, copy = tmp_path / "file", tmp_path / "copy"
     copy.touch()
     for agreed in (False, True):
@@ -363,7 +361,7 @@ def test_the_second_copy_is_what_the_file_has_become(
         assert (copy.read_bytes() == file.read_bytes()) == (agreed or size == new_size == 0)
 
 
-def test_restore_brings_back_what_was_and_keeps_what_is_replaced(file: Path) -> None:
+def test_restore_brings_back_the_backup_and_keeps_the_replaced_content(file: Path) -> None:
     rows_before, folder = row_hashes(file), file.parent / "backups"
     upgrade(file)
     (backup,) = backups_of(file, folder)
@@ -393,7 +391,7 @@ def test_restore_of_a_backup_with_pages_of_another_size(file: Path) -> None:
         assert connection.execute("PRAGMA page_size").fetchone() == (1024,)
 
 
-def test_restore_where_there_is_no_file_makes_one(file: Path) -> None:
+def test_restore_creates_a_missing_file(file: Path) -> None:
     rows_before, folder = row_hashes(file), file.parent / "backups"
     backup = make_backup(file, "0001", folder)
     file.unlink()
@@ -402,7 +400,7 @@ def test_restore_where_there_is_no_file_makes_one(file: Path) -> None:
     assert backups_of(file, folder) == [backup]
 
 
-def test_restore_refuses_while_somebody_writes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restore_is_refused_during_a_write(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.2")
     folder = file.parent / "backups"
     backup = make_backup(file, "0001", folder)
@@ -431,7 +429,7 @@ def test_restore_replaces_a_damaged_database(file: Path) -> None:
     assert b"\xff" * 4096 in replaced.read_bytes()
 
 
-def test_restore_refuses_what_is_no_backup(file: Path, tmp_path: Path) -> None:
+def test_restore_refuses_files_that_are_not_backups(file: Path, tmp_path: Path) -> None:
     before = file_hash(file)
     backup = make_backup(file, "0001", tmp_path / "backups")
     with backup.open("r+b") as raw:
@@ -453,7 +451,7 @@ def test_restore_refuses_what_is_no_backup(file: Path, tmp_path: Path) -> None:
     assert file_hash(file) == before
 
 
-def test_a_folder_shared_by_two_databases_of_one_name_mixes_nothing(tmp_path: Path) -> None:
+def test_databases_of_the_same_name_can_share_a_backup_folder(tmp_path: Path) -> None:
     shared = tmp_path / "all"
     cats, dogs = (tmp_path / name / "shortsdb.db" for name in ("cats", "dogs"))
     for file in (cats, dogs):
@@ -493,7 +491,7 @@ class Clock(datetime):
 
 
 @pytest.mark.parametrize("suffix", [".partial", ""], ids=["being made", "made"])
-def test_two_backups_of_one_microsecond_are_two(
+def test_two_backups_in_one_microsecond_get_different_names(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     folder = deployed_file.parent / "backups"
@@ -509,7 +507,7 @@ def test_two_backups_of_one_microsecond_are_two(
     assert sorted(folder.iterdir()) == sorted([of_another, made])
 
 
-def test_a_failing_disk_costs_no_backup(
+def test_a_failing_disk_does_not_lose_a_backup(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Retries on a failing disk must not push out the copies from before the trouble."""
@@ -530,7 +528,7 @@ def test_a_failing_disk_costs_no_backup(
         assert len(kept) == number + 1
 
 
-def test_the_command_does_not_touch_what_lies_beside_a_backup(
+def test_the_command_does_not_touch_other_files_in_the_backup_folder(
     deployed_file: Path, tmp_path: Path
 ) -> None:
     backup = make_backup(deployed_file, "0001", tmp_path / "backups")
@@ -546,8 +544,8 @@ def test_the_command_does_not_touch_what_lies_beside_a_backup(
     assert file_hash(deployed_file) == target
 
 
-def test_the_command_puts_back_whatever_it_has_copied_itself(deployed_file: Path) -> None:
-    """Also what a newer release made, as one who regrets a restore needs it."""
+def test_every_backup_made_by_the_command_can_be_restored(deployed_file: Path) -> None:
+    """This includes backups of newer releases, which undo a restore."""
     url = ["--url", str(deployed_file)]
     upgrade(deployed_file, backup="off")
     execute(deployed_file, "UPDATE alembic_version SET version_num = '0042'")

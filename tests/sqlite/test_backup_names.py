@@ -1,4 +1,4 @@
-"""Backups are kept and named in the order in which they are made, whatever the clock says."""
+"""Backups are named and kept in the order of their creation, even if the clock is set back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shortsdb.sqlite.files import NewFile
 
 
 class BackwardClock(datetime):
-    """A clock that goes back by a day each time it is asked."""
+    """A clock that is one day earlier at each call."""
 
     asked = 0
 
@@ -34,7 +34,7 @@ def make_and_prune(file: Path, revision: str = "0001") -> Path:
     return made
 
 
-def test_a_clock_that_goes_back_deletes_no_newer_backup(
+def test_a_clock_set_back_does_not_delete_newer_backups(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = deployed_file.parent / "backups"
@@ -57,7 +57,7 @@ def test_a_backup_from_the_future_does_not_hide_the_newest(deployed_file: Path) 
     assert backups_of(deployed_file, folder)[-1] == made
 
 
-def test_the_backup_of_the_last_upgrade_outlives_later_ones(deployed_file: Path) -> None:
+def test_the_backup_of_the_last_upgrade_is_kept(deployed_file: Path) -> None:
     folder = deployed_file.parent / "backups"
     older = make_and_prune(deployed_file, "0001")
     upgrades = make_and_prune(deployed_file, "0001")
@@ -70,7 +70,7 @@ def test_the_backup_of_the_last_upgrade_outlives_later_ones(deployed_file: Path)
 
 
 @pytest.mark.parametrize("revision", ["x" * 300, "é" * 300, "a/../../b", "\0", "", "\n"])
-def test_any_revision_makes_a_name(deployed_file: Path, revision: str) -> None:
+def test_any_revision_gives_a_valid_name(deployed_file: Path, revision: str) -> None:
     made = make_backup(deployed_file, revision, deployed_file.parent / "backups")
     assert row_hashes(made) == row_hashes(deployed_file)
     assert made.name.isascii()
@@ -80,7 +80,7 @@ def test_any_revision_makes_a_name(deployed_file: Path, revision: str) -> None:
 
 @pytest.mark.parametrize("folder", ["backups", "elsewhere"])
 @pytest.mark.parametrize("name", ["x" * 241 + ".db", "é" * 120 + ".db", "x." + "y" * 240])
-def test_a_long_name_of_a_database_makes_a_name(
+def test_a_long_database_name_gives_a_valid_name(
     deployed_file: Path, tmp_path: Path, name: str, folder: str
 ) -> None:
     file = deployed_file.rename(tmp_path / name)
@@ -96,7 +96,7 @@ def test_a_long_name_of_a_database_makes_a_name(
     assert list(made.parent.iterdir()) == [made]
 
 
-def test_a_name_that_another_process_has_just_used_is_not_used_again(
+def test_a_name_used_by_another_process_is_not_reused(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Path] = []
@@ -138,7 +138,7 @@ def test_a_folder_with_a_tilde(deployed_file: Path, monkeypatch: pytest.MonkeyPa
         folder_for(deployed_file, "~nobody-at-all/backups")
 
 
-def test_where_backups_go(deployed_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_of_backups(deployed_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(deployed_file.parent)
     assert folder_for(deployed_file, None) == deployed_file.parent / "backups"
     assert folder_for(deployed_file, "OFF") is None

@@ -1,4 +1,4 @@
-"""Nobody can read a backup who could not read the database where it is."""
+"""Only users who can read the database can read its backups."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def mode_of(path: Path) -> int:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o660, 0o666])
-def test_a_backup_has_owner_group_and_mode_of_its_database(home: Path, mode: int) -> None:
+def test_a_backup_has_the_owner_group_and_mode_of_its_database(home: Path, mode: int) -> None:
     file = database(home, mode, TEAM)
     backup = make_backup(file, "0001", home / "backups")
     found = backup.stat()
@@ -85,7 +85,7 @@ def test_a_backup_has_owner_group_and_mode_of_its_database(home: Path, mode: int
         (0o705, TEAM, 0o604),
     ],
 )
-def test_the_folders_above_the_database_count(
+def test_permissions_of_parent_folders_restrict_the_backup(
     home: Path, folder_mode: int, folder_group: int, expected: int
 ) -> None:
     file = database(home, 0o644, TEAM)
@@ -99,7 +99,7 @@ def test_the_folders_above_the_database_count(
     assert mode_of(make_backup(file, "0001", home / "backups")) == 0o644
 
 
-def test_another_user_who_may_not_give_files_away_shares_nothing(home: Path) -> None:
+def test_a_backup_by_another_user_gives_a_foreign_group_no_access(home: Path) -> None:
     file = database(home, 0o640, TEAM)
     (home.parent / "mine").mkdir()
     os.chown(home.parent / "mine", MEMBER, MEMBER)
@@ -112,7 +112,7 @@ def test_another_user_who_may_not_give_files_away_shares_nothing(home: Path) -> 
         assert backup.stat().st_uid == MEMBER
 
 
-def test_an_acl_of_the_database_is_not_taken_for_permissions_of_its_group(home: Path) -> None:
+def test_an_acl_mask_is_not_mistaken_for_group_permissions(home: Path) -> None:
     file = database(home, 0o600, TEAM)
     setfacl("-m", f"u:{STRANGER}:rw", file)
     assert mode_of(file) == 0o660  # the mask, in the place of the group
@@ -122,7 +122,7 @@ def test_an_acl_of_the_database_is_not_taken_for_permissions_of_its_group(home: 
     assert not can_read(backup, MEMBER, TEAM)
 
 
-def test_an_acl_above_the_database_that_keeps_somebody_out(home: Path) -> None:
+def test_an_acl_of_a_parent_folder_restricts_the_backup(home: Path) -> None:
     file = database(home, 0o644)
     home.chmod(0o755)
     setfacl("-m", f"u:{STRANGER}:-", home)
@@ -132,7 +132,7 @@ def test_an_acl_above_the_database_that_keeps_somebody_out(home: Path) -> None:
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["a folder that is there", "a new folder"])
-def test_a_default_acl_opens_no_backup(home: Path, *, made: bool) -> None:
+def test_a_default_acl_gives_no_access_to_a_backup(home: Path, *, made: bool) -> None:
     file = database(home, 0o640)
     home.chmod(0o755)
     folder = home / "backups"
@@ -149,7 +149,7 @@ def test_a_default_acl_opens_no_backup(home: Path, *, made: bool) -> None:
 @pytest.mark.parametrize(
     ("above", "expected"), [(0o1777, 0o755), (0o2770, 0o770), (0o700, 0o700), (0o777, 0o775)]
 )
-def test_a_new_folder_can_be_changed_by_no_stranger(home: Path, above: int, expected: int) -> None:
+def test_others_cannot_write_to_a_new_backup_folder(home: Path, above: int, expected: int) -> None:
     file = database(home, 0o644, TEAM)
     home.chmod(above)
     make_backup(file, "0001", home / "deep" / "er")
@@ -158,9 +158,7 @@ def test_a_new_folder_can_be_changed_by_no_stranger(home: Path, above: int, expe
         assert (folder.stat().st_uid, folder.stat().st_gid) == (OWNER, TEAM)
 
 
-def test_nobody_reads_a_backup_while_it_is_made(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unfinished_backup_is_private(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = database(home, 0o666)
     seen: list[tuple[int, int]] = []
     copy_to_new = online_copy.copy_to_new
@@ -176,7 +174,7 @@ def test_nobody_reads_a_backup_while_it_is_made(
     assert seen == [(0o600, file.stat().st_size)]
 
 
-def test_a_new_file_is_as_open_as_the_backup_it_is_made_from(home: Path) -> None:
+def test_a_restored_file_has_the_permissions_of_the_backup(home: Path) -> None:
     file = database(home, 0o640, TEAM)
     backup = make_backup(file, "0001", home / "backups")
     for mode, expected in ((0o755, 0o640), (0o700, 0o600)):
@@ -187,7 +185,7 @@ def test_a_new_file_is_as_open_as_the_backup_it_is_made_from(home: Path) -> None
         assert (found.st_uid, found.st_gid, mode_of(file)) == (OWNER, TEAM, expected)
 
 
-def test_a_default_acl_does_not_open_a_restored_file(
+def test_a_default_acl_gives_no_access_to_a_restored_file(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = database(home, 0o640)
@@ -207,7 +205,7 @@ def test_a_default_acl_does_not_open_a_restored_file(
     assert not can_read(file, STRANGER)
 
 
-def test_a_file_that_was_created_is_nobody_elses(home: Path) -> None:
+def test_a_created_file_is_private(home: Path) -> None:
     setfacl("-d", "-m", f"u:{STRANGER}:rwx", home)
     with open_folder(home) as folder, NewFile.create(home / "new", folder) as new:
         os.fchmod(new.descriptor, 0o660)

@@ -1,4 +1,4 @@
-"""What a backup or a restore has reported survives a power cut: contents, names and folders."""
+"""A reported backup or restore survives a power cut: contents, names and folders."""
 
 from __future__ import annotations
 

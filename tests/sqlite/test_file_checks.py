@@ -1,4 +1,4 @@
-"""What cannot be a database, or must not become one, is refused before anything is opened."""
+"""Paths that cannot or must not become a database are refused before anything is opened."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("make", "phrase"), KINDS)
-def test_what_is_no_file_is_no_database(
+def test_only_regular_files_are_accepted_as_databases(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     make: Callable[[Path], None],
@@ -109,7 +109,7 @@ def test_commands_do_not_wait_for_a_fifo(tmp_path: Path, arguments: list[str]) -
 
 
 @pytest.mark.parametrize(("make", "phrase"), [*KINDS[:1], *KINDS[2:4], (device, "is a link")])
-def test_rows_left_out_go_to_no_other_kind_of_file(
+def test_skipped_rows_are_written_to_regular_files_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], phrase: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -126,13 +126,13 @@ def test_a_nul_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "d\0.db", tmp_path / "a\0b" / "d.db"):
         with pytest.raises(OperationRefused):
             refuse_unusable_file(path, changes=True)
-    with pytest.raises(OperationRefused, match="has a NUL in it"):
+    with pytest.raises(OperationRefused, match="contains a NUL"):
         refuse_unusable_file(tmp_path / "d\0.db", changes=True)
 
 
 @pytest.fixture(params=["-wal", "-journal"])
 def orphan(deployed_file: Path, request: pytest.FixtureRequest) -> Path:
-    """Return a database that was moved away alone, while rows of it are in the file beside it."""
+    """Return the path of a database that was moved away without its file of recent rows."""
     journal = "wal" if request.param == "-wal" else "delete"
     execute(deployed_file, f"PRAGMA journal_mode = {journal}")
     with closing(sqlite3.connect(deployed_file, isolation_level=None)) as connection:
@@ -151,7 +151,7 @@ def orphan(deployed_file: Path, request: pytest.FixtureRequest) -> Path:
     return deployed_file
 
 
-def test_no_database_is_made_beside_the_journal_of_another(
+def test_no_database_is_created_beside_an_orphaned_journal(
     orphan: Path, alembic: Program, tmp_path: Path
 ) -> None:
     (beside,) = tmp_path.glob("deployed.db-*[!m]")
@@ -161,24 +161,24 @@ def test_no_database_is_made_beside_the_journal_of_another(
         lambda: init_db(orphan),
         lambda: restore(source, orphan, None, None),
     ):
-        with pytest.raises(OperationRefused, match=f"is not there, but {beside.name} is"):
+        with pytest.raises(OperationRefused, match=f"does not exist, but {beside.name} does"):
             refused()
-    with pytest.raises(OperationalError, match=f"is not there, but {beside.name} is"):
+    with pytest.raises(OperationalError, match=f"does not exist, but {beside.name} does"):
         create_engine(orphan).connect()
     done = alembic("-x", f"url={orphan}", "upgrade", "head")
     assert done.returncode
-    assert f"is not there, but {beside.name} is" in done.stdout
+    assert f"does not exist, but {beside.name} does" in done.stdout
     assert beside.read_bytes() == before
     assert not orphan.exists()
 
 
-def test_an_empty_journal_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_an_empty_journal_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "d.db-wal").touch()
     init_db(tmp_path / "d.db").dispose()
 
 
 def as_user(user: int, *arguments: str | Path, group: int) -> subprocess.CompletedProcess[str]:
-    """Run the command as another user, who may read everything but not write it.
+    """Run the command as another user, with read access only.
 
     Reading: a Python in the home of root must start.
     """
@@ -232,7 +232,9 @@ def test_another_member_of_the_group_does_not_lock_the_owner_out(
 
 @needs_root
 @pytest.mark.parametrize("command", ["status", "backup"])
-def test_a_rollback_journal_locks_nobody_out(shared: Path, command: str) -> None:
+def test_a_file_with_a_rollback_journal_can_be_read_by_another_user(
+    shared: Path, command: str
+) -> None:
     execute(shared, "PRAGMA journal_mode = DELETE")
     done = as_user(MEMBER, command, "--url", shared, group=TEAM)
     assert done.returncode == 0, done.stderr
@@ -241,7 +243,7 @@ def test_a_rollback_journal_locks_nobody_out(shared: Path, command: str) -> None
 
 @needs_root
 @pytest.mark.parametrize("command", ["status", "backup"])
-def test_root_leaves_nothing_that_locks_the_owner_out(shared: Path, command: str) -> None:
+def test_side_files_of_root_do_not_lock_the_owner_out(shared: Path, command: str) -> None:
     assert run(command, "--url", shared).returncode == 0
     beside = list(shared.parent.glob("d.db-*"))
     assert {(path.stat().st_uid, path.stat().st_gid) for path in beside} <= {(OWNER, TEAM)}
@@ -250,8 +252,8 @@ def test_root_leaves_nothing_that_locks_the_owner_out(shared: Path, command: str
 
 
 @needs_root
-def test_the_control_locks_the_owner_out(shared: Path) -> None:
-    """What SQLite itself leaves behind for a member of the group."""
+def test_control_another_users_side_files_lock_the_owner_out(shared: Path) -> None:
+    """Plain SQLite leaves side files that lock the owner out."""
     program = (
         "import sqlite3;"
         f"c = sqlite3.connect('file:{shared}?mode=ro', uri=True);"

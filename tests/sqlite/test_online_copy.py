@@ -1,4 +1,4 @@
-"""Copies of a database that others use: locks, damage, and what lies beside."""
+"""Copies of a database that is in use: locks, damage, and side files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _hang_guard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_hang_guard")
-def test_a_lock_in_the_middle_of_a_copy_is_not_waited_for_without_end(
+def test_waiting_for_a_lock_during_a_copy_is_bounded(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.2")
@@ -61,7 +61,7 @@ def test_a_lock_in_the_middle_of_a_copy_is_not_waited_for_without_end(
     assert not list(folder.iterdir())
 
 
-def test_damage_that_is_reported_and_not_raised(deployed_file: Path) -> None:
+def test_damage_reported_by_quick_check_is_found(deployed_file: Path) -> None:
     execute(deployed_file, "CREATE TABLE gone (x); DROP TABLE gone; VACUUM")
     with deployed_file.open("r+b") as raw:
         raw.seek(36)  # how many pages are free, https://sqlite.org/fileformat.html
@@ -74,7 +74,7 @@ def test_damage_that_is_reported_and_not_raised(deployed_file: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_looking_for_damage_leaves_nothing_beside(deployed_file: Path) -> None:
+def test_checking_for_damage_leaves_no_side_files(deployed_file: Path) -> None:
     execute(deployed_file, "PRAGMA journal_mode = WAL")
     refuse_damaged(deployed_file, "it")
     backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
@@ -85,7 +85,7 @@ def test_looking_for_damage_leaves_nothing_beside(deployed_file: Path) -> None:
     assert not list(deployed_file.parent.glob("*-*"))
 
 
-def test_a_connection_for_reading_cannot_write(deployed_file: Path) -> None:
+def test_a_read_only_connection_cannot_write(deployed_file: Path) -> None:
     for immutable in (False, True):
         with (
             closing(connect_read_only(deployed_file, immutable=immutable)) as connection,
@@ -94,7 +94,7 @@ def test_a_connection_for_reading_cannot_write(deployed_file: Path) -> None:
             connection.execute("DELETE FROM clips")
 
 
-def test_a_name_that_leads_to_another_file_is_noticed(deployed_file: Path, tmp_path: Path) -> None:
+def test_a_replaced_path_is_detected(deployed_file: Path, tmp_path: Path) -> None:
     expected = deployed_file.stat()
     other = tmp_path / "other.db"
     execute(other, "CREATE TABLE t (x)")
@@ -102,13 +102,13 @@ def test_a_name_that_leads_to_another_file_is_noticed(deployed_file: Path, tmp_p
     deployed_file.symlink_to(other)
     before = open_files()
     for connect in (connect_read_only, connect_new):
-        with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+        with pytest.raises(OperationRefused, match="was replaced by another file at the same time"):
             connect(deployed_file, expected)
     assert open_files() == before  # and it is closed again
-    # Also where this process has the file open that was meant.
+    # It is refused even if this process has the expected file open.
     with closing(sqlite3.connect(tmp_path / "aside.db")) as connection:
         connection.execute("SELECT * FROM clips").fetchone()
-        with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+        with pytest.raises(OperationRefused, match="was replaced by another file at the same time"):
             connect_read_only(deployed_file, expected)
     (tmp_path / "gone.db").unlink(missing_ok=True)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
@@ -116,7 +116,7 @@ def test_a_name_that_leads_to_another_file_is_noticed(deployed_file: Path, tmp_p
     assert not (tmp_path / "gone.db").exists()
 
 
-def test_a_descriptor_that_is_reused_counts(tmp_path: Path) -> None:
+def test_a_reused_descriptor_is_accepted(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).touch()
     open_before = os.open(tmp_path / "c", os.O_RDONLY)
@@ -135,7 +135,7 @@ def test_a_descriptor_that_is_reused_counts(tmp_path: Path) -> None:
         os.close(open_before)
 
 
-def test_a_new_file_that_was_replaced_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_a_replaced_new_file_is_not_renamed(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
         with NewFile.create(tmp_path / "new", folder) as new:
             new.path.unlink()

@@ -45,7 +45,9 @@ def file(request: pytest.FixtureRequest, head_file: Path, tmp_path: Path) -> Pat
     ],
     ids=" ".join,
 )
-def test_neither_is_imported(file: Path, head_file: Path, command: list[str]) -> None:
+def test_simple_commands_import_neither_sqlalchemy_nor_alembic(
+    file: Path, head_file: Path, command: list[str]
+) -> None:
     copy = file.with_name("copy.db")
     shutil.copy(head_file, copy)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A restore loses no row that somebody else commits meanwhile, and leaves the backup as it was."""
+"""A restore loses no concurrent commit, and does not change the backup."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write(file: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["make_backup", "copy_pages"])
-def test_nobody_writes_between_the_backup_and_the_copy(
+def test_restore_blocks_writes_between_backup_and_copy(
     file: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     folder = file.parent / "backups"
@@ -58,7 +58,7 @@ def test_nobody_writes_between_the_backup_and_the_copy(
     write(file)  # the lock is gone
 
 
-def test_nothing_is_left_beside_the_backup(file: Path) -> None:
+def test_restore_leaves_no_file_beside_the_backup(file: Path) -> None:
     folder = file.parent / "backups"
     backup = make_backup(file, "0001", folder)
     before = file_hash(backup), backup.stat()
@@ -78,7 +78,7 @@ def test_a_backup_that_is_named_through_a_link(file: Path, tmp_path: Path) -> No
     restore(link, file, None, None)
     assert row_hashes(file) == rows
     assert list(link.parent.iterdir()) == [link]
-    # What lies beside the file behind the link counts.
+    # Side files of the file behind the link count.
     beside = backup.with_name(f"{backup.name}-wal")
     beside.write_bytes(b"committed rows")
     with pytest.raises(OperationRefused, match="beside it"):

@@ -1,4 +1,4 @@
-"""Rows are the same by value and type, each as often as it is there."""
+"""Rows are compared by value, type and number of duplicates."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def same(first: list[object], second: list[object]) -> bool:
         ([1], []),
     ],
 )
-def test_other_values_are_told_apart(first: list[object], second: list[object]) -> None:
+def test_different_values_are_distinguished(first: list[object], second: list[object]) -> None:
     assert not same(first, second)
     assert not same(second, first)
     assert same(first, list(reversed(first)))
 
 
-def test_more_rows_than_are_read_at_once() -> None:
+def test_comparison_of_several_batches() -> None:
     assert same(list(range(2500)), list(range(2499, -1, -1)))
     assert not same(list(range(2500)), [*range(2499), 0])
 

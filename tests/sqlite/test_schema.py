@@ -1,4 +1,4 @@
-"""The shape of a schema, as it is read from SQLite, and what fits it."""
+"""Schemas are read from SQLite and compared."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_columns_are_read_with_type_nullability_and_default() -> None:
     ("declared", "expected"),
     [
         ("BIGINT", "INTEGER"),
-        ("CHARINT", "INTEGER"),  # INT is looked for first
+        ("CHARINT", "INTEGER"),  # INT takes precedence
         ("FLOATING POINT", "INTEGER"),
         ("clob", "TEXT"),
         ("BLOB", "BLOB"),
@@ -87,13 +87,13 @@ def test_a_nullable_column_is_named_whether_it_has_a_default_or_not() -> None:
         ("CREATE INDEX u ON t (a)", set()),
     ],
 )
-def test_only_whole_columns_of_all_rows_are_unique(
+def test_partial_and_expression_indexes_do_not_count_as_unique(
     index: str, expected: set[tuple[str, ...]]
 ) -> None:
     assert schema_of_script(f"{WANTED}; {index}")["t"].unique == expected
 
 
-def test_an_index_on_an_expression_stands_for_no_other() -> None:
+def test_an_index_on_an_expression_does_not_replace_another() -> None:
     wanted = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (a)")
     made = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (lower(a))")
     assert missing_indexes(wanted, made) == ["i on t (a)"]

@@ -1,4 +1,4 @@
-"""An upgrade that has nothing to do is seen at once, and never taken for one that has."""
+"""A file at head is recognised at once, and no other file is taken for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which database is meant, and that a password is never printed."""
+"""The database is chosen in the documented order, and passwords are never printed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from project import Program
 
 
-def test_x_url_wins_over_the_environment_and_that_over_the_file(
-    alembic: Program, tmp_path: Path
-) -> None:
+def test_x_url_precedes_the_environment_and_alembic_ini(alembic: Program, tmp_path: Path) -> None:
     for arguments, environment, made in (
         (["-x", "url=sqlite:///x.db"], {"SHORTSDB_URL": "sqlite:///env.db"}, "x.db"),
         ([], {"SHORTSDB_URL": "sqlite:///env.db"}, "env.db"),
@@ -65,12 +63,14 @@ def test_a_bad_url_is_refused_without_a_traceback_or_the_password(
     assert "cr%t" not in printed
 
 
-def test_a_percent_sign_in_the_environment_needs_no_care(alembic: Program, tmp_path: Path) -> None:
+def test_a_percent_sign_in_the_environment_needs_no_escaping(
+    alembic: Program, tmp_path: Path
+) -> None:
     assert alembic("upgrade", "head", SHORTSDB_URL="sqlite:///%(here)s%%.db").returncode == 0
     assert (tmp_path / "%(here)s%%.db").exists()
 
 
-def test_an_applications_logging_is_left_alone(tmp_path: Path) -> None:
+def test_the_logging_of_an_application_is_unchanged(tmp_path: Path) -> None:
     mine = logging.getLogger("application")
     root_handlers, root_level = logging.root.handlers[:], logging.root.level
     command.upgrade(alembic_config(str(tmp_path / "d.db")), "head")

@@ -1,4 +1,4 @@
-"""Other databases than SQLite and PostgreSQL are refused by name, whatever driver is missing."""
+"""Databases other than SQLite and PostgreSQL are refused by name, even without their driver."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def phrase(name: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("driver", ["", "+pymysql", "+nothing"])
-def test_by_every_way_into_the_package(name: str, driver: str) -> None:
+def test_every_entry_point_refuses_other_databases(name: str, driver: str) -> None:
     url = f"{name}{driver}://u:hunter2@localhost/x?charset=utf8"
     ways: list[Callable[[str], object]] = [create_engine, create_async_engine, init_db]
     for way in ways:
@@ -46,7 +46,9 @@ def test_by_every_way_into_the_package(name: str, driver: str) -> None:
 
 
 @pytest.mark.parametrize("command", sorted({*COMMANDS} - {"diagram", "copy"}))
-def test_by_every_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_refuses_other_databases(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = [*ARGUMENTS.get(command, []), "--url", "mysql+pymysql://u:hunter2@h/x"]
     done = CliRunner().invoke(main, [command, *arguments])
@@ -57,7 +59,7 @@ def test_by_every_command(command: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_by_copy(at: int, tmp_path: Path) -> None:
+def test_copy_refuses_other_databases(at: int, tmp_path: Path) -> None:
     sides = [str(tmp_path / "x.db"), str(tmp_path / "y.db")]
     sides[at] = "mariadb://u:hunter2@h/x"
     done = CliRunner().invoke(main, ["copy", *sides])
@@ -66,7 +68,7 @@ def test_by_copy(at: int, tmp_path: Path) -> None:
     assert "hunter2" not in done.output
 
 
-def test_by_alembic(alembic: Program) -> None:
+def test_alembic_refuses_other_databases(alembic: Program) -> None:
     done = alembic("-x", "url=oracle://u:hunter2@h/x", "upgrade", "head")
     assert done.returncode != 0
     output = done.stdout + done.stderr

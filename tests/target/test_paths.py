@@ -1,4 +1,4 @@
-"""Which texts are paths, which may hold a password, and what a path becomes."""
+"""Which texts are plausible paths, which may hold a password, and how paths are expanded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shortsdb.paths import absolute, may_hold_password, plausible_path
         "/x/PWD=y",
     ],
 )
-def test_no_path(text: str) -> None:
+def test_implausible_paths_are_refused(text: str) -> None:
     with pytest.raises(OperationRefused, match="neither a URL nor plausibly a path") as refused:
         plausible_path(text)
     assert text.strip() not in str(refused.value)
@@ -44,7 +44,9 @@ def test_no_path(text: str) -> None:
         *("a@b", "./a@b:c", "./xpwd=1", "./pass=1", "./pass", "./password", "=", "///a:b"),
     ],
 )
-def test_a_path(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plausible_paths_are_accepted(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert plausible_path(text) == tmp_path.joinpath(text)
 
@@ -55,7 +57,7 @@ def test_a_path_object_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert plausible_path(Path("x://y")) == tmp_path / "x:/y"
 
 
-def test_where_a_password_may_be() -> None:
+def test_text_that_may_hold_a_password() -> None:
     assert may_hold_password("a:b@c")
     assert not may_hold_password("a@b:c")
     assert not may_hold_password("host=h")

@@ -1,4 +1,4 @@
-"""A plain SQLite file is named without SQLAlchemy, and is the one that SQLAlchemy would open."""
+"""A plain SQLite file is found without SQLAlchemy, and is the one that SQLAlchemy would open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN_URLS = [
 
 
 @pytest.mark.parametrize("given", [*_PLAIN, *_PLAIN_URLS])
-def test_a_plain_file_is_the_one_that_sqlalchemy_opens(given: str) -> None:
+def test_the_target_file_is_the_one_that_sqlalchemy_opens(given: str) -> None:
     assert _plain_path(given) is not None
     target, url = Target.parse(given), urls.parse(given)
     assert target.file == urls.file(url)
@@ -41,7 +41,7 @@ def test_a_plain_file_is_the_one_that_sqlalchemy_opens(given: str) -> None:
         "postgresql+psycopg://u:p@h/d",
     ],
 )
-def test_what_is_not_certain_is_left_to_sqlalchemy(given: str) -> None:
+def test_ambiguous_urls_are_parsed_by_sqlalchemy(given: str) -> None:
     assert _plain_path(given) is None
 
 
@@ -51,7 +51,7 @@ def test_a_database_in_memory_is_refused(given: str) -> None:
         Target.parse(given).refuse_in_memory()
 
 
-def test_a_link_is_the_file_behind_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_link_is_resolved_to_its_file(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("links")
     (folder / "real.db").touch()
     (folder / "link.db").symlink_to("real.db")

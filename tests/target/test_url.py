@@ -1,4 +1,4 @@
-"""What a URL becomes, which ones are refused, and what is shown of them."""
+"""How URLs are parsed, which ones are refused, and how they are displayed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_secret_parameter(parameter: str) -> None:
     assert "x1y2" not in str(refused.value)
 
 
-def test_a_password_among_the_parameters_is_the_urls_own() -> None:
+def test_a_password_parameter_becomes_the_password_of_the_url() -> None:
     url = parse("postgresql://u@h/d?password=x1y2&connect_timeout=1")
     assert url.password == "x1y2"  # noqa: S105 - in a test
     assert url.query == {"connect_timeout": "1"}
@@ -139,7 +139,7 @@ def test_well_formed(given: str | URL) -> None:
     assert parse(given) == make_url(given)
 
 
-def test_what_is_shown() -> None:
+def test_displayed_urls_hide_secrets() -> None:
     url = make_url("postgresql://u:pw@h/d?host=a&hostaddr=b&port=1&dbname=c&service=s&options=x")
     shown = display(url)
     assert shown == ("postgresql://u:***@h/d?dbname=c&host=a&hostaddr=b&port=1&service=s"), shown

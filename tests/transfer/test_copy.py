@@ -1,4 +1,4 @@
-"""Copies between SQLite and PostgreSQL: every row, both ways, and what is invalid."""
+"""Copies between SQLite and PostgreSQL: every row, in both directions, and invalid values."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_there_and_back_again(full_file: Path, target: Database, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.db", "deployed.db"]
     command.check(alembic_config(str(back)))
     (tmp_path / "other.db-wal").write_bytes(b"of a database that was deleted alone")
-    with pytest.raises(MigrationRefused, match=r"other\.db is not there, but other\.db-wal is"):
+    with pytest.raises(MigrationRefused, match=r"other\.db does not exist, but other\.db-wal does"):
         copy(target.url, str(tmp_path / "other.db"))
     with pytest.raises(MigrationRefused, match=r"back\.db exists already"):
         copy(target.url, str(back))
@@ -158,7 +158,7 @@ def test_a_target_that_holds_a_row_is_refused(
 
 
 INVALID = {
-    # What SQLite held, by table and key, and the message about it.
+    # Values in SQLite by table and key, with the expected message.
     "UPDATE discovered_videos SET title = 'a' || char(0) || 'b' WHERE id = 1": (
         ("discovered_videos", 1, "title"),
         r"'a\x00b' has a NUL in it",
@@ -249,12 +249,12 @@ def test_invalid_values_are_listed_and_stop_the_copy(
         left_out = [entry for entry in listed if entry["table"] == table]
         assert len({str(entry["key"]) for entry in left_out}) == len(left_out)
         assert copied[table] + len(left_out) == rows
-    # What points to a row that is left out is left out too.
+    # Rows that refer to a skipped row are skipped too.
     runs = {entry["row"]["id"] for entry in listed if entry["table"] == "pipeline_runs"}
     assert {e["key"] for e in listed if e["table"] == "scripts"} == {1}
     assert runs == {1}
     assert faults["scripts", "1", "pipeline_run_id"] == "row 1 of pipeline_runs is invalid"
-    # And so is what points to that: short 2 to clip 1.
+    # So are rows that refer to those: short 2 refers to clip 1.
     first = next(entry for entry in listed if entry["table"] == "discovered_videos")
     assert first["row"]["title"] == "a\0b"
     assert first["row"]["video_id"] == "vid00000001"
@@ -273,7 +273,7 @@ def test_many_invalid_rows_are_counted_and_the_first_named(
     assert lines[-1] == "  and 35 more"
 
 
-def test_no_file_is_made_where_nothing_is_invalid_and_none_is_overwritten(
+def test_no_file_is_written_without_invalid_rows_and_none_overwritten(
     full_file: Path, target: Database, tmp_path: Path
 ) -> None:
     precious = tmp_path / "precious.txt"
@@ -287,8 +287,8 @@ def test_no_file_is_made_where_nothing_is_invalid_and_none_is_overwritten(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deployed.db", "precious.txt"]
 
 
-def test_what_an_index_of_postgresql_cannot_hold(full_file: Path, target: Database) -> None:
-    """2,600 bytes fit, of what does not compress; the limit is not our invention."""
+def test_values_too_long_for_an_index_of_postgresql(full_file: Path, target: Database) -> None:
+    """2,600 incompressible bytes fit; the limit is PostgreSQL's."""
     noise = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(50))
     with closing(sqlite3.connect(full_file)) as connection, connection:
         for table, column in (
@@ -305,7 +305,7 @@ def test_what_an_index_of_postgresql_cannot_hold(full_file: Path, target: Databa
         target.psql(f"UPDATE analytics SET youtube_video_id = '{noise * 2}' WHERE id = 1")
 
 
-def test_nan_and_distant_moments_do_not_fit_into_sqlite(
+def test_nan_and_distant_times_do_not_fit_into_sqlite(
     full_file: Path, target: Database, tmp_path: Path
 ) -> None:
     copy(str(full_file), target.url)
@@ -334,7 +334,7 @@ def test_nan_and_distant_moments_do_not_fit_into_sqlite(
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def test_what_is_not_of_this_schema_stays_and_is_named(
+def test_foreign_objects_are_not_copied_and_are_named(
     full_file: Path, target: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(
@@ -350,7 +350,7 @@ def test_what_is_not_of_this_schema_stays_and_is_named(
     assert "not of this schema, and not copied: of_others, shorts.note" in caplog.text
 
 
-def test_a_file_adopted_in_another_shape(tmp_path: Path, target: Database) -> None:
+def test_a_file_adopted_with_another_schema_is_copied(tmp_path: Path, target: Database) -> None:
     path = tmp_path / "adopted.db"
     ddl = legacy_database.SCHEMA.replace("VARCHAR", "TEXT").replace("DATETIME", "TIMESTAMP")
     execute(path, ddl.replace("video_id TEXT NOT NULL", "video_id TEXT COLLATE NOCASE NOT NULL"))
@@ -370,7 +370,7 @@ def test_a_file_adopted_in_another_shape(tmp_path: Path, target: Database) -> No
     ],
     ids=["other software's", "empty"],
 )
-def test_a_source_of_others_is_refused_under_its_own_name(
+def test_a_foreign_source_is_refused_by_its_name(
     tmp_path: Path, target: Database, make: str, phrase: str | None
 ) -> None:
     path = tmp_path / "source.db"
@@ -422,12 +422,12 @@ def schema_of(database: Database) -> list[Any]:
     return [line for lines in database.schema().values() for line in lines]
 
 
-def test_every_column_of_the_models_has_a_form() -> None:
+def test_every_column_of_the_models_has_an_encoder() -> None:
     for table in Base.metadata.tables.values():
         RowFormat(table)
 
 
-def test_a_file_of_the_target_that_comes_meanwhile_is_not_replaced(
+def test_a_target_created_during_the_copy_is_not_replaced(
     full_file: Path, target: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy(str(full_file), target.url)
@@ -508,8 +508,8 @@ def test_a_table_in_use_and_a_lost_connection(full_file: Path, target: Database)
     copy(str(full_file), target.url)
 
 
-def test_a_row_that_comes_while_the_copy_waits_is_seen(full_file: Path, target: Database) -> None:
-    """Also where transactions read by default what was there when they began."""
+def test_a_row_added_while_the_copy_waits_is_detected(full_file: Path, target: Database) -> None:
+    """This holds even if transactions are REPEATABLE READ by default."""
     command.upgrade(alembic_config(target.url), "head")
     target.psql(
         f"ALTER DATABASE {target.name} SET default_transaction_isolation = 'repeatable read'"

@@ -1,4 +1,4 @@
-"""A copy that is killed leaves the target as it was, and a second one succeeds."""
+"""A killed copy leaves the target unchanged, and a second one succeeds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def copying(source: str) -> Iterator[Callable[[str, int], str]]:
-    """Give what copies to a target, killed at a point, and returns what the script prints."""
+    """Yield a function that copies to a target, killed at a point, and returns the output."""
     with subprocess.Popen(
         [sys.executable, str(SCRIPT), source],
         stdin=subprocess.PIPE,
@@ -65,7 +65,9 @@ def spread(points: int) -> list[int]:
 
 
 @pytest.mark.parametrize("start", ["no table", "empty tables"])
-def test_postgresql_is_as_it_was(postgres: Server, source: Path, start: str) -> None:
+def test_a_killed_copy_leaves_postgresql_unchanged(
+    postgres: Server, source: Path, start: str
+) -> None:
     template = postgres.create_database()
     if start == "empty tables":
         command.upgrade(alembic_config(template.url), "0005")
@@ -104,7 +106,7 @@ def state_of(database: Database) -> list[str]:
     return sorted(database.dump().splitlines())  # the order of rows says nothing
 
 
-def test_a_new_sqlite_file_is_there_whole_or_not_at_all(
+def test_a_killed_copy_leaves_a_complete_sqlite_file_or_none(
     postgres: Server, source: Path, tmp_path: Path
 ) -> None:
     database = postgres.create_database()

@@ -1,4 +1,4 @@
-"""What a copy reads: all rows, of one moment, in UTF-8, whatever the server is set to."""
+"""A copy reads all rows of one snapshot in UTF-8, whatever the settings of the server."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def test_rows_that_a_policy_hides_do_not_make_a_target_empty(
     assert target.dump() == before
 
 
-def test_a_policy_that_comes_after_the_look_would_fail_the_query(
-    full_file: Path, target: Database
-) -> None:
+def test_a_policy_added_after_the_check_fails_the_query(full_file: Path, target: Database) -> None:
     copy(str(full_file), target.url)
     with snapshot(Target.parse(target.url)) as source:
         assert source.connection.exec_driver_sql("SHOW row_security").scalar() == "off"
@@ -151,7 +149,7 @@ def test_a_database_in_sql_ascii_is_refused(
 def test_a_source_is_read_as_it_is_at_one_moment(
     full_file: Path, target: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody writes after the checks, and between two tables."""
+    """Another connection writes after the checks, and between two tables."""
     there = copy(str(full_file), target.url)
     read = Postgres.read
     wrote = 0

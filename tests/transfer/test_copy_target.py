@@ -1,4 +1,4 @@
-"""What a copy writes is compared with the source as the commit makes it visible."""
+"""Written rows are compared with the source in the state that the commit makes visible."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def test_a_row_that_a_trigger_changes_refuses_the_copy(
     assert target.dump() == before
 
 
-def test_a_deferred_trigger_that_changes_nothing_does_not_stand_in_the_way(
-    full_file: Path, target: Database
-) -> None:
+def test_a_harmless_deferred_trigger_is_accepted(full_file: Path, target: Database) -> None:
     command.upgrade(alembic_config(target.url), "head")
     target.psql(
         "CREATE TABLE audit (key text);"
@@ -136,7 +134,7 @@ def test_tables_of_an_older_revision_may_lack_a_column(
             there.refuse_unusable_target()
 
 
-def test_nobody_else_writes_to_the_tables_meanwhile(
+def test_the_tables_are_locked_during_the_copy(
     full_file: Path, target: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command.upgrade(alembic_config(target.url), "head")
@@ -159,7 +157,7 @@ def test_nobody_else_writes_to_the_tables_meanwhile(
 
 
 @pytest.mark.parametrize(("setting", "during"), [("off", "on"), ("local", "local"), ("on", "on")])
-def test_the_commit_is_durable_whatever_the_database_is_set_to(
+def test_the_commit_is_durable_whatever_the_settings_of_the_database(
     full_file: Path,
     target: Database,
     monkeypatch: pytest.MonkeyPatch,

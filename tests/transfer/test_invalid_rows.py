@@ -1,4 +1,4 @@
-"""The file of rows left out: where it may be, who may read it, and that nothing is lost in it."""
+"""The file of skipped rows: its place, its permissions, and its contents."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_made_for_rows_and_replaces_that_of_an_earlier_copy(tmp_path: Path) -> None:
+def test_the_file_of_skipped_rows_replaces_that_of_an_earlier_copy(tmp_path: Path) -> None:
     file = tmp_path / "left-out.jsonl"
     for count in (2, 1):
         with collecting(file) as findings:
             for _ in range(count):
                 findings.add(ROW)
             findings.settle(SOURCE)
-            # Complete under its name before the copy goes on.
+            # The file is complete before the copy continues.
             assert file.read_text() == f"{ROW.as_json()}\n" * count
         assert names(tmp_path) == [file.name]
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -86,7 +86,7 @@ def make_device(path: Path) -> None:
         (make_device, "link"),
     ],
 )
-def test_what_is_not_a_file_is_not_replaced(
+def test_only_regular_files_are_replaced(
     tmp_path: Path, make: Callable[[Path], object], what: str
 ) -> None:
     destination = tmp_path / "left-out.jsonl"
@@ -109,7 +109,7 @@ def test_a_device_is_not_replaced() -> None:
 
 
 @pytest.mark.parametrize("content", ["precious", '{"tabl', "\n"])
-def test_a_file_of_others_is_not_replaced(tmp_path: Path, content: str) -> None:
+def test_foreign_files_are_not_replaced(tmp_path: Path, content: str) -> None:
     file = tmp_path / "left-out.jsonl"
     file.write_text(content)
     with pytest.raises(OperationRefused, match="holds something else already"), collecting(file):
@@ -117,7 +117,7 @@ def test_a_file_of_others_is_not_replaced(tmp_path: Path, content: str) -> None:
     assert (names(tmp_path), file.read_text()) == ([file.name], content)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "nowhere" / "left-out.jsonl"
     with pytest.raises(OperationRefused, match="cannot be made"), collecting(file):
         pytest.fail("it was not refused")
@@ -134,7 +134,7 @@ def test_a_refusal_names_twenty_and_counts_all() -> None:
     assert "and 5 more" in message
 
 
-def test_nothing_of_a_row_is_lost_in_json() -> None:
+def test_json_keeps_every_value_of_a_row() -> None:
     row = {
         "blob": b"\x00\xff",
         "infinite": float("inf"),

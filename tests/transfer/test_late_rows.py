@@ -1,4 +1,4 @@
-"""What is written to the source while it is copied is not in the copy, and a warning says so."""
+"""Rows written to the source during a copy are not copied, and a warning reports them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
         (OTHER, "the number of rows is the same. Stop"),
     ],
 )
-def test_a_file_that_is_written_to(
+def test_rows_written_to_a_file_during_the_copy_are_reported(
     full_file: Path,
     target: Database,
     monkeypatch: pytest.MonkeyPatch,
@@ -77,7 +77,7 @@ def test_a_file_that_is_written_to(
     assert there == f"{verified['config_overrides']}\n"
 
 
-def test_rows_left_out_do_not_count_as_late(
+def test_skipped_rows_do_not_count_as_late(
     full_file: Path, target: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(full_file, "UPDATE tts_audio SET duration_seconds = 'long' WHERE id = 1")
@@ -98,7 +98,7 @@ def test_a_file_of_an_older_revision(
     assert "is without that: clips -1 rows. Stop" in found
 
 
-def test_a_server_that_is_written_to(
+def test_rows_written_to_a_server_during_the_copy_are_reported(
     full_file: Path,
     target: Database,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Values that SQLite holds and PostgreSQL does not, one by one."""
+"""Values that SQLite can hold and PostgreSQL cannot, one by one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def row_of(moment: bytes) -> list[object]:
         b"20260102T030405.1234567",
     ],
 )
-def test_a_moment_finer_than_a_microsecond_is_listed(moment: bytes) -> None:
+def test_times_finer_than_a_microsecond_are_listed(moment: bytes) -> None:
     row_format = RowFormat(metadata.tables["error_logs"])
     with pytest.raises(ValueError, match="finer than a microsecond, which PostgreSQL cannot hold"):
         row_format.check([row_of(b"2026-01-02"), row_of(moment)])
@@ -47,7 +47,7 @@ def test_a_moment_finer_than_a_microsecond_is_listed(moment: bytes) -> None:
         (b"9999-12-31 23:59:59.999999", "9999-12-31 23:59:59.999999"),
     ],
 )
-def test_a_moment_that_fits_is_the_same_on_the_other_side(moment: bytes, copied: str) -> None:
+def test_valid_times_are_copied_exactly(moment: bytes, copied: str) -> None:
     row_format = RowFormat(metadata.tables["error_logs"])
     rows = [row_of(moment)]
     row_format.check(rows)

@@ -1,4 +1,4 @@
-"""Temporary folders: removed at every end, and by the next copy after a kill."""
+"""Temporary folders are removed at the end, and by the next copy after a kill."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def abandon(parent: Path, prefix: str) -> None:
     os.waitpid(child, 0)
 
 
-def test_it_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> None:
+def test_the_folder_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> None:
     with scratch_folder(tmp_path, "a-") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "file").write_bytes(b"x")
@@ -46,7 +46,7 @@ def test_it_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_those_of_killed_processes_are_removed_by_the_next_one(tmp_path: Path) -> None:
+def test_folders_of_killed_processes_are_removed_by_the_next_one(tmp_path: Path) -> None:
     abandon(tmp_path, "a-")
     abandon(tmp_path, "b-")
     assert len(names(tmp_path)) == 2
@@ -57,7 +57,7 @@ def test_those_of_killed_processes_are_removed_by_the_next_one(tmp_path: Path) -
     assert left.startswith("b-")
 
 
-def test_those_in_use_and_those_of_others_stay(tmp_path: Path) -> None:
+def test_folders_in_use_and_of_other_users_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a-mine").mkdir()
     (tmp_path / "a-file.shortsdb").touch()
     (tmp_path / "precious").mkdir()
@@ -99,7 +99,7 @@ def test_a_folder_that_was_removed_before_it_was_locked_is_not_used(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_a_copy_that_is_ended_by_a_signal(
+def test_a_copy_ended_by_a_signal_removes_its_folder(
     full_file: Path, target: Database, tmp_path: Path, number: signal.Signals
 ) -> None:
     temporary = tmp_path / "temporary"

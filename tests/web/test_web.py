@@ -1,4 +1,4 @@
-"""The health pages, and an application whose database is taken away and brought back under load."""
+"""The health routes, and an application whose database disappears and returns under load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-PATIENCE = 60  # seconds, for what takes one; no test waits that long
+PATIENCE = 60  # seconds; a guard against hangs
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 
 
@@ -104,7 +104,7 @@ def test_a_healthy_database(tmp_path: Path, kind: str) -> None:
 
 
 @KINDS
-def test_not_ready_says_why(tmp_path: Path, kind: str) -> None:
+def test_the_ready_route_gives_the_reason(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "secret-place.db"
     init_db(path).dispose()
     with served(engine_of(kind, path)) as client:
@@ -156,7 +156,7 @@ def test_a_hanging_database_counts_as_unreachable(kind: str) -> None:
         hanging.close()
 
 
-def test_a_session_commits_before_the_answer_or_not_at_all(tmp_path: Path) -> None:
+def test_a_session_commits_before_the_response_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     init_db(path).dispose()
     with served(create_engine(path)) as client:
@@ -169,7 +169,7 @@ def test_a_session_commits_before_the_answer_or_not_at_all(tmp_path: Path) -> No
         assert client.get("/errors").json() == 1
 
 
-def test_a_fault_of_the_application_is_no_failure_of_the_database(postgres: Server) -> None:
+def test_an_application_error_is_not_reported_as_database_failure(postgres: Server) -> None:
     database = postgres.create_database()
     init_db(database.url).dispose()
     with served(create_engine(database.url)) as client:
@@ -192,7 +192,7 @@ def test_a_fault_of_the_application_is_no_failure_of_the_database(postgres: Serv
     ],
     ids=["newer", "none"],
 )
-def test_it_does_not_start_on_a_schema_that_it_does_not_know(
+def test_the_application_does_not_start_on_an_unknown_schema(
     tmp_path: Path, change: str, why: str
 ) -> None:
     path = tmp_path / "x.db"
@@ -288,7 +288,7 @@ def until(client: httpx.Client, status: int) -> None:
 
 
 @KINDS
-def test_a_file_is_taken_away_and_brought_back_under_load(tmp_path: Path, kind: str) -> None:
+def test_a_file_is_moved_away_and_back_under_load(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.db"
     init_db(path).dispose()
     with served(engine_of(kind, path)) as client, Load(client) as load:
@@ -342,5 +342,5 @@ def test_a_server_is_stopped_and_started_under_load(kind: str) -> None:
         assert not load.strange
         found = messages(database.url)
         assert len(set(found)) == len(found)
-        # The server may stop in a COMMIT, whose outcome is then said to be unknown.
+        # The server may stop during a COMMIT, whose outcome is then reported as unknown.
         assert set(load.acknowledged) <= set(found) <= {*load.acknowledged, *load.unknown}

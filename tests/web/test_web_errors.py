@@ -1,4 +1,4 @@
-"""Which failures are answered by 503, with what headers, and which stay errors."""
+"""Which failures are answered with 503, with which headers, and which remain errors."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_locked_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
         "DECLARE c CURSOR FOR SELECT 1 FOR UPDATE OF nothing",  # ProgrammingError
     ],
 )
-def test_what_the_application_did_wrong_stays_an_error(postgres: Server, sql: str) -> None:
+def test_application_errors_are_not_answered_with_503(postgres: Server, sql: str) -> None:
     database = postgres.create_database()
     init_db(database.url).dispose()
     engine = create_engine(database.url)

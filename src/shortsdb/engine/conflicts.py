@@ -1,4 +1,4 @@
-"""The comparison before a flush: what it changes is still in the database as it was read."""
+"""Optimistic locking: before a flush, compare the values it overwrites with the database."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ PrimaryKey: TypeAlias = "tuple[Any, ...]"
 # Rows per SELECT. Before 3.32 SQLite took up to 999 parameters (https://sqlite.org/limits.html).
 _ROWS_PER_SELECT = 400
 
-# In the attributes of a flush: its connections.
+# The key under which a flush keeps its connections in `UOWTransaction.attributes`.
 _FLUSHING = "shortsdb_connections"
 
-# What the session already held when an explicit transaction began, and what was attached to it
-# since. Everything else in the session was read under the write lock.
+# The objects that the session held when an explicit transaction began, and those attached since.
+# All other objects in the session were read under the write lock.
 _read_earlier: WeakKeyDictionary[SessionTransaction, set[InstanceState[Any]]] = WeakKeyDictionary()
 
 
-# The listeners are on `Session` itself, so that the guarantee does not depend on who made the
-# session. They leave connections of other engines alone.
+# The listeners are on `Session` itself, so that the guarantee does not depend on how a session was
+# created. They ignore connections of other engines.
 
 
 @event.listens_for(Session, "after_begin")
@@ -50,7 +50,7 @@ def _after_begin(session: Session, transaction: SessionTransaction, connection: 
     if not isinstance(connection, TrackedConnection) or transaction.nested:
         return
     explicit = transaction.origin is SessionTransactionOrigin.BEGIN
-    # A connection that was handed to the session may be in an explicit transaction of its own.
+    # A connection that the caller passed to the session may be in its own explicit transaction.
     connection.lock_first = explicit or (connection.lock_first and session.bind is connection)
     if explicit:
         _read_earlier.setdefault(transaction, set()).update(session.identity_map.all_states())
@@ -80,7 +80,7 @@ def _before_flush(session: Session, context: UOWTransaction, _: object) -> None:
     read_earlier = None if transaction is None else _read_earlier.get(transaction)
     for mapper, connection in connections.items():
         rows = {state: keys for state, keys in overwritten.items() if state.mapper is mapper}
-        # On PostgreSQL others may write that know nothing of the advisory lock.
+        # On PostgreSQL other programs may write without taking the advisory lock.
         if read_earlier is not None and connection.dialect.name == "sqlite":
             rows = {state: keys for state, keys in rows.items() if state in read_earlier}
         stale = list(_stale_rows(connection, mapper, rows, deleted))
@@ -108,7 +108,7 @@ def _overwritten(session: Session, deleted: set[InstanceState[Any]]) -> Overwrit
     for state in deleted:
         found[state].update(state.mapper.column_attrs.keys())
         for relationship in state.mapper.relationships:
-            # The foreign keys of the children become NULL.
+            # SQLAlchemy sets the foreign keys of the children to NULL.
             if relationship.passive_deletes != "all":
                 _add_changed(found, state, relationship.key, every_child=True)
     return found
@@ -117,7 +117,7 @@ def _overwritten(session: Session, deleted: set[InstanceState[Any]]) -> Overwrit
 def _add_changed(
     found: Overwritten, state: InstanceState[Any], key: str, *, every_child: bool = False
 ) -> None:
-    """Add the columns that a changed attribute stands for: its own, or those of a foreign key."""
+    """Add the columns behind a changed attribute: its own column, or those of a foreign key."""
     attribute = state.mapper.attrs.get(key)
     history = state.attrs[key].history
     if isinstance(attribute, ColumnProperty):
@@ -147,7 +147,7 @@ def _stale_rows(
     rows: Overwritten,
     deleted: set[InstanceState[Any]],
 ) -> Iterator[StaleRow]:
-    """Take the write lock and compare what was read of the rows with what the database holds."""
+    """Take the write lock, and yield the rows whose values have changed since they were read."""
     read = {state: _values_read(state, keys) for state, keys in rows.items()}
     read = {state: values for state, values in read.items() if values}
     if not read:
@@ -160,7 +160,7 @@ def _stale_rows(
         held = _select(connection, mapper, columns, [_primary_key(state) for state in portion])
         for state in portion:
             key = _primary_key(state)
-            # The key may be given in another type, the text "1" for the number.
+            # The object may hold its key in another type, such as the text "1" for a number.
             row = held.get(key) or next(
                 iter(_select(connection, mapper, columns, [key]).values()), None
             )
@@ -169,18 +169,18 @@ def _stale_rows(
                 for column, value in read[state].items()
                 if row is None or not _is_same(connection, mapper, key, column, value, row[column])
             )
-            # Nothing is lost if a row is deleted twice.
+            # Deleting a row that is already deleted loses nothing.
             if names and not (row is None and state in deleted):
                 yield StaleRow(mapper.local_table.description, key, names, gone=row is None)
 
 
 def _values_read(state: InstanceState[Any], keys: Iterable[str]) -> dict[Column[Any], Any]:
-    """Return what attributes held when they were read, except those that never were."""
+    """Return the values with which attributes were loaded; attributes never loaded are omitted."""
     values = {}
     for key in keys:
         column = state.mapper.column_attrs[key].columns[0]
         history = state.attrs[key].history
-        # What was read is in `deleted` after a change, else in `unchanged`.
+        # The loaded value is in `deleted` after a change, otherwise in `unchanged`.
         before: Sequence[Any] = history.deleted or history.unchanged or ()
         if before and isinstance(column, Column):
             values[column] = before[0]
@@ -198,12 +198,12 @@ def _select(
     columns: Sequence[Column[Any]],
     keys: Sequence[PrimaryKey],
 ) -> dict[PrimaryKey, dict[Column[Any], Any]]:
-    """Return the columns of rows by primary key, and lock the rows where there are row locks."""
+    """Return the columns of rows by primary key; on PostgreSQL also lock the rows."""
     primary_key = mapper.primary_key
     statement = (
         select(*primary_key, *columns)
         .select_from(mapper.persist_selectable)
-        # FOR NO KEY UPDATE: rows that refer to these may be inserted meanwhile.
+        # FOR NO KEY UPDATE still lets other transactions insert rows that refer to these.
         .with_for_update(key_share=True)
     )
     if len(primary_key) == 1:
@@ -217,7 +217,7 @@ def _select(
     }
 
 
-def _is_same(  # noqa: PLR0913, PLR0917 - two values, and where the second is
+def _is_same(  # noqa: PLR0913, PLR0917 - two values, and the location of the second
     connection: Connection,
     mapper: Mapper[Any],
     key: PrimaryKey,
@@ -225,17 +225,17 @@ def _is_same(  # noqa: PLR0913, PLR0917 - two values, and where the second is
     read: object,
     held: object,
 ) -> bool:
-    """Return whether a column still holds what was read."""
+    """Return whether a column still holds the value that was read."""
     if column.type.compare_values(read, held) is True:
         return True
     if read is None or held is None:
         return False
-    # A value that this session assigned itself need not equal what the database makes of it, an
-    # aware datetime or the text "1" in a column of numbers. The database knows.
+    # The database may store a value that this session assigned in another form, such as an aware
+    # datetime or the text "1" in a numeric column. So the database compares.
     value: ColumnElement[Any] = bindparam(None, read, type_=column.type, unique=True)
     stored: ColumnElement[Any] = column
     if connection.dialect.name != "sqlite":
-        # As text, because not every type (JSON) can be compared.
+        # Both are compared as text, because some types (JSON) have no equality.
         value, stored = cast(cast(value, column.type), Text), cast(column, Text)
     same = select(literal(1)).where(
         stored.is_not_distinct_from(value),

@@ -1,4 +1,4 @@
-"""Creating engines, sync and async, and what their connections are set to."""
+"""Create sync and async engines and configure their connections."""
 
 from __future__ import annotations
 
@@ -30,27 +30,28 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 PRAGMAS: Mapping[str, str | int] = {
-    # Milliseconds to wait for the write lock before "database is locked"; sqlite3's own 5 s are
-    # less than a bulk insert of another process may take. First, so that those below wait too.
+    # Milliseconds to wait for the write lock before "database is locked". A bulk insert of another
+    # process may take longer than sqlite3's default of 5 s. This is set first, because setting the
+    # journal mode waits too.
     "busy_timeout": 30_000,
-    # Readers and the writer do not wait for each other. Stays with the file.
+    # Readers and the writer do not block each other. The mode is stored in the file.
     "journal_mode": "WAL",
-    # In WAL mode NORMAL may forget the last commits on a power cut: an upload that was
-    # acknowledged would be done twice. FULL syncs the log at every commit.
+    # In WAL mode, NORMAL can lose the last commits on a power cut: an upload that YouTube
+    # acknowledged would be repeated. FULL syncs the log at every commit.
     "synchronous": "FULL",
-    # SQLite enforces foreign keys only where it is told to, connection by connection.
+    # SQLite enforces foreign keys only on connections that enable it.
     "foreign_keys": "ON",
 }
-"""What every SQLite connection is set to; facts from https://sqlite.org/pragma.html."""
+"""The settings of every SQLite connection; see https://sqlite.org/pragma.html."""
 
-# How often to try for WAL mode while others try too: one of them succeeds every time.
+# Limit on the attempts to set WAL mode while other processes do so. One of them succeeds each time.
 _JOURNAL_MODE_ATTEMPTS = 100
 
-# SQLAlchemy's 15 connections at most are for servers. A session keeps its connection while its task
-# thinks, so that the sixteenth task would wait for one. SQLite has no limit.
+# SQLAlchemy's default of at most 15 connections suits servers. A task keeps its connection
+# while it awaits other things, so a sixteenth task would have to wait. SQLite has no such limit.
 _ASYNC_SQLITE_POOL = {"pool_size": 50, "max_overflow": 50}
 
-# The same database by the other kind of driver: one SHORTSDB_URL serves both kinds of engine.
+# The async driver by the sync one, so that one SHORTSDB_URL serves both kinds of engine.
 _ASYNC_DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+pysqlite": "sqlite+aiosqlite",
@@ -65,29 +66,29 @@ def create_engine(
     pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> Engine:
-    """Return an engine on the pipeline's database, whose sessions are as `shortsdb.engine` says.
+    """Return an engine on the pipeline's database with the guarantees of `shortsdb.engine`.
 
     A connection with the isolation level AUTOCOMMIT takes no lock and begins no transaction. A
-    database in memory has one connection, see `SharedConnectionPool`. On PostgreSQL a
-    transaction is READ COMMITTED, or what `isolation_level` says, and a read-only one REPEATABLE
-    READ. Under REPEATABLE READ and SERIALIZABLE explicit transactions can conflict too, because the
-    snapshot is taken before the wait for the write lock. No statement is prepared on PostgreSQL,
-    see `shortsdb.url.connect_args`.
+    database in memory has one connection, see `SharedConnectionPool`. PostgreSQL transactions are
+    READ COMMITTED unless `isolation_level` is given; read-only ones are REPEATABLE READ. Under
+    REPEATABLE READ and SERIALIZABLE, explicit transactions can conflict too, because the snapshot
+    is taken before the wait for the write lock. Statements are not prepared on PostgreSQL, see
+    `shortsdb.url.connect_args`.
 
     Args:
-        url: The database, by URL or path, whichever driver it names. Without one SHORTSDB_URL
-            counts, then `shortsdb.settings.DEFAULT_URL`.
-        schema: The schema of a PostgreSQL database that the tables are in. Then no name leads out
-            of it, whatever the search_path is. Without one SHORTSDB_SCHEMA counts, then the first
-            schema of the search_path.
-        pragmas: Settings that win over `PRAGMAS` or come on top; None leaves one as the file or
-            SQLite has it. On PostgreSQL only `busy_timeout` counts: the longest wait for the write
-            lock, in milliseconds; None leaves that to the server's `lock_timeout`.
-        options: For `sqlalchemy.create_engine`.
+        url: The database as a URL, with a sync or async driver, or as a path. The default is
+            SHORTSDB_URL, then `shortsdb.settings.DEFAULT_URL`.
+        schema: The schema of a PostgreSQL database that contains the tables; no name leads out of
+            it, whatever the search_path is. The default is SHORTSDB_SCHEMA, then the first schema
+            of the search_path.
+        pragmas: Settings that override or extend `PRAGMAS`; None keeps the setting of the file or
+            SQLite's default. PostgreSQL uses only `busy_timeout`, the longest wait for the write
+            lock in milliseconds; None means the server's `lock_timeout`.
+        options: Passed to `sqlalchemy.create_engine`.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: The URL is malformed, or a schema of SQLite is asked for.
-        ModuleNotFoundError: Its driver is not installed.
+        sqlalchemy.exc.ArgumentError: The URL is malformed, or `schema` is given for SQLite.
+        ModuleNotFoundError: The driver is not installed.
     """
     resolved = _resolve(url, urls.SYNC_DRIVERS)
     with extra("postgres", "psycopg"):
@@ -105,17 +106,17 @@ def create_async_engine(
     pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> AsyncEngine:
-    """Return an engine for asyncio (extra: async); see `create_engine`, all of which holds.
+    """Return an engine for asyncio (extra: async), otherwise like that of `create_engine`.
 
     Await its `dispose()` before the event loop ends: every connection to SQLite has a thread. An
-    engine on an SQLite file keeps up to 50 connections and opens up to 100.
+    engine on a SQLite file keeps up to 50 connections open and opens at most 100.
 
     Raises:
         sqlalchemy.exc.ArgumentError: The URL is malformed.
-        ModuleNotFoundError: Its driver is not installed.
+        ModuleNotFoundError: The driver is not installed.
     """
     with extra("async", "greenlet"):
-        import_module("greenlet")  # SQLAlchemy would miss it only on the first await
+        import_module("greenlet")  # SQLAlchemy would fail only at the first await
         from sqlalchemy.ext import asyncio  # noqa: PLC0415 - as above
 
     resolved = _resolve(url, _ASYNC_DRIVERS)
@@ -127,10 +128,10 @@ def create_async_engine(
 
 
 def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, str]) -> URL:
-    """Return the URL of what the caller gave or the environment says, on the kind of driver."""
+    """Return the given URL, or the one in the environment, with a driver of the right kind."""
     url = urls.parse(given or database_url() or DEFAULT_URL)
     if urls.file(url) is not None:
-        # The same file whatever folder the process goes to later.
+        # An absolute path still names the same file after the process changes its folder.
         url = url.set(database=os.path.abspath(str(url.database)))  # noqa: PTH100 - resolves no link
     return url.set(drivername=drivers.get(url.drivername, url.drivername))
 
@@ -138,12 +139,12 @@ def _resolve(given: str | os.PathLike[str] | URL | None, drivers: Mapping[str, s
 def _engine_options(
     url: URL, pool: type[SharedConnectionPool], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return options with which the pool recovers, and a database in memory has one connection.
+    """Return the engine's options with the defaults for its kind of database.
 
-    A server that was restarted has closed all connections: a ping finds out, before a request
-    fails for it. Under READ COMMITTED a transaction that has waited for the write lock sees what
-    was committed meanwhile. For a database in memory SQLAlchemy's pools would give every thread a
-    database of its own, or put the transactions of several sessions into one.
+    A restarted server has closed all connections; `pool_pre_ping` finds that out before a request
+    fails. Under READ COMMITTED a transaction that waited for the write lock sees the commits made
+    during the wait. For a database in memory, SQLAlchemy's own pools would give each thread a
+    separate database, or run several sessions in one transaction.
     """
     if url.get_backend_name() != "sqlite":
         return {
@@ -168,17 +169,17 @@ def _engine_options(
 def _prepare(
     engine: Engine, schema: str | None, pragmas: Mapping[str, str | int | None] | None
 ) -> None:
-    """Set the connections of an engine, and let its transactions be what `shortsdb.engine` says."""
+    """Configure the connections of an engine and its transactions."""
     if engine.dialect.name != "sqlite":
         schema = schema or default_schema()
     elif schema is not None:
         raise ArgumentError("SQLite has no schemas; give each channel a file of its own")
-    guard_forks(engine)  # first: its listeners replace what the others work on
+    guard_forks(engine)  # first, because its listeners replace the connections of the others
     settings = {**PRAGMAS, **(pragmas or {})}
     if engine.dialect.name == "sqlite":
         _set_connections(engine, settings)
         if urls.file(engine.url) is not None:
-            # Not resolved: a link, too, may come to mean another file.
+            # The path is not resolved, because a link may later lead to another file.
             guard_replaced_file(engine, Path(str(engine.url.database)))
     timeout = settings["busy_timeout"]
     # In PostgreSQL 0 means forever.
@@ -187,14 +188,14 @@ def _prepare(
 
 def _set_connections(engine: Engine, settings: Mapping[str, str | int | None]) -> None:
     def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        if connection.isolation_level is not None:  # None: the engine is AUTOCOMMIT
-            # Transactions are begun by `shortsdb.engine.transactions`. This is for statements that
-            # it does not see, on a raw connection: a rollback must undo them.
+        if connection.isolation_level is not None:  # it is None on an AUTOCOMMIT engine
+            # `shortsdb.engine.transactions` begins the transactions, but does not see statements
+            # on a raw connection. This makes sqlite3 begin one, so that a rollback undoes them.
             connection.isolation_level = "IMMEDIATE"
         _apply(settings, connection)
 
     def checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-        # A setting is for as long as the caller has the connection.
+        # A setting that the caller changed lasts until the connection is returned.
         if record.info.pop(SETTINGS_CHANGED, False):
             _apply(settings, connection)
 
@@ -215,20 +216,20 @@ def _apply(settings: Mapping[str, str | int | None], connection: DBAPIConnection
 
 
 def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:
-    """Set the journal mode, after other users of the file have finished with the old one.
+    """Set the journal mode, waiting for other connections that use the old one.
 
-    SQLite does not wait by itself: on a new file, connections of several processes would fail
-    with "database is locked".
+    SQLite itself does not wait: when several processes open a new file, their connections would
+    fail with "database is locked".
     """
     for _ in range(_JOURNAL_MODE_ATTEMPTS):
         try:
             cursor.execute(f"PRAGMA journal_mode = {mode}")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_READONLY:
-                return  # a user who may only read the file reads it in the mode that it has
+                return  # a user with read access only keeps the mode of the file
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise
-            # This one waits, for busy_timeout.
+            # Unlike the PRAGMA, BEGIN EXCLUSIVE waits for busy_timeout.
             cursor.execute("BEGIN EXCLUSIVE")
             cursor.execute("ROLLBACK")
         else:

@@ -1,4 +1,4 @@
-"""The errors that engines and sessions raise of their own."""
+"""Errors raised by engines and sessions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class StaleRow:
     """A row that another transaction has changed or deleted since it was read.
 
     Attributes:
-        table: Its table.
-        primary_key: Its primary key, one value per column.
-        columns: The columns that differ; of a row that is gone, those that would have changed.
+        table: The table.
+        primary_key: The primary key, one value per column.
+        columns: The columns that differ; for a deleted row, those that would have been written.
         gone: Whether the row was deleted.
     """
 
@@ -33,31 +33,27 @@ class StaleRow:
     gone: bool = False
 
     def __str__(self) -> str:
-        """Say what happened to the row."""
+        """Return one sentence that describes the change."""
         key = ", ".join(map(repr, self.primary_key))
         what = "the row was deleted" if self.gone else f"{', '.join(self.columns)} changed"
         return f"{self.table} {key}: {what} since it was read"
 
 
 class StaleRowError(StaleDataError):
-    """A flush would have overwritten what another transaction has committed since it was read.
+    """A flush would have overwritten a change that was committed after the row was read.
 
     Nothing was written. Roll back, read the rows again and repeat the change, or let
     `run_transaction` do that.
 
-    SQL that the session itself has run past its objects counts as such a change: refresh or expire
-    the rows after it.
+    Changes that the session itself made by raw or bulk SQL count too: refresh or expire the rows
+    after them.
 
     Attributes:
-        rows: The rows; empty if PostgreSQL itself refused the flush and named none.
+        rows: The rows; empty if PostgreSQL itself refused the flush without naming one.
     """
 
     def __init__(self, rows: Sequence[StaleRow] = ()) -> None:
-        """Compose the message.
-
-        Args:
-            rows: See the attribute.
-        """
+        """Compose the message from `rows`, see the attribute."""
         self.rows = tuple(rows)
         reason = "; ".join(map(str, rows)) or "another transaction has changed the same rows"
         super().__init__(
@@ -68,5 +64,5 @@ class StaleRowError(StaleDataError):
 class OutcomeUnknownError(SQLAlchemyError):
     """The connection was lost during COMMIT: the transaction may or may not be committed.
 
-    Look into the database before you repeat it: a blind repetition can write everything twice.
+    Check the database before you repeat it: a blind repetition can write everything twice.
     """

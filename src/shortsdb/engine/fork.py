@@ -1,25 +1,24 @@
 """Fork safety: an engine that was used before a fork works in the parent and in the child.
 
-A forked child shares the parent's database connections and must use none of them. So it gets a new
-pool, and what happens to the connections depends on the database:
+A forked child shares the parent's database connections and must not use them. The child gets a new
+pool. The handling of the connections depends on the database:
 
-SQLite file: Connections that are idle when the process forks are closed first, in the parent. Both
-processes open new ones when they need them. If a connection is in use at that moment (a session
-that holds one, a thread in a query), the child cannot use that file, under any of its names:
-SQLite's table of locks is process memory (`unixInodeInfo` in its source, os_unix.c). The child
-inherits it, believes that it holds locks which only the parent holds, and the next process that
-closes the file deletes its -wal. The child's first use of the file raises `InUseAtForkError`; the
-parent is not affected. The same holds for the children of that child.
+SQLite file: The parent closes idle connections before it forks. Both processes open new ones when
+they need them. If a connection is in use at that moment (by a session, or by a thread in a query),
+the child cannot use that file, under any of its names. SQLite keeps its table of locks in process
+memory (`unixInodeInfo` in os_unix.c). The child inherits that table and assumes locks that only the
+parent holds, and the next process that closes the file deletes its -wal. The child's first use of
+the file raises `InUseAtForkError`, also in its own children; the parent is not affected.
 
-SQLite in memory: The child has a copy, provided that no other thread was using it.
+SQLite in memory: The child has a copy, provided that no other thread was using the database.
 
-PostgreSQL: The child's descriptors of the parent's sockets are replaced. What was in use in the
-parent fails in the child as if the server had closed the connection; new connections work.
+PostgreSQL: The child replaces its descriptors of the parent's sockets. A connection that was in use
+fails in the child as if the server had closed it; new connections work.
 
-`subprocess` and multiprocessing's "spawn" start a new program and cost nothing: Python runs the
-hooks for `os.fork` and `os.forkpty`, and for `subprocess` only with `preexec_fn`. A fork by C code
-that Python does not see, and SQLite connections that no engine of shortsdb made (of `creator`, of
-`sqlite3.connect`, an ATTACHed file), are not covered.
+`subprocess` and multiprocessing's "spawn" start a new program and are not affected: Python runs the
+hooks for `os.fork` and `os.forkpty`, and for `subprocess` only with `preexec_fn`. Forks by C code
+that bypass Python are not covered, nor are SQLite connections that shortsdb's engines did not open
+(by `creator`, `sqlite3.connect` or ATTACH).
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ from sqlalchemy.exc import DisconnectionError, DontWrapMixin, InvalidRequestErro
 
 from shortsdb import url as urls
 from shortsdb.log import get_logger
+from shortsdb.sqlite.files import identity_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,17 +52,17 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-# Held over a fork, so that no connection is opened, taken from a pool or given back meanwhile.
-# Reentrant: a signal handler may use the database while the main thread holds it.
+# Held during a fork, so that no connection is opened, taken from a pool or returned to one.
+# It is reentrant because a signal handler may use the database while the main thread holds it.
 _lock = threading.RLock()
 _engines: WeakSet[Engine] = WeakSet()
-# The open SQLite connections to files, those of PostgreSQL, and those of aiosqlite.
+# The open connections to SQLite files, to PostgreSQL, and those of aiosqlite.
 _open: WeakSet[_Connection] = WeakSet()
 _sockets: WeakSet[Any] = WeakSet()
 _threaded: WeakSet[Any] = WeakSet()
-# Device and inode of each SQLite file that this process must not use.
+# The device and inode of each SQLite file that this process must not use.
 _unsafe: set[tuple[int, int] | None] = set()
-# A child never closes what it inherited.
+# References that keep inherited connections from being closed in a child.
 _inherited: list[Any] = []
 
 
@@ -73,7 +73,7 @@ class InUseAtForkError(DontWrapMixin, InvalidRequestError):
 def guard_forks(engine: Engine) -> None:
     """Make `engine` safe to use in both processes after a fork; see the module.
 
-    Call it before other listeners are added: what they do to a connection is part of its set-up.
+    Call it before other listeners are added, so that their work counts as a connection's set-up.
     """
     _engines.add(engine)
     if engine.dialect.name != "sqlite":
@@ -92,7 +92,7 @@ def guard_forks(engine: Engine) -> None:
             counted.users = (counted.users or 0) + 1
 
     def checkin(connection: DBAPIConnection | None, _record: object) -> None:
-        # None: it was invalidated, and counts as in use until it is closed.
+        # None means invalidated: the connection counts as in use until it is closed.
         counted = None if connection is None else sqlite_connection(connection)
         with _lock:
             if counted is not None and counted.users:
@@ -106,27 +106,27 @@ def guard_forks(engine: Engine) -> None:
 
 
 class _Connection(sqlite3.Connection):
-    """An SQLite connection that is known as long as it is open."""
+    """A SQLite connection that is in `_open` while it is open."""
 
     users: int | None = None
-    """How many have taken it from the pool; None while it is being set up."""
+    """The number of checkouts from the pool not yet returned; None during set-up."""
     aiosqlite: Callable[[], Any] = staticmethod(lambda: None)
     """Return aiosqlite's connection around this one, if there is one."""
 
     def __init__(self, database: str | os.PathLike[str], *args: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
         self.path = _path(os.fspath(database), uri=options.get("uri", False))
         with _lock:
-            # Before SQLite is called: another thread may have held one of its mutexes at the fork.
-            if _unsafe and _identity(self.path) in _unsafe:
+            # Do not call SQLite: another thread may have held one of its mutexes at the fork.
+            if _unsafe and identity_of(self.path) in _unsafe:
                 _refuse(self.path)
             super().__init__(database, *args, **options)
-            self.file = _identity(self.path)
+            self.file = identity_of(self.path)
             if self.file is not None:
                 _open.add(self)
 
     @property
     def usable(self) -> bool:
-        """Whether it is open; a database in memory is never closed for a fork."""
+        """Whether the connection is open; databases in memory are not closed before a fork."""
         return self.file is None or self in _open
 
     def close(self) -> None:
@@ -137,14 +137,14 @@ class _Connection(sqlite3.Connection):
 
 @cache
 def _counted(factory: type[sqlite3.Connection]) -> type[_Connection]:
-    """Return `factory`, which the application may have chosen, with what `_Connection` adds."""
+    """Return a subclass of `factory`, which the application may have chosen, and `_Connection`."""
     if factory is sqlite3.Connection:
         return _Connection
     return type(factory.__name__, (_Connection, factory), {})
 
 
 def _path(database: str, *, uri: bool) -> str:
-    """Return the absolute path of a database as sqlite3 is given it; "" if it has no file.
+    """Return the absolute path of the database passed to sqlite3, or "" if it has no file.
 
     For URI names see https://sqlite.org/uri.html.
     """
@@ -153,15 +153,6 @@ def _path(database: str, *, uri: bool) -> str:
         database = ":memory:" if "memory" in parse_qs(parts.query).get("mode", []) else parts.path
         database = unquote(database)
     return "" if database in {"", ":memory:"} else os.path.abspath(database)  # noqa: PTH100 - resolves no link
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Return a file's device and inode, by which SQLite too keeps its locks; None without one."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - "" is no file here, and the present folder to Path
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _itself(connection: Any) -> _Connection:  # noqa: ANN401 - a driver's
@@ -204,10 +195,10 @@ def _close(connection: _Connection) -> None:
         return
     wrapper = connection.aiosqlite()
     if wrapper is not None:
-        # Closed as far as aiosqlite is concerned: else its close() would ask its thread to do it,
-        # which in the child is not there. Here the thread ends.
+        # Mark the connection as closed for aiosqlite too: its close() would hand the work to a
+        # thread that the child does not have. In the parent that thread ends here.
         wrapper._connection = None  # noqa: SLF001 - close() is a coroutine, and there may be no loop
-        wrapper._tx.put_nowait((None, wrapper.stop))  # noqa: SLF001 - stop() looks for a loop: let it be that thread's
+        wrapper._tx.put_nowait((None, wrapper.stop))  # noqa: SLF001 - stop() must run in that thread
 
 
 def _after_in_parent() -> None:
@@ -216,33 +207,33 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     _lock.release()
-    # What is still open is in use.
+    # Connections that are still open are in use.
     for connection in list(_open):
         _abandon(connection)
     _open.clear()
     for wrapper in _threaded:
-        wrapper._tx = _NoThread()  # noqa: SLF001 - the one place where it hands work to its thread
+        wrapper._tx = _NoThread()  # noqa: SLF001 - aiosqlite's queue of work for its thread
     _cut_off(_sockets)
     for engine in _engines:
-        # The only connection of a database in memory is the database.
+        # A database in memory exists only in its connection, so the pool keeps that.
         if not urls.in_memory(engine.url):
-            # Another thread may have held the lock of the pool, and is not here to release it: make
-            # a new pool, and let nothing come back to the old one.
+            # Another thread may have held the lock of the pool, and the child cannot release it. So
+            # make a new pool, and return no connection to the old one.
             vars(engine.pool)["_do_return_conn"] = _nothing
             engine.dispose(close=False)
 
 
 def _abandon(connection: _Connection) -> None:
-    """Make sure that this process neither uses nor closes a connection that its parent uses.
+    """Prevent this process from using or closing a connection that its parent uses.
 
-    To roll it back or to close it would roll back the parent's transaction, in the file.
+    Rolling back or closing would roll back the parent's transaction in the file.
     """
     _unsafe.add(connection.file)
-    # Never closed: even what a list holds is, when the interpreter ends.
+    # An extra reference prevents closing at exit. A list would not: the interpreter clears it.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     refused = ("cursor", "execute", "executemany", "executescript", "commit", "blobopen", "backup")
     vars(connection).update(dict.fromkeys(refused, partial(_refuse, connection.path)))
-    # The end of a session that the child inherited is no error.
+    # The child may end a session that it inherited without an error.
     vars(connection).update(rollback=_nothing, close=_nothing)
 
 
@@ -263,16 +254,16 @@ async def _nothing_async(*_: object) -> None:
 
 
 class _NoThread:
-    """Stands in for the queue of an aiosqlite connection whose thread the fork did not copy.
+    """Replaces the queue of an aiosqlite connection, whose thread does not exist in the child.
 
-    Work is done at once: to wait for that thread would be to hang.
+    It does the work at once, because waiting for that thread would never end.
     """
 
     def put_nowait(self, work: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
         future, function = work
         try:
             result = function()
-        except Exception as error:  # noqa: BLE001 - passed on to who awaits it
+        except Exception as error:  # noqa: BLE001 - raised in the task that awaits it
             if future is not None:
                 future.set_exception(error)
         else:
@@ -281,20 +272,20 @@ class _NoThread:
 
 
 def _cut_off(connections: WeakSet[Any]) -> None:
-    """Let nothing that is done to these connections reach the server: it is the parent's session.
+    """Disconnect these connections from the server, where the sessions belong to the parent.
 
-    This holds for queries and for the message that ends the session. For them the server is gone.
+    Neither queries nor the message that ends a session reach the server: it seems to be gone.
     """
-    # Kept: a driver warns when an open connection is deleted.
+    # Keep the connections, because a driver warns when an open one is deleted.
     _inherited.extend(connections)
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours:
         for connection in connections:
-            # It has none if it is closed already.
+            # A closed connection has no descriptor.
             with suppress(Exception):
                 os.dup2(ours.fileno(), connection.fileno(), inheritable=False)
-            # The end of a session that the child inherited is no error.
+            # The child may end a session that it inherited without an error.
             nothing = _nothing_async if iscoroutinefunction(connection.close) else _nothing
             vars(connection).update(rollback=nothing, close=nothing)
     connections.clear()

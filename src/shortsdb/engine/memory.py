@@ -1,4 +1,4 @@
-"""The pool of a database in memory: one connection, which threads and tasks take turns on."""
+"""The pool of a database in memory: one connection, used by one thread or task at a time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 class SharedConnectionPool(QueuePool):
     """A pool of one connection, which the sessions of one thread or task share.
 
-    Two sessions of one thread would otherwise wait for each other, because only this connection
-    sees the database. A session of another thread or task waits until it is returned.
+    The database exists only in this connection, so two sessions of one thread would otherwise wait
+    for each other. A session of another thread or task waits until the connection is returned.
     """
 
-    # The present user of the connection, and the connection as that user has it.
+    # The thread or task that uses the connection, and the connection as checked out by it.
     _holder: object = None
     _held: ref[_ConnectionFairy] | None = None
 
     def connect(self) -> PoolProxiedConnection:
-        """Return the connection, once more if this thread or task has it already."""
+        """Return the connection, again if this thread or task already has it."""
         caller = _caller()
         held = self._held() if self._held is not None and self._holder == caller else None
         if held is not None:
@@ -41,11 +41,11 @@ class SharedConnectionPool(QueuePool):
 
 
 class AsyncSharedConnectionPool(SharedConnectionPool, AsyncAdaptedQueuePool):
-    """The same for an async engine."""
+    """A `SharedConnectionPool` for an async engine."""
 
 
 def _caller() -> object:
-    """Return the running task, or the thread if it has none."""
+    """Return the running task, or the thread's id outside of tasks."""
     try:
         return asyncio.current_task() or threading.get_ident()
     except RuntimeError:  # no event loop

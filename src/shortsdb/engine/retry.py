@@ -1,4 +1,4 @@
-"""Transactions that are repeated after a conflict or a lost connection."""
+"""Run transactions, and repeat them after a conflict or a lost connection."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _LONGEST_PAUSE_SECONDS = 2.0
 def run_transaction(
     factory: sessionmaker[Session], work: Callable[[Session], T], *, attempts: int = 5
 ) -> T:
-    """Run `work(session)` in an explicit transaction, commit it and return what `work` returned.
+    """Run `work(session)` in an explicit transaction, commit it and return the result of `work`.
 
     `work` runs again, with a new session, after a conflict (`StaleRowError`), a serialization
-    failure, a deadlock, or a connection that was lost before the COMMIT or could not be made. It
-    must therefore do nothing outside the database that must not happen twice. Between attempts
-    there is a pause of random length, up to 2 s: to outlast the failover of a PostgreSQL cluster,
-    which takes half a minute, allow about 60 attempts. Rows that `work` returns are detached:
+    failure, a deadlock, or a connection that was lost before the COMMIT or could not be made. Its
+    effects outside the database must therefore be safe to repeat. The pause between attempts has a
+    random length of up to 2 s: to outlast the failover of a PostgreSQL cluster, which takes half a
+    minute, allow about 60 attempts. Rows that `work` returns are detached:
     return values instead.
 
     Args:
-        factory: Of `session_factory`.
-        work: What to do. It neither commits nor rolls back.
-        attempts: How often to run it at most.
+        factory: A factory returned by `session_factory`.
+        work: The function to run. It must not commit or roll back.
+        attempts: The highest number of runs.
 
     Raises:
         OutcomeUnknownError: The connection was lost during COMMIT. This is never repeated.
-        ValueError: There are no attempts.
-        Exception: What `work` or the last attempt raised.
+        ValueError: `attempts` is less than 1.
+        Exception: Any other error of `work`, or the error of the last attempt.
     """
     _require_attempts(attempts)
     for attempt in range(1, attempts):
@@ -98,4 +98,4 @@ def _may_be_repeated(error: StaleDataError | DBAPIError) -> bool:
 
 def _pause_seconds(attempt: int) -> float:
     longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
-    return random.uniform(0, longest)  # noqa: S311 - so that rivals do not meet again
+    return random.uniform(0, longest)  # noqa: S311 - jitter, not a secret

@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 
 
 def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[Session]:
-    """Return a factory of sessions; what they promise stands at the top of `shortsdb.engine`.
+    """Return a factory of sessions with the guarantees listed in `shortsdb.engine`.
 
-    `factory()` gives a session that reads without a lock. `factory.begin()` gives one in an
+    `factory()` returns a session that reads without a lock. `factory.begin()` returns one in an
     explicit transaction, which takes the write lock first and commits at the end of the block.
 
-    A commit expires what was loaded, so that the next access reads it again.
+    A commit expires loaded objects, so that the next access reads them again.
 
     Args:
-        engine: Of `create_engine`.
-        read_only: Sessions that cannot write, and read one snapshot: what was committed when they
-            read first. A write raises `ReadOnlyError` on SQLite, and the driver's error on
-            PostgreSQL.
+        engine: An engine returned by `create_engine`.
+        read_only: Whether the sessions cannot write and read one snapshot, taken at the first read.
+            A write raises `ReadOnlyError` on SQLite, and the driver's error on PostgreSQL.
     """
     if read_only:
         engine = engine.execution_options(**read_only_options(engine.dialect.name))
@@ -42,16 +41,16 @@ def async_session_factory(
 ) -> async_sessionmaker[AsyncSession]:
     """Return a factory of sessions for asyncio; `read_only` as for `session_factory`.
 
-    A commit expires nothing, because an attribute cannot await: what was loaded stays readable, as
-    it was. `get`, `execute` and the like read rows from the database again even so, except in a
-    session with autoflush off that has unsaved changes. A change that is based on an outdated value
-    raises `StaleRowError`. A rollback does expire.
+    A commit expires nothing, because attribute access cannot await: objects keep the values that
+    were loaded. Queries such as `get` and `execute` still read rows again, except in a session with
+    autoflush off and unsaved changes. A change based on an outdated value raises `StaleRowError`.
+    A rollback expires objects as usual.
 
-    A relationship that is not loaded raises MissingGreenlet on access. Load it in the query
-    (`selectinload`), or by `await session.refresh(row, ["clips"])`, or work inside
+    Access to a relationship that is not loaded raises MissingGreenlet. Load it in the query
+    (`selectinload`) or with `await session.refresh(row, ["clips"])`, or work inside
     `session.run_sync`.
     """
-    from sqlalchemy.ext import asyncio  # noqa: PLC0415 - as above
+    from sqlalchemy.ext import asyncio  # noqa: PLC0415 - needs greenlet, which is in an extra
 
     if read_only:
         engine = engine.execution_options(**read_only_options(engine.dialect.name))
@@ -63,31 +62,31 @@ def async_session_factory(
 
 
 class _RereadingSession(Session):
-    """A session that reads rows again although no commit expired them.
+    """A session whose queries refresh objects that a commit has not expired.
 
-    Else `get` would answer from the session what another process has changed meanwhile, and an
-    update computed from that would be lost.
+    Otherwise `get` could return a value that another process has changed since, and an update
+    computed from it would be stale.
     """
 
     def get(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - Session's signature
-        """Return the row of a primary key as it is in the database, see `Session.get`."""
+        """Return the row with a primary key as stored in the database, see `Session.get`."""
         if _may_reread(self):
             options["populate_existing"] = True
         return super().get(*args, **options)
 
 
 def _may_reread(session: Session) -> bool:
-    """Return whether unsaved changes are flushed first, or there is none to be overwritten."""
+    """Return whether reading again overwrites no unsaved change."""
     return session.autoflush or not (session.dirty or session.deleted)
 
 
 @event.listens_for(_RereadingSession, "do_orm_execute")
 def _reread(state: ORMExecuteState) -> None:
     if not in_greenlet():
-        # Here and not in the driver, which would leave a coroutine that nobody awaits.
+        # Raised here, because the driver would leave a coroutine that is never awaited.
         raise MissingGreenlet(
-            "this attribute is not loaded, and an attribute cannot await: load it in the query, by "
-            "session.refresh, or inside session.run_sync"
+            "this attribute is not loaded, and attribute access cannot await: load it in the "
+            "query, with session.refresh, or inside session.run_sync"
         )
     of_rows = state.is_select and not state.is_column_load and not state.is_relationship_load
     if of_rows and _may_reread(state.session):

@@ -1,11 +1,12 @@
-"""When a transaction begins and when it takes the write lock, on SQLite and PostgreSQL.
+"""Begin transactions and take the write lock, on SQLite and PostgreSQL.
 
-Reads of a plain transaction run without a lock: on SQLite outside any transaction, on PostgreSQL
-under READ COMMITTED. Its first writing statement takes the write lock first, and from then on it is
-one transaction. A transaction that is begun explicitly takes the lock before its first statement.
+Reads of an implicit transaction run without a lock: on SQLite outside any transaction, on
+PostgreSQL under READ COMMITTED. Its first writing statement takes the write lock before it runs,
+and everything from then on is one transaction. An explicit transaction takes the lock before its
+first statement.
 
-SQLite has the lock by itself: BEGIN IMMEDIATE. On PostgreSQL it is an advisory lock of the schema,
-which belongs to the transaction and therefore works behind a transaction pooler.
+On SQLite the write lock is that of BEGIN IMMEDIATE. On PostgreSQL it is an advisory lock of the
+schema, which belongs to the transaction and therefore works behind a transaction pooler.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 
 READ_ONLY = "shortsdb_read_only"
 READ_ONLY_OPTIONS = {READ_ONLY: True, "postgresql_readonly": True}
-"""Execution options with which an engine or a connection cannot write.
+"""Execution options that make an engine or a connection read-only.
 
-The first is for SQLite and ours, the second SQLAlchemy's for SET TRANSACTION READ ONLY.
+The first is shortsdb's own, for SQLite; the second is SQLAlchemy's for SET TRANSACTION READ ONLY.
 """
 
-# In the `info` of an SQLite connection: the caller has changed settings of it.
+# Key in the `info` of a SQLite connection: whether the caller has changed its settings.
 SETTINGS_CHANGED = "shortsdb_settings_changed"
-# In the `info` of a connection to PostgreSQL: how long to wait for the write lock, and its schema.
+# Keys in the `info` of a PostgreSQL connection: how long to wait for the write lock, its schema.
 _LOCK_TIMEOUT = "shortsdb_lock_timeout"
 _SCHEMA = "shortsdb_schema"
 
@@ -51,8 +52,8 @@ _SCHEMA = "shortsdb_schema"
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 CONFLICT_STATES = frozenset({"40001", "40P01"})
 
-# One round trip; the setting is back to what it was before the first statement of the caller. The
-# first key is shortsdb's own ("shor"), the second stands for the schema.
+# One round trip, which restores `lock_timeout` before the caller's first statement. The first key
+# identifies shortsdb ("shor"), the second one the schema.
 _TAKE_ADVISORY_LOCK = """\
 DO $$
 DECLARE
@@ -65,25 +66,25 @@ END $$"""
 
 
 class TrackedConnection(Connection):
-    """A connection that knows how its transaction was begun.
+    """A connection that knows whether its transaction was begun explicitly.
 
-    It overrides methods of SQLAlchemy without a public name and listens to no event of the engine:
-    with a single such listener every statement, of whatever kind, takes SQLAlchemy's longer path.
+    It overrides private methods of SQLAlchemy instead of listening to events of the engine, because
+    a single such listener makes every statement take SQLAlchemy's slower path.
     """
 
-    # Whether the next statement takes the write lock, whatever it does.
+    # Whether the next statement takes the write lock, even if it only reads.
     lock_first = False
-    # The transaction has asked for the lock.
+    # Whether the transaction has requested the lock.
     locked = False
     flushing = False
     committing = False
-    # What the next write of a flush is refused with: raised inside the flush, it makes SQLAlchemy
+    # The error that the next write of a flush raises. Raised inside the flush, it makes SQLAlchemy
     # roll back as after any other failed flush.
     refusal: StaleRowError | None = None
 
     def _autobegin(self) -> None:
-        # SQLAlchemy has no event that tells this from an explicit `begin`. Were it renamed, every
-        # transaction would count as explicit: slower, and as safe.
+        # No event of SQLAlchemy distinguishes this from an explicit `begin`. If SQLAlchemy renamed
+        # the method, every transaction would count as explicit, which is slower but just as safe.
         super()._autobegin()
         self.lock_first = False
 
@@ -100,13 +101,13 @@ class TrackedConnection(Connection):
     def _begin_on_sqlite(self) -> None:
         options = self.get_execution_options()
         read_only = READ_ONLY in options
-        # A read-only session that was dropped instead of closed has left it on.
+        # A read-only session that was never closed leaves query_only on.
         _set_query_only(self, on=read_only)
         if not read_only or options.get("isolation_level") == "AUTOCOMMIT":
             return
         driver_connection: Any = self.connection.driver_connection
         if not driver_connection.in_transaction:
-            # One snapshot, from the first read on.
+            # Reads then see one snapshot, taken at the first of them.
             _execute(self, "BEGIN")
 
     def _exec_single_context(
@@ -140,8 +141,8 @@ class TrackedConnection(Connection):
     def _is_of_another(self) -> bool:
         """Return whether the open transaction was begun through another `Connection`.
 
-        The sessions of one thread share the connection of a database in memory: one that has
-        written nothing must not end what the other has begun.
+        The sessions of one thread share the connection of a database in memory. A session that has
+        written nothing must not end the transaction of another.
         """
         return (
             isinstance(self.engine.pool, SharedConnectionPool)
@@ -152,24 +153,24 @@ class TrackedConnection(Connection):
 
 
 class _TrackedOptionEngine(OptionEngine):
-    """What `execution_options` of an engine of ours returns."""
+    """The result of `Engine.execution_options` for engines of shortsdb."""
 
     _connection_cls = TrackedConnection
 
 
-_TrackedOptionEngine._option_cls = _TrackedOptionEngine  # noqa: SLF001 - of our own class
+_TrackedOptionEngine._option_cls = _TrackedOptionEngine  # noqa: SLF001 - a class of this module
 
 
 def track_transactions(
     engine: Engine, lock_timeout_milliseconds: int | None, schema: str | None
 ) -> None:
-    """Let the transactions of an engine be what this module says.
+    """Make the transactions of an engine behave as this module describes.
 
     Args:
-        engine: On SQLite or PostgreSQL, sync.
-        lock_timeout_milliseconds: How long PostgreSQL waits for the write lock, None for as long as
-            the server's `lock_timeout` says; SQLite waits for its `busy_timeout`.
-        schema: That of the tables on PostgreSQL, None for the first of the search_path.
+        engine: A sync engine on SQLite or PostgreSQL.
+        lock_timeout_milliseconds: How long to wait for the write lock on PostgreSQL; None means the
+            server's `lock_timeout`. SQLite waits for its `busy_timeout`.
+        schema: The schema of the tables on PostgreSQL; None means the first of the search_path.
     """
 
     def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
@@ -183,17 +184,17 @@ def track_transactions(
 
 
 def read_only_options(dialect: str) -> dict[str, Any]:
-    """Return the execution options of an engine whose transactions read one snapshot."""
+    """Return the execution options that make each transaction read one snapshot and not write."""
     if dialect == "sqlite":
         return READ_ONLY_OPTIONS
     return {**READ_ONLY_OPTIONS, "isolation_level": "REPEATABLE READ"}
 
 
 def take_write_lock(connection: TrackedConnection) -> None:
-    """Take the write lock, unless the transaction has it or is not to have it.
+    """Take the write lock, unless the transaction has it, is read-only or commits automatically.
 
     Raises:
-        sqlalchemy.exc.OperationalError: Another transaction kept it for too long.
+        sqlalchemy.exc.OperationalError: The lock was not released in time.
     """
     connection.lock_first = False
     if connection.get_execution_options().get(READ_ONLY):
@@ -205,7 +206,7 @@ def take_write_lock(connection: TrackedConnection) -> None:
         if not (driver_connection.in_transaction or autocommit):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif not (connection.locked or driver_connection.autocommit):
-        # First, because the statement below comes here again.
+        # Set first, because executing the statement below calls this function again.
         connection.locked = True
         milliseconds = connection.info[_LOCK_TIMEOUT]
         timeout = "timeout_before" if milliseconds is None else f"'{milliseconds}'"
@@ -224,7 +225,7 @@ def _before_statement(connection: TrackedConnection, context: ExecutionContext) 
 
 
 def _locks_rows(context: ExecutionContext, statement: str) -> bool:
-    """Return whether a SELECT locks its rows, which SQLite's does not say in its text."""
+    """Return whether a SELECT locks its rows; SQLAlchemy omits FOR UPDATE in SQLite's text."""
     compiled = context.compiled
     if compiled is None or isinstance(compiled.statement, TextClause):
         return may_lock_rows(statement)
@@ -232,23 +233,23 @@ def _locks_rows(context: ExecutionContext, statement: str) -> bool:
 
 
 def _allow_writes(connection: Connection) -> None:
-    """Undo query_only before the connection goes back to the pool."""
+    """Reset query_only before the connection returns to the pool."""
     if connection.dialect.name == "sqlite" and not connection.invalidated:
         _set_query_only(connection, on=False)
 
 
 def _set_query_only(connection: Connection, *, on: bool) -> None:
-    # Whether it is on is remembered with the driver's connection: most transactions find it right.
+    # `info` caches the setting, because most transactions need not change it.
     if connection.info.get(READ_ONLY, False) is on:
         return
-    # Unknown, should a cancelled task end here.
+    # None means unknown, in case the task is cancelled while it executes the statement.
     connection.info[READ_ONLY] = None
     _execute(connection, f"PRAGMA query_only = {on}")
     connection.info[READ_ONLY] = on
 
 
 def _execute(connection: Connection, statement: str) -> None:
-    """Execute a statement of SQLite not through SQLAlchemy, which takes ten times as long."""
+    """Execute a statement on SQLite without SQLAlchemy, which takes ten times as long."""
     cursor = connection.connection.cursor()
     cursor.execute(statement)
     cursor.close()
@@ -258,7 +259,7 @@ def _handle_error(context: ExceptionContext) -> None:
     connection, error = context.connection, context.original_exception
     if not isinstance(connection, TrackedConnection) or context.sqlalchemy_exception is None:
         return
-    # SQLite says the same of a file that must not be written to.
+    # SQLite reports the same code for a read-only file.
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
         if connection.get_execution_options().get(READ_ONLY):
             raise ReadOnlyError(f"a read-only session cannot write: {context.statement}")
@@ -269,13 +270,13 @@ def _handle_error(context: ExceptionContext) -> None:
             refused.params,
             sqlite3.OperationalError(
                 "database is locked: another transaction has written since this connection began "
-                "to read. Before a write read a result to its end, by .all(), or begin explicitly"
+                "to read. Read results to the end before writing, with .all(), or begin explicitly"
             ),
         )
     elif context.is_disconnect and connection.committing and connection.locked:
         raise OutcomeUnknownError(
             "the connection was lost during COMMIT: the transaction may or may not be committed. "
-            "Look into the database before you repeat it"
+            "Check the database before you repeat it"
         )
     elif connection.flushing and getattr(error, "sqlstate", None) in CONFLICT_STATES:
         raise StaleRowError

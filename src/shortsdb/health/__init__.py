@@ -1,6 +1,6 @@
-"""Health: is this database reachable, current and sound?
+"""Check whether a database is reachable, at head and undamaged.
 
-The health of a SQLite file needs no SQLAlchemy, so the names are loaded when they are first used.
+Names are imported on first use, because checking a SQLite file does not need SQLAlchemy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The health of the database of an engine: a SQLite file, one in memory, or a server."""
+"""Check the health of an engine's database: a SQLite file, one in memory, or a server."""
 
 from __future__ import annotations
 
@@ -35,28 +35,29 @@ def check_db_health(
     thorough: bool = True,
     timeout_seconds: float | None = None,
 ) -> Health:
-    """Look whether a database can be read, has the schema of this release, and is sound.
+    """Check that a database is readable, has the schema of this release, and is undamaged.
 
-    Changes no row and creates no file; like every connection of `shortsdb.engine` it sets the file
-    to WAL mode.
+    The check changes no row and creates no file. Like every connection of `shortsdb.engine` it sets
+    the file to WAL mode.
 
     Args:
-        engine: Of `shortsdb.engine`; another one's connections enforce no foreign keys on SQLite.
-        backup: Where backups go, a folder or "off". Without one SHORTSDB_BACKUP counts, then the
-            folder `backups` beside the file.
-        thorough: Read the whole SQLite file, for damage and for rows that point nowhere: seconds
-            for some hundred megabytes, in which no writer waits. Without it a few pages are read.
-        timeout_seconds: A database that has not answered by then counts as unreachable, even if the
-            server is frozen. What hangs goes on in a thread that does not keep the program from
-            ending, and the next call waits for that instead of starting another.
-            Without one it is 30 s for a server, and no limit for SQLite.
+        engine: An engine of `shortsdb.engine`; others do not enforce foreign keys on SQLite.
+        backup: The folder of backups, or "off". The default is SHORTSDB_BACKUP, then the folder
+            `backups` beside the file.
+        thorough: Whether to read the whole SQLite file, to find damage and violated foreign keys.
+            This takes seconds for some hundred megabytes, and does not block writers. Otherwise
+            only a few pages are read.
+        timeout_seconds: After this time a database counts as unreachable, even if the server is
+            frozen. A hanging check continues in a daemon thread, and the next call waits for it
+            instead of starting another one. The default is 30 s for a server, and no limit for
+            SQLite.
     """
-    look = partial(_look, engine, backup, thorough=thorough)
+    check = partial(_check, engine, backup, thorough=thorough)
     timeout = _timeout(engine, timeout_seconds)
     if timeout is None:
-        return look()
+        return check()
     try:
-        return CALLS.call((engine, backup, thorough), look, timeout)
+        return CALLS.call((engine, backup, thorough), check, timeout)
     except TimeoutError:
         return unanswered(timeout)
 
@@ -68,38 +69,38 @@ async def check_db_health_async(
     thorough: bool = True,
     timeout_seconds: float | None = None,
 ) -> Health:
-    """Do as `check_db_health`; a call that outlasts the timeout goes on as a task of the loop."""
+    """Do as `check_db_health`; a check that exceeds the timeout continues as a task of the loop."""
     sync_engine = engine.sync_engine
-    look = partial(greenlet_spawn, _look, sync_engine, backup, thorough=thorough)
+    check = partial(greenlet_spawn, _check, sync_engine, backup, thorough=thorough)
     timeout = _timeout(sync_engine, timeout_seconds)
     try:
-        return await CALLS.call_async((sync_engine, backup, thorough), look, timeout)
+        return await CALLS.call_async((sync_engine, backup, thorough), check, timeout)
     except TimeoutError:
         return unanswered(timeout or 0)
 
 
 def _timeout(engine: Engine, given: float | None) -> float | None:
     if url.in_memory(engine.url):
-        return None  # in another thread it may be another database
+        return None  # another thread may see another database
     if given is None and engine.dialect.name != "sqlite":
         return _SERVER_TIMEOUT_SECONDS
     return given
 
 
-def _look(engine: Engine, backup: str | None, *, thorough: bool) -> Health:
+def _check(engine: Engine, backup: str | None, *, thorough: bool) -> Health:
     # Connecting would create the file.
     file = url.file(engine.url)
-    if file is not None and not os.path.exists(file):  # noqa: PTH110 - raises nothing
-        return unreachable("the file is not there")
+    if file is not None and not os.path.exists(file):  # noqa: PTH110 - does not raise
+        return unreachable("the file does not exist")
     wanted = not _is_read_only(engine)
     begun = time.perf_counter()
     try:
         with engine.execution_options(**READ_ONLY_OPTIONS).connect() as connection:
             if connection.dialect.name != "sqlite":
                 return _of_server(connection, begun, writable_wanted=wanted)
-            # First: the transaction that begins with the next statement is read-only itself.
+            # Read this first, because the transaction of the next statement sets it.
             query_only = _query_only(connection)
-            connection.exec_driver_sql("SELECT 1")  # begins it
+            connection.exec_driver_sql("SELECT 1")  # begins the transaction
             unwritable = why_unwritable(file, query_only=query_only) if wanted else None
             return read_health(
                 connection.connection,
@@ -135,14 +136,14 @@ def _of_server(connection: Connection, begun: float, *, writable_wanted: bool) -
 
 
 def _versions(connection: Connection) -> Sequence[object]:
-    """Return what the version table of a server says."""
+    """Return the rows of a server's version table."""
     if not inspect(connection).has_table("alembic_version"):
         return []
     return connection.scalars(text("SELECT version_num FROM alembic_version")).all()
 
 
 def _is_read_only(engine: Engine) -> bool:
-    """Return whether the engine was made not to write."""
+    """Return whether the engine is configured as read-only."""
     options = engine.get_execution_options()
     return (
         any(options.get(option) for option in READ_ONLY_OPTIONS)
@@ -152,12 +153,11 @@ def _is_read_only(engine: Engine) -> bool:
 
 
 def _query_only(connection: Connection) -> bool:
-    """Return whether a SQLite connection refuses to write, before our own transaction makes it."""
-    # A read-only session that was dropped instead of closed has left it on; the next one that
-    # writes sets it off.
+    """Return whether the caller has set a SQLite connection to query_only."""
+    # A read-only session that was never closed leaves it on; the next writing session resets it.
     if any(map(connection.info.get, READ_ONLY_OPTIONS)):
         return False
-    cursor = connection.connection.cursor()  # not through SQLAlchemy, which would begin
+    cursor = connection.connection.cursor()  # SQLAlchemy would begin a transaction
     cursor.execute("PRAGMA query_only")
     row = cursor.fetchone()
     cursor.close()
@@ -165,7 +165,7 @@ def _query_only(connection: Connection) -> bool:
 
 
 def _why_unwritable_server(connection: Connection) -> str | None:
-    """Return why a server takes no writes, None if it does."""
+    """Return why a server refuses writes, None if it accepts them."""
     if connection.scalar(text("SELECT pg_is_in_recovery()")):
         return "it is read-only: the server is a standby"
     if connection.scalar(text("SHOW default_transaction_read_only")) == "on":

@@ -1,4 +1,4 @@
-"""What a health check reports, and the problems that every database can have."""
+"""The report of a health check, and the problems common to all databases."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """What was found of a database.
+    """The health of a database.
 
     Attributes:
-        reachable: Whether it could be read.
-        revision: The revision it is at; None if it has none or could not be read.
+        reachable: Whether the database could be read.
+        revision: The revision of the database; None if it has none or could not be read.
         shape: The revision whose tables a SQLite database without a version has, such as a
-            deployed one; `upgrade` adopts it there. None if it has a version or no table of ours.
+            deployed one; `upgrade` starts from it. None if it has a version or no table of ours.
         head: The newest revision that this release knows.
         known: Whether this release knows `revision`, or recognises the tables of a SQLite database
-            that has none; one without tables is known.
-        pending: The revisions after `revision` or `shape`, oldest first; all of them where there is
-            neither.
-        writable: Whether this engine could write: False for a standby, a server that is set to
+            without a version; a database without tables is known.
+        pending: The revisions after `revision` or `shape`, oldest first; all revisions if both are
+            None.
+        writable: Whether this engine can write: False for a standby, a server that is set to
             read-only transactions, and a file, a folder or a connection that cannot be written.
-            None if it could not be read, or if the engine is a read-only one itself.
+            None if the database could not be read, or if the engine is a read-only one.
         foreign_keys: Whether connections of this engine enforce foreign keys.
-        journal_mode: SQLite's; None for others.
-        free_bytes: What is free on the file system of a SQLite file; None for others.
-        last_backup: The path of the newest backup of a SQLite file; None for none, and for others.
-        latency_seconds: What connecting and reading the revision took; None if that failed.
-        problems: What is wrong, one sentence each, without a path, host, password or SQL in it.
-        error: The driver's own words on why it could not be read, for operators only: they may
-            tell hosts and users.
+        journal_mode: The journal mode of a SQLite database, otherwise None.
+        free_bytes: The free space on the file system of a SQLite file, otherwise None.
+        last_backup: The path of the newest backup of a SQLite file, or None.
+        latency_seconds: The time for connecting and reading the revision; None if that failed.
+        problems: The problems, one sentence each, without paths, hosts, passwords and SQL.
+        error: The driver's message if the database could not be read. It is for operators only,
+            because it may contain hosts and users.
 
-    What comes from the database, such as `revision`, is shortened to 200 characters, and characters
-    that cannot be printed are escaped.
+    Values from the database, such as `revision`, are shortened to 200 characters, and unprintable
+    characters are escaped.
     """
 
     reachable: bool
@@ -62,19 +62,19 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 CALLS: BoundedCalls[Health] = BoundedCalls()
-"""The health checks that run within a timeout, of which some may hang."""
+"""The health checks that run with a timeout, and may hang."""
 
 
 def unreachable(problem: str, error: BaseException | None = None) -> Health:
     """Return the report on a database that cannot be read.
 
     Args:
-        problem: Why, for everybody.
+        problem: The reason, for everybody.
         error: The driver's error, for operators.
     """
     return Health(
@@ -87,12 +87,11 @@ def unreachable(problem: str, error: BaseException | None = None) -> Health:
 
 def unanswered(timeout: float) -> Health:
     """Return the report on a database that has not answered within `timeout` seconds."""
-    problem = f"it has not answered within {timeout:g} s"
-    return Health(reachable=False, head=revision_ids()[-1], problems=(problem,))
+    return unreachable(f"it has not answered within {timeout:g} s")
 
 
 def version_problems(version: Version, *, foreign_keys: bool) -> Iterator[str]:
-    """Yield what is wrong with the version of a database, and with its connections."""
+    """Yield the problems of the version of a database and of its connections."""
     if not version.known and version.revision is None:
         yield "it has no version, and its tables are those of no revision that this release knows"
     elif not version.known:

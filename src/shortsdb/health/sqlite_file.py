@@ -1,4 +1,4 @@
-"""The health of a SQLite file, read without SQLAlchemy, which takes long to import."""
+"""Check the health of a SQLite file without SQLAlchemy, which is slow to import."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from shortsdb.sqlite.connection import Connection
 
-# Of a program that runs as one user for another; not every system can be asked.
+# Whether os.access can check the effective user, which differs in a setuid program.
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
@@ -40,21 +40,21 @@ def check_file_health(
     """Do as `check_db_health` for a SQLite file, without an engine and without setting WAL mode.
 
     Raises:
-        OperationRefused: It is no file that could be a database, such as a folder.
+        OperationRefused: The path cannot be a database, for example because it is a folder.
     """
     refuse_unusable_file(file, changes=False)
-    look = partial(_look, file, backup, thorough=thorough)
+    check = partial(_check, file, backup, thorough=thorough)
     if timeout_seconds is None:
-        return look()
+        return check()
     try:
-        return CALLS.call((file, backup, thorough), look, timeout_seconds)
+        return CALLS.call((file, backup, thorough), check, timeout_seconds)
     except TimeoutError:
         return unanswered(timeout_seconds)
 
 
-def _look(file: Path, backup: str | None, *, thorough: bool) -> Health:
-    if not os.path.exists(file):  # noqa: PTH110 - raises nothing
-        return unreachable("the file is not there")
+def _check(file: Path, backup: str | None, *, thorough: bool) -> Health:
+    if not os.path.exists(file):  # noqa: PTH110 - does not raise
+        return unreachable("the file does not exist")
     begun = time.perf_counter()
     try:
         with reading(file, foreign_keys=True) as connection:
@@ -85,13 +85,13 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     """Return the report on a SQLite database.
 
     Args:
-        connection: In a transaction that only reads.
-        file: The file, None in memory.
-        backup: As for `check_file_health`.
-        begun: When the connection was asked for, by `time.perf_counter`.
-        thorough: As for `check_file_health`.
+        connection: A connection in a read transaction.
+        file: The file; None for a database in memory.
+        backup: As for `check_db_health`.
+        begun: The time before connecting, by `time.perf_counter`.
+        thorough: As for `check_db_health`.
         writable: As in the report.
-        unwritable: What `why_unwritable` returned.
+        unwritable: The result of `why_unwritable`.
     """
     version = read_version(connection, revision_ids(), BASELINES, "it")
     latency = time.perf_counter() - begun
@@ -118,9 +118,9 @@ def read_health(  # noqa: PLR0913 - all of it is needed
 
 
 def why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
-    """Return why a SQLite file cannot be written, None if it can as far as can be told.
+    """Return why a SQLite file cannot be written, None if no reason was found.
 
-    SQLite itself would only tell on a write, for which a health check must not wait.
+    Only a write would be certain, but a health check must not wait for the write lock.
     """
     if query_only:
         return "it is read-only: connections of this engine are set to query_only"
@@ -152,7 +152,7 @@ def _last_backup(file: Path, backup: str | None) -> str | None:
     try:
         folder = folder_for(file, backup or settings.backup())
         backups = backups_of(file, folder) if folder else []
-    except (OSError, OperationRefused):  # a folder that this user cannot look into
+    except (OSError, OperationRefused):  # the user may not read the folder
         return None
     return str(backups[-1]) if backups else None
 

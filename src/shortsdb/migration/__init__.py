@@ -1,19 +1,19 @@
-"""In-place upgrades of a schema that Alembic manages, safe for SQLite files with data in them.
+"""Upgrade a schema managed by Alembic in place, safely for SQLite files that hold data.
 
-Serves any schema whose revisions meet these preconditions:
+This works for any schema whose revisions meet these preconditions:
 
-- There is one head: each revision follows the one before. Else a migration is refused.
-- Ids are decimal numbers of equal length, as `alembic revision` gives them here. By them a database
-  of newer code is told from one of other software, and a new revision gets the next number.
-- Revisions do not commit, roll back or leave the transaction. Else the migration is refused.
-- The version table has Alembic's own name, alembic_version.
+- There is one head: each revision follows the one before. Otherwise a migration is refused.
+- Ids are decimal numbers of equal length, as assigned by `alembic revision` here. They distinguish
+  a database of newer code from one of other software, and determine the next number.
+- Revisions do not commit, roll back or leave the transaction. Otherwise the migration is refused.
+- The version table has Alembic's default name, alembic_version.
 
-The metadata and the baselines, the schemas that databases without a version may have, are
-arguments of `run`. Without baselines only new databases and those with a version are upgraded.
+`run` takes the metadata and the baselines, which are the schemas that databases without a version
+may have. Without baselines it upgrades only new databases and those with a version.
 
-Everything else of shortsdb imports these names and nothing from inside. They are loaded when they
-are first used: to know the revisions of this release, or the status of a SQLite file, needs neither
-Alembic nor SQLAlchemy, which take half a second to import.
+Other packages of shortsdb import only the names below. They are loaded on first use, because the
+list of revisions and the status of a SQLite file need neither Alembic nor SQLAlchemy, which take
+half a second to import.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rehearses a downgrade on an empty database, to say what would be lost."""
+"""Run a downgrade on an empty database, to report the tables that it would drop."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 def dropped_tables(target: Target, config: Config, revision: str) -> dict[str, int]:
-    """Return the tables that a downgrade would drop, and how many rows each holds.
+    """Return the tables that a downgrade would drop, with their numbers of rows.
 
-    Found out by doing the same to an empty database in memory.
+    The tables are found by running the downgrade on an empty database in memory.
 
     Args:
         target: The database.
-        config: Alembic's, with the revisions; a connection is put into its attributes.
-        revision: Where to.
+        config: Alembic's configuration; a connection is put into its attributes.
+        revision: The revision to downgrade to.
 
     Raises:
-        MigrationRefused: The database has no version or a strange one, or cannot be read, or there
+        MigrationRefused: The database has no version or an unknown one, or cannot be read, or there
             is no such revision below.
     """
     with read_only_connection(target) as connection:
@@ -54,7 +54,7 @@ def dropped_tables(target: Target, config: Config, revision: str) -> dict[str, i
 
 
 def _rows_in(connection: Connection, tables: set[str]) -> dict[str, int]:
-    """Return how many rows each of `tables` holds, those of them that are there."""
+    """Return the number of rows in each of `tables` that exists."""
     there = tables.intersection(inspect(connection).get_table_names())
     quote = connection.dialect.identifier_preparer.quote_identifier
     return {

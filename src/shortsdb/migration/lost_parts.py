@@ -1,7 +1,7 @@
-"""What belonged to a table of SQLite before it was rebuilt, and does not any more.
+"""Find the parts of a SQLite table that were lost when it was rebuilt.
 
-SQLAlchemy reflects no trigger, CHECK, collation or index on an expression, so Alembic's
-batch_alter_table leaves them out without a word.
+SQLAlchemy does not reflect triggers, CHECKs, collations and indexes on expressions, so Alembic's
+batch_alter_table drops them silently.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def lost_parts(
     renamed: Mapping[str, str],
     dropped: Collection[str],
 ) -> list[str]:
-    """Return what a table has lost, as phrases.
+    """Return a phrase for each part that a table has lost.
 
-    What names a column that the table has no more went with that column.
+    Parts that refer to a dropped column do not count.
 
     Args:
-        before: The database as it was.
-        after: The database as it is.
-        tables: The name of the table in each.
-        renamed: Columns that have another name now, in lower case.
-        dropped: The triggers and indexes that were dropped by their names, which is on purpose.
+        before: The database before the rebuild.
+        after: The database after the rebuild.
+        tables: The names of the table before and after.
+        renamed: The new names of renamed columns, by old name, in lower case.
+        dropped: The triggers and indexes that were dropped by name, so on purpose.
     """
     old = read_schema(before.connection, tables[:1])[tables[0]]
     new = read_schema(after.connection, tables[1:])[tables[1]]
@@ -108,7 +108,7 @@ def _lost_objects(  # noqa: PLR0913, PLR0917 - see lost_parts
 def _objects(
     connection: Connection, table: str, renamed: Mapping[str, str]
 ) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Return the triggers and indexes of a table; of an index also what it is on."""
+    """Return the triggers and indexes of a table, indexes with their definition."""
     rows = connection.exec_driver_sql(
         "SELECT type, name, sql FROM sqlite_master"
         " WHERE type IN ('trigger', 'index') AND sql IS NOT NULL AND tbl_name = ? COLLATE NOCASE",

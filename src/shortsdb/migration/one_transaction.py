@@ -1,8 +1,8 @@
-"""Keeps revisions inside the one transaction of an upgrade.
+"""Keep migrations inside the one transaction of an upgrade.
 
-On SQLite an authorizer denies what would end it. PostgreSQL has no such thing: there, and for a
-driver without one, SQLAlchemy's commits are refused before they run, and a COMMIT that was sent as
-a statement is noticed after it.
+On SQLite an authorizer denies statements that would end it. On PostgreSQL, and with a SQLite driver
+that supports no authorizer, SQLAlchemy's commits are refused before they run, and a COMMIT sent as
+a statement is detected afterwards.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _SAVEPOINT = "shortsdb_revision"
 
 
 class TransactionEnded(Exception):  # noqa: N818 - an event, which becomes a refusal
-    """A revision has ended the transaction, so that what it did until then may be kept."""
+    """A migration has ended the transaction, so that its changes may have been committed."""
 
 
 class OneTransaction:
-    """Watches the transaction that the revisions run in.
+    """Watches the transaction of the migrations.
 
     Attributes:
-        authorizer: What knows the tables written to, None where there is none.
-        ended: Whether the transaction is another one than it was.
+        authorizer: The authorizer, which records the tables written to; None if there is none.
+        ended: Whether the original transaction has ended.
     """
 
     def __init__(self, connection: Connection) -> None:
-        """Watch nothing yet; see `watch`.
+        """Prepare; `watch` starts watching.
 
         Args:
-            connection: One in a transaction.
+            connection: A connection in a transaction.
         """
         self.authorizer: Authorizer | None = None
         self.ended = False
@@ -51,15 +51,14 @@ class OneTransaction:
 
     @property
     def denied(self) -> str | None:
-        """What a revision tried and must not, None if nothing."""
+        """The first statement of a migration that was denied, None if there was none."""
         return self._denied or (self.authorizer.denied if self.authorizer else None)
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Keep what is run in the block from ending the transaction.
+        """Prevent statements in the block from ending the transaction.
 
-        An authorizer that the caller has set on the connection is replaced, and none is left:
-        SQLite does not tell which one there is.
+        An authorizer set by the caller is removed: SQLite cannot report which one was set.
         """
         connection = self._connection
         if connection.dialect.name == "sqlite":
@@ -83,17 +82,17 @@ class OneTransaction:
             for name, listener in listeners.items():
                 event.remove(connection, name, listener)
             if self._denied and not connection.in_transaction():
-                # SQLAlchemy takes the transaction whose commit was refused for ended.
+                # After the refused commit, SQLAlchemy assumes that the transaction has ended.
                 connection.connection.rollback()
             if self.authorizer is not None:
                 on_driver(connection, lambda driver: driver.set_authorizer(None))
 
     def check(self) -> None:
-        """Look whether the transaction is still the one that it was.
+        """Check that the original transaction is still open.
 
         Raises:
-            TransactionEnded: It is not, and what was done in it is committed or rolled back.
-            MigrationRefused: Something was denied, which the revision may have hidden.
+            TransactionEnded: It was committed or rolled back.
+            MigrationRefused: A statement was denied, even if the migration has caught the error.
         """
         if self.has_ended():
             raise TransactionEnded
@@ -101,7 +100,7 @@ class OneTransaction:
             raise MigrationRefused(self.denied)
 
     def has_ended(self) -> bool:
-        """Return whether the transaction is another one than it was; see `check`."""
+        """Return whether the original transaction has ended; see `check`."""
         if not self.ended:
             self.ended = not self._goes_on()
         return self.ended
@@ -112,13 +111,13 @@ class OneTransaction:
         raise MigrationRefused(what)
 
     def mark(self) -> None:
-        """Mark the present transaction, to know it again."""
+        """Mark the current transaction, so that it can be recognised later."""
         if self._connection.dialect.name == "sqlite":
             if self.authorizer is None:
                 self._execute(f"SAVEPOINT {_SAVEPOINT}")
         else:
             self._marker = self._execute("SELECT txid_current()")
-            # Two statements of one transaction; with AUTOCOMMIT each has its own.
+            # With AUTOCOMMIT the two queries for the id are in different transactions.
             if not self._goes_on():
                 raise MigrationRefused(
                     "the connection handed in commits every statement by itself (AUTOCOMMIT), and "
@@ -133,36 +132,36 @@ class OneTransaction:
             return bool(driver and driver.in_transaction)
         try:
             self._execute(f"RELEASE {_SAVEPOINT}")
-        except sqlite3.Error:  # the savepoint went with its transaction
+        except sqlite3.Error:  # the savepoint ended with its transaction
             return False
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         return True
 
     def _goes_on_postgresql(self) -> bool:
         if self._is_lost():
-            # Else SQLAlchemy would roll back on it, and that error would hide the first.
+            # Otherwise SQLAlchemy would roll back, and that error would hide the first one.
             self._connection.invalidate()
             return not self._was_committed()
         try:
             return bool(self._execute("SELECT txid_current()") == self._marker)
         except self._connection.dialect.loaded_dbapi.Error:
-            # After an error PostgreSQL answers nothing more in its transaction, which may be ours
-            # or one that was begun after a COMMIT.
+            # PostgreSQL runs no more statements after an error in a transaction, which may be the
+            # original one or one that began after a COMMIT.
             if self._connection.in_nested_transaction():
-                return True  # the caller may go back to its savepoint, and a COMMIT had ended it
+                return True  # a COMMIT would have ended the savepoint, to which the caller returns
             self._connection.connection.rollback()
             return bool(self._execute(self._status) != ("committed",))
 
     def _is_lost(self) -> bool:
-        """Return whether the connection has ended; SQLAlchemy knows only what it ran itself."""
+        """Return whether the connection is lost, also if SQLAlchemy has not noticed."""
         if self._connection.invalidated:
             return True
         driver = self._connection.connection.driver_connection
         return bool(driver is None or driver.closed)
 
     def _was_committed(self) -> bool:
-        """Ask the server on another connection what became of a transaction that was lost."""
-        # A pool of its own: the present one may have no second connection to give.
+        """Ask the server over a new connection whether a lost transaction was committed."""
+        # A new pool, because the current one may have no free connection.
         pool = self._connection.engine.pool.recreate()
         try:
             with closing(pool.connect()) as other:
@@ -170,7 +169,7 @@ class OneTransaction:
                 cursor.execute(self._status)
                 return bool(cursor.fetchone() == ("committed",))
         except self._connection.dialect.loaded_dbapi.Error:
-            return False  # the server is gone too, and rolls back what no revision has committed
+            return False  # the server is down too, and will roll back the open transaction
         finally:
             pool.dispose()
 
@@ -178,8 +177,8 @@ class OneTransaction:
     def _status(self) -> str:
         return f"SELECT txid_status({int(self._marker[0])})"
 
-    def _execute(self, statement: str) -> Any:  # noqa: ANN401 - whatever the statement gives
-        # Not through SQLAlchemy, whose events lead here.
+    def _execute(self, statement: str) -> Any:  # noqa: ANN401 - the first row, as the driver's type
+        # Not through SQLAlchemy, because its events call this class.
         cursor = self._connection.connection.cursor()
         try:
             cursor.execute(statement)
@@ -189,7 +188,7 @@ class OneTransaction:
 
 
 def _authorize(connection: Connection) -> Authorizer | None:
-    """Set an authorizer on the driver's connection, and return it; None if there cannot be one."""
+    """Set an authorizer on the driver's connection and return it; None if it supports none."""
 
     def set_authorizer(driver: Any) -> Authorizer | None:  # noqa: ANN401 - of any driver
         if not callable(getattr(driver, "set_authorizer", None)):

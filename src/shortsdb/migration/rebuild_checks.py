@@ -1,7 +1,8 @@
-"""Checks that a revision loses nothing of the tables that were there before it, on SQLite.
+"""Check on SQLite that a migration loses nothing from existing tables.
 
-A table is read only if the revision has written to it or rebuilt it. Its rows are then compared
-with those of before, by content. Foreign keys are not enforced meanwhile, so they are checked too.
+A table is read only if the migration has written to it or rebuilt it. Its rows are then compared by
+content with the rows before. Foreign keys are checked too, as they are not enforced during an
+upgrade.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.lost_parts import lost_parts
 from shortsdb.migration.transaction import on_driver
-from shortsdb.sqlite.rows import holds_values, same_rows
+from shortsdb.sqlite.rows import count_rows, holds_values, same_rows
 from shortsdb.sqlite.schema import table_names
 
 if TYPE_CHECKING:
@@ -32,40 +33,43 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-# Bytes of the header of a database file that say whether it is in WAL mode; see
-# https://sqlite.org/fileformat2.html. One in memory cannot be.
+# The bytes of a database header that hold the journal mode, see
+# https://sqlite.org/fileformat2.html. A database in memory cannot be in WAL mode.
 _JOURNAL_BYTES = slice(18, 20)
 
 
 class RebuildChecks:
-    """What the tables were before a revision, and what is compared with it afterwards."""
+    """Compares the tables before and after each migration."""
 
     def __init__(
         self, connection: Connection, version_table: str, target: Target, file: Path | None
     ) -> None:
-        """Take down which tables there are.
+        """Record the tables before the first migration.
 
         Args:
-            connection: The database, in the transaction of the revisions.
-            version_table: Alembic's own, which is not checked.
+            connection: The database, in the transaction of the upgrade.
+            version_table: Alembic's version table, which is not checked.
             target: The database.
-            file: What others see of the database as it was before this transaction. None for one
-                in memory, or if the transaction is the caller's, who may have changed something:
-                then a copy in memory is made.
+            file: The file, through which the state before the transaction can be read. None for a
+                database in memory, or if the transaction belongs to the caller, who may have made
+                changes; then a copy in memory is compared instead.
         """
         self.connection = connection
         self.version_table = version_table
         self.target = target
         self._file = file
         self._copy: bytes | None = None
+        # What the revisions of this transaction have dropped on purpose until now.
+        self._dropped: set[str] = set()
+        self._lost: dict[str, set[str]] = {}
         self._roots: dict[str, int] = {}
         self.begin_revision(changed=file is None)
 
     def begin_revision(self, *, changed: bool = False) -> None:
-        """Take down which tables there are before the next revision.
+        """Record the tables before the next migration.
 
         Args:
-            changed: Whether the rows, too, are others than what the file shows to others.
+            changed: Whether rows differ from the state in the file, so that a copy is needed.
         """
         self._roots = self._read_roots()
         if changed and self._roots:
@@ -80,20 +84,20 @@ class RebuildChecks:
         drops: Mapping[str, str],
         upgrades: bool,
     ) -> set[str]:
-        """Compare the tables that a revision wrote to with what they were.
+        """Compare the tables that a migration modified with their state before it.
 
         Args:
-            revision: Its id.
-            authorizer: What has seen its statements; without one, every table is compared.
-            changes: The tables whose rows it means to change, with the reason.
-            drops: The tables that it means to lose a trigger, index or constraint, likewise.
-            upgrades: A downgrade may drop tables and columns: that is what it is for.
+            revision: The id of the migration.
+            authorizer: The authorizer that recorded its statements; None compares every table.
+            changes: The tables whose rows the migration declares to change, with the reason.
+            drops: The tables declared to lose a trigger, index or constraint, with the reason.
+            upgrades: Whether this is an upgrade; a downgrade may drop tables and columns.
 
         Returns:
-            The tables whose rows it was allowed to change.
+            The tables whose rows were changed as declared.
 
         Raises:
-            MigrationRefused: It would lose or change what it does not declare.
+            MigrationRefused: The migration would lose or change something that it does not declare.
         """
         roots = self._read_roots()
         after = {table.lower(): table for table in roots}
@@ -104,26 +108,35 @@ class RebuildChecks:
         }
         if not rebuilt:
             return set()
+        if authorizer is not None:
+            self._dropped |= authorizer.dropped
         with self._before() as (engine_connection, before):
-            for table in sorted(rebuilt):
+            # An earlier revision of this transaction may have made a table: it was not there.
+            there = {table.lower(): table for table in table_names(before)}
+            for table in sorted(there[name.lower()] for name in rebuilt if name.lower() in there):
                 now = after.get(table.lower())
                 renamed: dict[str, str] = {}
                 if table not in changes:
                     renamed = self._check_rows(revision, before, table, now, upgrades=upgrades)
                 if now is None:
                     continue
-                dropped = authorizer.dropped if authorizer else ()
-                lost = lost_parts(
-                    engine_connection, self.connection, (table, now), renamed, dropped
-                )
+                lost_before = self._lost.setdefault(table, set())
+                lost = [
+                    part
+                    for part in lost_parts(
+                        engine_connection, self.connection, (table, now), renamed, self._dropped
+                    )
+                    if part not in lost_before
+                ]
+                lost_before.update(lost)
                 if lost and table not in drops and not upgrades:
                     log.warning("%s: %s loses %s", self.target, table, ", ".join(lost))
                 elif lost and table not in drops:
                     raise MigrationRefused(
                         f"{self.target}: revision {revision} would leave {table} without "
-                        f"{', '.join(lost)}; nothing was changed. What you have added yourself, "
-                        "drop before the upgrade and make again after it; for anything else, "
-                        "report the revision, which does not declare it (drops)"
+                        f"{', '.join(lost)}; nothing was changed. If you have added these "
+                        "yourself, drop them before the upgrade and create them again after it; "
+                        "otherwise report the revision, which does not declare the loss (drops)"
                     )
             self._check_keys(revision, engine_connection, rebuilt)
         return rebuilt.intersection(changes)
@@ -137,16 +150,15 @@ class RebuildChecks:
 
     @contextmanager
     def _before(self) -> Iterator[tuple[Connection, sqlite3.Connection]]:
-        """Give the database as it was, as a connection of SQLAlchemy's and as the driver's."""
+        """Yield a SQLAlchemy and a driver connection to the state before the migration."""
         if self._copy is not None:
             before = sqlite3.connect(":memory:", check_same_thread=False)
             content = bytearray(self._copy)
             content[_JOURNAL_BYTES] = b"\x01\x01"
             before.deserialize(bytes(content))
         else:
-            assert self._file is not None  # noqa: S101 - else there is a copy
-            # The transaction has the write lock, so nobody has changed anything since, and nothing
-            # of it is in the file before its commit.
+            assert self._file is not None  # noqa: S101 - otherwise there is a copy
+            # The transaction has the write lock, so the file does not change before its commit.
             before = sqlite3.connect(
                 f"{self._file.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
             )
@@ -167,9 +179,9 @@ class RebuildChecks:
         *,
         upgrades: bool,
     ) -> dict[str, str]:
-        """Refuse lost or changed rows, and return which columns have another name now."""
+        """Refuse lost or changed rows, and return the new names of renamed columns by old name."""
         if now is None:
-            if upgrades and self._rows(before, table):
+            if upgrades and count_rows(before, table):
                 raise self._undeclared(revision, table, f"drop {table} with the rows in it")
             return {}
         old = self._columns(before, table)
@@ -177,13 +189,13 @@ class RebuildChecks:
         names = {column.lower(): column for column in new}
         pairs = [(column, names.pop(column.lower())) for column in old if column.lower() in names]
         kept = {column for column, _ in pairs}
-        # A downgrade may drop columns. An empty one holds nothing to be lost.
+        # A downgrade may drop columns, and dropping an empty column loses nothing.
         lost = [
             column
             for column in old
             if column not in kept and upgrades and holds_values(before, table, column)
         ]
-        # Renamed, if a new column holds the same.
+        # A column counts as renamed if a new column holds the same values.
         renamed = list(zip(lost, names.values(), strict=False))
 
         def same(columns: list[tuple[str, str]]) -> bool:
@@ -198,8 +210,8 @@ class RebuildChecks:
                 revision, table, f"drop {table}.{lost[-1]} with the values in it"
             )
         counts = (
-            self._rows(before, table),
-            on_driver(self.connection, lambda driver: self._rows(driver, now)),
+            count_rows(before, table),
+            on_driver(self.connection, lambda driver: count_rows(driver, now)),
         )
         what = f"leave {table} with other rows than before ({counts[1]}, it had {counts[0]})"
         raise self._undeclared(revision, table, what)
@@ -214,7 +226,9 @@ class RebuildChecks:
         there = set(table_names(self.connection.connection))
         affected = {*rebuilt, *(_referring(self.connection, rebuilt))} & there & self._roots.keys()
         for table in sorted(affected):
-            more = _violations(self.connection, table) - _violations(before, table)
+            more = _violations(self.connection, table)
+            if table in table_names(before.connection):
+                more -= _violations(before, table)
             for parent, broken in more.items():
                 raise MigrationRefused(
                     f"{self.target}: revision {revision} would leave {broken} more rows of {table} "
@@ -226,17 +240,11 @@ class RebuildChecks:
     def _columns(connection: Any, table: str) -> list[str]:  # noqa: ANN401 - of any driver
         cursor = connection.cursor()
         cursor.row_factory = None
-        # With generated columns (2 and 3), without those that are a virtual table's own (1).
+        # Includes generated columns (2 and 3), but not the hidden columns of virtual tables (1).
         rows = cursor.execute(
             "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1", (table,)
         ).fetchall()
         return [name for (name,) in rows]
-
-    @staticmethod
-    def _rows(connection: Any, table: str) -> int:  # noqa: ANN401 - as above
-        quoted = '"' + table.replace('"', '""') + '"'
-        counted = connection.cursor().execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608 - quoted
-        return int(counted.fetchone()[0])
 
 
 def _violations(connection: Connection, table: str) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Runs the revisions of a plan one by one, and says which one is at fault and what is left."""
+"""Run the migrations of a plan one by one, and report which one failed and what was changed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ log = get_logger(__name__)
 
 
 class MigrationHalfApplied(MigrationRefused):
-    """A revision has committed by itself; the message says what the database is now."""
+    """A migration has committed by itself; the message describes the state of the database."""
 
 
 class RevisionRun:
-    """One run of the revisions of a plan."""
+    """One run of the migrations of a plan."""
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class RevisionRun:
         backup: str,
         checks: RebuildChecks | None = None,
     ) -> None:
-        """Prepare; nothing is read yet.
+        """Prepare the run; nothing is read yet.
 
         Args:
-            connection: The database, in the transaction that all revisions run in.
-            plan: What will be done.
+            connection: The database, in the transaction of all migrations.
+            plan: The plan to run.
             target: The database.
-            backup: A sentence that says where it is.
-            checks: What is compared after each revision, on SQLite.
+            backup: A sentence that says where the backup is.
+            checks: The comparison after each migration, on SQLite.
         """
         self.connection = connection
         self.plan = plan
@@ -56,11 +56,11 @@ class RevisionRun:
         self._done = 0
 
     def run(self) -> None:
-        """Run them all.
+        """Run all migrations of the plan.
 
         Raises:
-            MigrationRefused: A revision is at fault, and nothing was changed.
-            MigrationHalfApplied: A revision is at fault, and has committed something.
+            MigrationRefused: A migration is at fault, and nothing was changed.
+            MigrationHalfApplied: A migration is at fault, and has committed changes.
         """
         migration = context.get_context()
         reports = migration.on_version_apply_callbacks
@@ -74,13 +74,13 @@ class RevisionRun:
             with transaction.watch():
                 context.run_migrations()
         except Exception as error:
-            # Whatever the error is, what was denied before it is the reason.
+            # A denied statement is the cause of any error that follows it.
             if transaction.ended:
                 raise self._ended(transaction) from error
             if transaction.denied:
                 raise self._denied(transaction.denied) from error
             if isinstance(error, self.connection.dialect.loaded_dbapi.Error):
-                # By a cursor of the driver's own; SQLAlchemy's are explained by the caller.
+                # Raised by a cursor of the driver; the caller explains SQLAlchemy's errors.
                 raise MigrationRefused(
                     f"{explain(error, self.target.name)}; nothing was changed. Revision "
                     f"{self._revision} is at fault, report it"
@@ -114,7 +114,7 @@ class RevisionRun:
 
     @property
     def _revision(self) -> str:
-        """The revision that is at fault, if one is: that which runs now."""
+        """The current migration, which is the one at fault if there is an error."""
         return self.plan.revisions[min(self._done, len(self.plan.revisions) - 1)]
 
     def _denied(self, what: str) -> MigrationRefused:
@@ -126,15 +126,15 @@ class RevisionRun:
 
     def _ended(self, transaction: OneTransaction) -> MigrationRefused:
         if transaction.authorizer is not None and transaction.authorizer.denied:
-            # SQLite has rolled back, and nothing was let through after it.
+            # SQLite has rolled back, and the authorizer has denied every later statement.
             return self._denied(transaction.authorizer.denied)
         try:
             heads = ", ".join(context.get_context().get_current_heads()) or "no version"
-        except SQLAlchemyError:  # of a lost connection, not the driver's
-            heads = "what cannot be read now"
+        except SQLAlchemyError:  # the connection is lost
+            heads = "an unknown revision, because it cannot be read now"
         return MigrationHalfApplied(
             f"{self.target}: revision {self._revision} has ended the transaction of the upgrade by "
-            "itself. What was done until then may be kept: the database says that it is at "
-            f"{heads}, and may hold parts of {self._revision} besides. {self.backup}. Restore it, "
+            "itself. Changes made until then may be committed: the database is at "
+            f"{heads}, and may also contain parts of {self._revision}. {self.backup}. Restore it, "
             "or undo those parts, and report the revision"
         )

@@ -1,4 +1,4 @@
-"""SQLite transactions that hold: DDL inside, begun when we say so, with the write lock first."""
+"""SQLite transactions that include DDL, begun explicitly, with the write lock taken first."""
 
 from __future__ import annotations
 
@@ -20,55 +20,54 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How long a COMMIT keeps new readers out while it waits for old ones. Deployed code, which gives
-# up after 5 s, then gets as long a pause.
+# How long a COMMIT may wait for readers while it blocks new ones. Deployed code gives up after 5 s.
+# The pause that follows is at least as long.
 _COMMIT_SECONDS = 1.0
 
 
 class ReadersInTheWay(Exception):  # noqa: N818 - an event, not an error: the upgrade tries again
-    """With a rollback journal nothing can be committed while somebody reads; it is rolled back."""
+    """Readers of a file with a rollback journal prevented the commit; it was rolled back."""
 
 
 def on_driver(connection: Connection, function: Callable[[Any], T]) -> T:
     """Call a function with the sqlite3.Connection behind `connection`, in the thread it belongs to.
 
     Args:
-        connection: An SQLite connection of any driver.
-        function: Gets the driver's connection; with aiosqlite the sqlite3.Connection in its thread.
+        connection: A SQLite connection of any driver.
+        function: Called with the driver's connection, for aiosqlite in the connection's thread.
     """
     driver = connection.connection.driver_connection
     if not hasattr(driver, "_conn"):
         return function(driver)
-    # aiosqlite runs what it is asked for in a thread of its own, and has no public way to ask for
-    # anything else.
+    # aiosqlite has no public way to run a function of ours in its thread.
     adapter: Any = connection.connection.dbapi_connection
     result: T = adapter.run_async(lambda aiosqlite: aiosqlite._execute(function, aiosqlite._conn))  # noqa: SLF001 - see above
     return result
 
 
 def begin(connection: Connection, statement: str) -> None:
-    """Make what SQLAlchemy has just begun a transaction of SQLite's, by a BEGIN of our own.
+    """Execute BEGIN for the transaction that SQLAlchemy has just begun.
 
     Args:
-        connection: One inside `sqlite_transactions`, on which nothing has been run yet.
-        statement: "BEGIN", or "BEGIN IMMEDIATE" to take the write lock before anything is read.
+        connection: A connection inside `sqlite_transactions` that has executed nothing yet.
+        statement: "BEGIN", or "BEGIN IMMEDIATE" to take the write lock before the first read.
     """
     driver_connection = connection.connection.driver_connection
     if driver_connection is not None and driver_connection.in_transaction:
-        # A listener of the caller's engine has begun already, perhaps without the lock.
+        # A listener of the caller's engine has executed BEGIN, perhaps without the lock.
         connection.exec_driver_sql("ROLLBACK")
     _set_busy_timeout(connection, lock_timeout())
     connection.exec_driver_sql(statement)
 
 
 def commit(connection: Connection) -> None:
-    """Commit what `begin` has begun, or roll it back if that takes longer than a second.
+    """Commit the transaction of `begin`, or roll it back if that takes longer than a second.
 
-    A COMMIT that waits for readers keeps new ones out, and one that failed does so until it is
-    rolled back.
+    A COMMIT that waits for readers blocks new ones, and so does a failed COMMIT until it is rolled
+    back.
 
     Raises:
-        ReadersInTheWay: It is rolled back.
+        ReadersInTheWay: The transaction was rolled back.
     """
     _set_busy_timeout(connection, min(_COMMIT_SECONDS, lock_timeout()))
     try:
@@ -81,13 +80,13 @@ def commit(connection: Connection) -> None:
 
 
 def wait_for_readers(took: float, until: float) -> bool:
-    """Let others read and write for at least as long as they were kept waiting.
+    """Let others read and write for at least as long as they had to wait.
 
-    The pause is random: one in step with readers that come regularly would meet them every time.
-    It does not ask whether anybody reads, because the answer may be another one by the next COMMIT.
+    The pause has a random length, so that it cannot fall into step with periodic readers. It does
+    not check for readers, because new ones may come before the next COMMIT.
 
     Args:
-        took: How many seconds the attempt took that was rolled back.
+        took: The duration of the attempt that was rolled back, in seconds.
         until: When to give up, by time.monotonic.
 
     Returns:
@@ -107,40 +106,39 @@ def _set_busy_timeout(connection: Connection, seconds: float) -> None:
 
 
 def _settings(*, changes: bool, wal: bool) -> dict[str, str | int]:
-    """Return what the PRAGMAs of a connection are set to for the time of a command."""
+    """Return the PRAGMAs of a connection during a command."""
     settings: dict[str, str | int] = {
-        # Enforcement would delete or refuse rows while a revision rebuilds a table, and it can
-        # only be switched off outside a transaction.
+        # With enforcement on, rebuilding a table would delete or refuse rows that refer to it.
+        # It can only be switched off outside a transaction.
         "foreign_keys": "OFF",
         "busy_timeout": int(lock_timeout() * 1000),
     }
     if changes:
         settings |= {
             "query_only": "OFF",
-            # FULL does not make the deletion of the rollback journal durable: a power cut just
-            # after a reported success would bring the old schema back.
+            # FULL does not sync the deletion of the rollback journal: a power cut just after a
+            # reported success would restore the old schema.
             "synchronous": "EXTRA",
         }
     if changes and not wal:
-        # With a rollback journal, writing pages before the COMMIT would keep readers out until
-        # then. They are kept in memory instead.
+        # With a rollback journal, writing pages before the COMMIT would block readers until then.
+        # Keep the pages in memory instead.
         settings["cache_spill"] = "OFF"
     return settings
 
 
 @contextmanager
 def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bool]:
-    """Let transactions of `connection` be begun by `begin`, and put everything back at the end.
+    """Prepare a connection for `begin`, and restore its settings at the end.
 
-    By itself the sqlite3 module runs DDL outside any transaction, so that a killed upgrade leaves
+    By default the sqlite3 module runs DDL outside any transaction, so that a killed upgrade leaves
     half a schema.
 
-    Gives whether transactions are ours to begin. A connection that the caller hands in within a
-    transaction of its own is left as it is: what has begun cannot be begun otherwise, and the
-    caller commits.
+    Yield whether we own the transaction. If the caller hands in a connection in a transaction, the
+    connection is left as it is, and the caller commits.
 
     Args:
-        connection: An SQLite connection of any driver.
+        connection: A SQLite connection of any driver.
         changes: Whether the command changes the database.
 
     Raises:
@@ -150,9 +148,9 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
     assert dbapi_connection is not None  # noqa: S101 - the connection is open
     cursor = dbapi_connection.cursor()
 
-    def pragma(setting: str) -> Any:  # noqa: ANN401 - whatever the PRAGMA holds
+    def pragma(setting: str) -> Any:  # noqa: ANN401 - the type depends on the PRAGMA
         # Not through SQLAlchemy: any statement before context.configure begins a transaction,
-        # which Alembic takes for the caller's and never commits.
+        # which Alembic would treat as the caller's and never commit.
         cursor.execute(f"PRAGMA {setting}")
         row = cursor.fetchone()
         return row and row[0]
@@ -163,7 +161,8 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
             raise MigrationRefused(
                 "the connection handed in is in a transaction with foreign_keys = ON, which "
                 "cannot be switched off inside one; a revision that rebuilds a table would delete "
-                "what points to it. Hand it in before it begins, or with foreign_keys = OFF"
+                "rows that refer to it. Hand in a connection that is in no transaction, or that "
+                "has foreign_keys = OFF"
             )
         yield False
         return
@@ -176,7 +175,7 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
         if connection.in_transaction():
             connection.rollback()
         driver = connection.connection.driver_connection
-        if driver is not None and driver.in_transaction:  # one that SQLAlchemy does not know of
+        if driver is not None and driver.in_transaction:  # begun without SQLAlchemy
             cursor.execute("ROLLBACK")
         for name, value in before.items():
             pragma(f"{name} = {value}")
@@ -184,13 +183,13 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
         cursor.close()
 
     try:
-        # None: the sqlite3 module begins nothing by itself.
+        # With None, the sqlite3 module does not begin transactions by itself.
         dbapi_connection.isolation_level = None
         for name, value in settings.items():
             pragma(f"{name} = {value}")
         yield True
     except BaseException:
-        # The cause is what counts, and not that a broken connection cannot be put back either.
+        # Restoring a broken connection may fail too; raise the original error.
         with suppress(SQLAlchemyError, sqlite3.Error):
             restore()
         raise
@@ -199,7 +198,7 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
 
 @contextmanager
 def read_only_transaction(connection: Connection) -> Iterator[None]:
-    """Hold a transaction that, on SQLite, cannot write; the caller's own where there is one."""
+    """Open a transaction that cannot write on SQLite, or use the caller's transaction."""
     on_sqlite = connection.dialect.name == "sqlite"
     with sqlite_transactions(connection, changes=False) if on_sqlite else nullcontext():
         if connection.in_transaction():
@@ -210,7 +209,7 @@ def read_only_transaction(connection: Connection) -> Iterator[None]:
                 yield
                 return
             begin(connection, "BEGIN")
-            # Only now: a listener of the caller's engine may have begun with the write lock.
+            # After BEGIN, because a listener of the caller's engine may have taken the write lock.
             before = connection.exec_driver_sql("PRAGMA query_only").scalar_one()
             connection.exec_driver_sql("PRAGMA query_only = ON")
             try:

@@ -1,6 +1,6 @@
-"""The tables as SQLAlchemy models, and enums that name the values of their state columns.
+"""The tables as SQLAlchemy models, and enums for the values of their state columns.
 
-Nothing in here reads or writes a database.
+This package does not read or write databases.
 """
 
 from shortsdb.models.analytics import Analytics
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 metadata = Base.metadata
-"""The schema as the models see it, for Alembic and for create_all."""
+"""The schema of the models, for Alembic and for create_all."""
 
 OWN_TABLES = frozenset(metadata.tables)
 """The names of these tables; an application may declare others on `Base`."""

@@ -8,12 +8,12 @@ from shortsdb.models.types import CreatedAt, PrimaryKey
 
 
 class Analytics(Base):
-    """What YouTube reported about one of our videos at one moment.
+    """YouTube's counts for one of our videos at one time.
 
-    Written by the polling step, one row per video and poll; a later poll adds a row. Counts are
-    totals up to `measured_at`, not growth since the last poll; NULL is what YouTube did not tell.
+    The polling step adds one row per video and poll. Counts are totals up to `measured_at`, not
+    growth since the last poll; NULL means that YouTube did not report the count.
     `click_through_rate` is a share from 0 to 1. `youtube_video_id` names a compilation or a Short,
-    so it is no foreign key.
+    so it is not a foreign key.
     """
 
     __tablename__ = "analytics"
@@ -23,7 +23,7 @@ class Analytics(Base):
     youtube_video_id: Mapped[str]
     """YouTube's id of the compilation or Short that was measured."""
     measured_at: Mapped[CreatedAt]
-    """When YouTube was asked."""
+    """When the counts were requested from YouTube."""
     view_count: Mapped[int | None]
     """Views so far."""
     like_count: Mapped[int | None]
@@ -31,10 +31,10 @@ class Analytics(Base):
     comment_count: Mapped[int | None]
     """Comments so far."""
     average_view_duration_seconds: Mapped[float | None]
-    """How long a view lasts on average."""
+    """Average duration of a view."""
     click_through_rate: Mapped[float | None]
-    """Share of those who saw the thumbnail that clicked, from 0 to 1."""
+    """Share of thumbnail impressions that led to a click, from 0 to 1."""
     subscriber_gain: Mapped[int | None]
     """Subscribers gained through the video so far; may be negative."""
     estimated_revenue_usd: Mapped[float | None]
-    """Revenue so far, in US dollars, as YouTube estimates it."""
+    """Revenue so far, in US dollars, estimated by YouTube."""

@@ -11,9 +11,9 @@ from sqlalchemy.orm import DeclarativeBase
 
 from shortsdb.models.types import as_utc
 
-# Every constraint and index has a name that can be computed, so that a revision can drop it again.
-# Names that a model gives explicitly (idx_...) win. The unnamed constraints of deployed SQLite
-# files stay unnamed: SQLite cannot name one without rebuilding the table.
+# Every constraint and index has a predictable name, so that a migration can drop it. Names that a
+# model gives explicitly (idx_...) take precedence. The unnamed constraints of deployed SQLite files
+# stay unnamed, because SQLite cannot name one without rebuilding the table.
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -24,15 +24,15 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
-    """The base of all models, and through `metadata` the schema as the models see it."""
+    """The base of all models; its `metadata` is the schema of the models."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        # An SQLite integer has 64 bits, PostgreSQL's INTEGER only 32: a viral video's views, a file
-        # over 2 GiB or a large id that SQLite held would overflow it.
+        # A SQLite integer has 64 bits, PostgreSQL's INTEGER only 32: the views of a viral video, a
+        # file size over 2 GiB or a large id from SQLite would overflow it.
         int: Integer().with_variant(BigInteger(), "postgresql"),
-        # SQLAlchemy 2.1 would make it Double, 2.0 Float: both render as one on SQLite only if said.
+        # SQLAlchemy 2.1 would default to Double, and 2.0 to Float, so the type is explicit.
         float: Float(),
     }
 
@@ -42,21 +42,22 @@ class Base(DeclarativeBase):
         *,
         mode: Literal["python", "json"] = "python",
     ) -> dict[str, Any]:
-        """Return the row as a dictionary of column attribute to value.
+        """Return the values of the column attributes by name.
 
         Relationships are left out. Expired columns are loaded.
 
         Args:
-            exclude: Attributes to leave out. Where it is given, so is what an unsaved row has no
-                value for: advanced-alchemy asks like this, and takes what it gets for changes.
-            mode: "python" gives the values as they are. "json" gives values that `json.dumps`
-                accepts, also with `allow_nan=False`: a moment as ISO 8601 in UTC that ends in Z; a
-                float that JSON cannot hold (infinite or not a number) as None; bytes, which
-                SQLite may hold in any column, as UTF-8 text, other bytes escaped.
+            exclude: Attributes to leave out. If it is given, attributes of an unsaved row that have
+                no value are left out too, because advanced-alchemy passes it and treats the result
+                as changes.
+            mode: "python" returns the values unchanged. "json" returns values that `json.dumps`
+                accepts, even with `allow_nan=False`: times as ISO 8601 in UTC ending in Z; infinite
+                floats and NaN as None; bytes, which SQLite may hold in any column, as UTF-8 text
+                with invalid bytes escaped.
 
         Raises:
-            sqlalchemy.orm.exc.DetachedInstanceError: A column is expired and no session is there
-                to load it.
+            sqlalchemy.orm.exc.DetachedInstanceError: A column is expired and there is no session to
+                load it.
         """
         state = sa_inspect(self)
         keys = [attr.key for attr in state.mapper.column_attrs]
@@ -76,7 +77,7 @@ class Base(DeclarativeBase):
 
 
 def _json(value: object) -> object:
-    """Return a column's value as JSON holds it, see `Base.to_dict`."""
+    """Return the JSON form of a column's value, see `Base.to_dict`."""
     if isinstance(value, date):
         return f"{as_utc(value).isoformat()}Z"
     if isinstance(value, bytes):

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Clip(Base):
     """A passage cut out of a discovered video for one run.
 
-    Written by the clipping step, one row per passage; `rank_position` is its place in the
-    compilation, counted from 1. `clip_duration_seconds` is the end less the start. The file behind
-    `clip_file_path` may be gone after the upload, the row stays. Deployed: table, columns and
+    The clipping step adds one row per passage. `rank_position` is its position in the compilation,
+    counted from 1. `clip_duration_seconds` is the end minus the start. The file `clip_file_path`
+    may be deleted after the upload; the row remains. This is a deployed table: its columns and
     indexes are frozen.
     """
 
@@ -28,21 +28,21 @@ class Clip(Base):
 
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[int] = mapped_column(ForeignKey("pipeline_runs.id"))
-    """The run that it was cut for."""
+    """The run for which the clip was cut."""
     discovered_video_id: Mapped[int] = mapped_column(ForeignKey("discovered_videos.id"))
-    """The video that it was cut out of."""
+    """The video from which the clip was cut."""
     rank_position: Mapped[int]
-    """Its place in the compilation, counted from 1."""
+    """Position in the compilation, counted from 1."""
     start_time_seconds: Mapped[float]
-    """Where it begins in the video."""
+    """Start of the passage in the video."""
     end_time_seconds: Mapped[float]
-    """Where it ends in the video."""
+    """End of the passage in the video."""
     clip_duration_seconds: Mapped[float]
-    """The end less the start."""
+    """The end minus the start."""
     extraction_method: Mapped[str | None]
     """How the passage was chosen."""
     clip_file_path: Mapped[str | None]
-    """The file cut out; it may be gone after the upload."""
+    """The file of the clip; it may be deleted after the upload."""
     content_id_risk: Mapped[str] = mapped_column(default="unknown")
     """How likely a copyright claim is: low, medium, high or unknown."""
 

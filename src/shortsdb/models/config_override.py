@@ -9,9 +9,9 @@ from shortsdb.models.types import CreatedAt, utcnow
 class ConfigOverride(Base):
     """A setting of the pipeline that was changed at run time.
 
-    Written by the Telegram bot or by the pipeline itself; one row per setting, which wins over the
-    deployed configuration file until it is deleted. `updated_at` follows every ORM update; raw SQL
-    sets it by itself.
+    The Telegram bot or the pipeline writes one row per setting. It overrides the deployed
+    configuration file until it is deleted. ORM updates set `updated_at`; raw SQL must set it
+    explicitly.
     """
 
     __tablename__ = "config_overrides"
@@ -19,8 +19,8 @@ class ConfigOverride(Base):
     key: Mapped[str] = mapped_column(primary_key=True, autoincrement=False)
     """The name of the setting."""
     value: Mapped[str]
-    """What it is now, as text."""
+    """The current value, as text."""
     updated_at: Mapped[CreatedAt] = mapped_column(onupdate=utcnow)
-    """When it was last changed."""
+    """When the setting was last changed."""
     updated_by: Mapped[str] = mapped_column(default="system", server_default="system")
-    """Who changed it."""
+    """The user or program that changed it."""

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class DiscoveredVideo(Base):
-    """A viral video that discovery found on YouTube, and what became of it.
+    """A viral video that discovery found on YouTube, and its processing status.
 
-    Written by the discovery step, once per video: `video_id` is YouTube's and unique over all
-    niches. `processed` is one of `Processed`, `content_id_risk` one of `ContentIdRisk`. Deployed:
-    table, columns and indexes are frozen.
+    The discovery step adds one row per video: `video_id` is YouTube's and unique over all niches.
+    `processed` is one of `Processed`, `content_id_risk` one of `ContentIdRisk`. This is a deployed
+    table: its columns and indexes are frozen.
     """
 
     __tablename__ = "discovered_videos"
@@ -30,15 +30,15 @@ class DiscoveredVideo(Base):
     video_id: Mapped[str] = mapped_column(unique=True)
     """YouTube's id of the video."""
     title: Mapped[str]
-    """As YouTube gave it."""
+    """The title on YouTube."""
     channel_name: Mapped[str]
-    """Of the channel that uploaded it."""
+    """Name of the channel that uploaded the video."""
     channel_id: Mapped[str]
     """YouTube's id of that channel."""
     url: Mapped[str]
-    """Where to watch it."""
+    """The URL of the video."""
     category_id: Mapped[int | None]
-    """YouTube's number of its category."""
+    """YouTube's id of the category."""
     duration_seconds: Mapped[int | None]
     """Length of the video, in whole seconds."""
     view_count: Mapped[int | None]
@@ -48,15 +48,15 @@ class DiscoveredVideo(Base):
     comment_count: Mapped[int | None]
     """Comments when it was discovered."""
     view_velocity: Mapped[float | None]
-    """How fast it gained views, as discovery computed it."""
+    """Growth rate of the views, as computed by discovery."""
     viral_score: Mapped[float | None]
-    """How discovery rates it; the higher, the sooner it is used."""
+    """Score given by discovery; videos with higher scores are used first."""
     niche: Mapped[str]
-    """The niche that it was found for."""
+    """The niche for which the video was found."""
     discovery_source: Mapped[str | None]
-    """Which search or list it was found in."""
+    """The search or list in which the video was found."""
     discovered_at: Mapped[Timestamp] = mapped_column(default=utcnow)
-    """When it was found."""
+    """When the video was found."""
     processed: Mapped[int] = mapped_column(default=0)
     """0 pending, 1 used, 2 skipped, 3 rejected."""
     content_id_risk: Mapped[str] = mapped_column(default="unknown")

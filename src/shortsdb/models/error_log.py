@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class ErrorLog(Base):
-    """An error that a module of the pipeline met.
+    """An error that occurred in a module of the pipeline.
 
-    Write it in a transaction of its own, so that it outlives the work that failed. `resolved`
-    becomes 1 when somebody has dealt with it. `pipeline_run_id` is NULL when no run was under way.
+    Store it in a separate transaction, so that it is kept when the failed work is rolled back.
+    `resolved` is 1 once the error is resolved. `pipeline_run_id` is NULL if no run was active.
     """
 
     __tablename__ = "error_logs"
@@ -27,18 +27,18 @@ class ErrorLog(Base):
 
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline_runs.id"), index=True)
-    """The run that was under way; NULL when none was."""
+    """The run that was active; NULL if there was none."""
     module: Mapped[str]
-    """The module of the pipeline that met the error."""
+    """The module of the pipeline in which the error occurred."""
     error_type: Mapped[str]
     """The class of the error."""
     error_message: Mapped[LongText]
-    """What it said."""
+    """The message of the error."""
     stack_trace: Mapped[LongText | None]
-    """Where it happened."""
+    """The stack trace of the error."""
     occurred_at: Mapped[CreatedAt]
-    """When it happened."""
+    """When the error occurred."""
     resolved: Mapped[Flag]
-    """1 when somebody has dealt with it, else 0."""
+    """1 if the error is resolved, otherwise 0."""
 
     pipeline_run: Mapped["PipelineRun | None"] = relationship(back_populates="error_logs")

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 class PipelineRun(Base):
     """One cycle of one niche, from discovery to upload.
 
-    Written when a cycle begins, and updated as it passes its stages: `status` is one of
-    `RunStatus`. `cycle_start` and `cycle_end` bound the discovery window, `started_at` and
-    `completed_at` the work itself. Everything the cycle produces points here; while foreign keys
-    are enforced, a run with children cannot be deleted. Deployed: table, columns and indexes are
-    frozen.
+    The row is added when a cycle begins, and updated at each stage: `status` is one of `RunStatus`.
+    `cycle_start` and `cycle_end` bound the discovery window, `started_at` and `completed_at` the
+    work itself. All rows that the cycle produces refer to it; if foreign keys are enforced, a run
+    with children cannot be deleted. This is a deployed table: its columns and indexes are frozen.
     """
 
     __tablename__ = "pipeline_runs"
@@ -35,7 +34,7 @@ class PipelineRun(Base):
 
     id: Mapped[PrimaryKey]
     niche: Mapped[str]
-    """The niche that the cycle is of."""
+    """The niche of the cycle."""
     cycle_start: Mapped[Timestamp]
     """Beginning of the discovery window."""
     cycle_end: Mapped[Timestamp]
@@ -43,11 +42,11 @@ class PipelineRun(Base):
     status: Mapped[str] = mapped_column(default="pending")
     """pending, running, review, approved, uploaded or failed."""
     started_at: Mapped[Timestamp | None]
-    """When the work began; NULL before."""
+    """When the work began; NULL until then."""
     completed_at: Mapped[Timestamp | None]
-    """When the work ended; NULL before."""
+    """When the work ended; NULL until then."""
     video_file_path: Mapped[str | None]
-    """The rendered compilation."""
+    """The file of the rendered compilation."""
     video_duration_seconds: Mapped[float | None]
     """Length of the compilation."""
     video_file_size_bytes: Mapped[int | None]
@@ -55,11 +54,11 @@ class PipelineRun(Base):
     youtube_video_id: Mapped[str | None]
     """YouTube's id of the uploaded compilation."""
     youtube_url: Mapped[str | None]
-    """Where to watch the compilation."""
+    """The URL of the compilation on YouTube."""
     error_message: Mapped[LongText | None]
     """Why the run failed."""
     retry_count: Mapped[int] = mapped_column(default=0)
-    """How often the run was tried again."""
+    """How often the run was retried."""
 
     clips: Mapped[list["Clip"]] = relationship(back_populates="pipeline_run", passive_deletes="all")
     scripts: Mapped[list["Script"]] = relationship(

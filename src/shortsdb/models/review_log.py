@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ReviewLog(Base):
-    """A question to the human over Telegram, and the answer.
+    """A review request sent to the human over Telegram, and the answer.
 
-    Written when the question is sent, and updated with the answer, or with `auto_held` 1 when
-    nobody answered in time. Open while both `responded_at` is NULL and `auto_held` is 0. `action`
-    is one of `ReviewAction`, `response_detail` the rest of the answer, such as "skip 4,7".
+    The row is added when the request is sent, and updated with the answer, or with `auto_held` 1 if
+    there is none in time. It is open while `responded_at` is NULL and `auto_held` is 0. `action` is
+    one of `ReviewAction`, `response_detail` the rest of the answer, such as "skip 4,7".
     """
 
     __tablename__ = "review_logs"
@@ -26,14 +26,14 @@ class ReviewLog(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     sent_at: Mapped[CreatedAt]
-    """When the question was sent."""
+    """When the request was sent."""
     responded_at: Mapped[Timestamp | None]
-    """When it was answered; NULL while it was not."""
+    """When it was answered; NULL until then."""
     action: Mapped[str | None]
-    """approve, reject, hold, skip or redo_script; NULL while nobody answered."""
+    """approve, reject, hold, skip or redo_script; NULL until there is an answer."""
     response_detail: Mapped[str | None]
     """The rest of the answer, such as "skip 4,7"."""
     auto_held: Mapped[Flag]
-    """1 when nobody answered in time, else 0."""
+    """1 if there was no answer in time, otherwise 0."""
 
     pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="review_logs")

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Script(Base):
     """A narration script that the LLM wrote for a run.
 
-    Written by the script step, once per attempt: a reviewer's redo_script adds a row, and the
-    latest `generated_at` is the one in use. `full_script` reads and writes `full_script_json` as
-    Python objects; text that is assigned to the column itself is not checked.
+    The script step adds one row per attempt: a reviewer's redo_script adds another, and the row
+    with the latest `generated_at` is used. `full_script` reads and writes `full_script_json` as
+    Python objects; text assigned to the column itself is not validated.
     """
 
     __tablename__ = "scripts"
@@ -25,29 +25,29 @@ class Script(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     opening_text: Mapped[LongText | None]
-    """What is spoken before the first clip."""
+    """Text spoken before the first clip."""
     closing_text: Mapped[LongText | None]
-    """What is spoken after the last clip."""
+    """Text spoken after the last clip."""
     full_script_json: Mapped[LongText]
     """The whole script, meant to be JSON; see `full_script`."""
     total_char_count: Mapped[int]
     """Characters of the spoken text."""
     estimated_duration_seconds: Mapped[float]
-    """How long speaking it should take."""
+    """Estimated duration of the spoken text."""
     llm_model_used: Mapped[LongText]
-    """The model that wrote it."""
+    """The LLM that wrote the script."""
     generated_at: Mapped[CreatedAt]
-    """When it was written; the latest of a run is the one in use."""
+    """When it was written; the latest script of a run is used."""
 
     pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="scripts")
 
     @property
-    def full_script(self) -> Any:  # noqa: ANN401 - JSON is what the LLM made of it
+    def full_script(self) -> Any:  # noqa: ANN401 - any JSON value
         """The script as Python objects.
 
-        A change inside the returned object is not noticed: assign the whole again. Assigning keeps
-        non-ASCII text as it is, and raises ValueError or TypeError for what JSON cannot hold.
-        Reading raises `json.JSONDecodeError`, a ValueError, if the column holds other text than
+        A change inside the returned object is not saved: assign the whole object again. Assigning
+        keeps non-ASCII text, and raises ValueError or TypeError for values that JSON cannot
+        represent. Reading raises `json.JSONDecodeError`, a ValueError, if the column does not hold
         JSON, and TypeError if the row is new and nothing was assigned.
         """
         return json.loads(self.full_script_json)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Short(Base):
-    """A Short that a run renders beside its compilation.
+    """A Short that a run renders in addition to its compilation.
 
-    Written by the rendering step as pending, and updated by review and upload: `status` is one of
-    `ShortStatus`. `youtube_video_id`, `youtube_url` and `uploaded_at` come from the upload.
-    `clip_id` is NULL when the Short is not made of one clip.
+    The rendering step adds the row as pending; review and upload update it: `status` is one of
+    `ShortStatus`. The upload sets `youtube_video_id`, `youtube_url` and `uploaded_at`. `clip_id` is
+    NULL if the Short is not made from a single clip.
     """
 
     __tablename__ = "shorts"
@@ -26,23 +26,23 @@ class Short(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     clip_id: Mapped[int | None] = mapped_column(ForeignKey("clips.id"), index=True)
-    """The clip that it is made of; NULL when it is not made of one."""
+    """The clip that it is made from; NULL if it is not made from a single clip."""
     file_path: Mapped[str | None]
     """The rendered file."""
     duration_seconds: Mapped[float | None]
     """Length of the Short."""
     title: Mapped[str | None]
-    """Its title on YouTube."""
+    """The title on YouTube."""
     description: Mapped[LongText | None]
-    """Its description on YouTube."""
+    """The description on YouTube."""
     youtube_video_id: Mapped[str | None]
-    """YouTube's id of it, once it is uploaded."""
+    """YouTube's id of the uploaded Short."""
     youtube_url: Mapped[str | None]
-    """Where to watch it, once it is uploaded."""
+    """The URL of the uploaded Short."""
     status: Mapped[str] = mapped_column(default="pending", server_default="pending", index=True)
     """pending, review, uploaded or failed."""
     uploaded_at: Mapped[Timestamp | None]
-    """When it was uploaded."""
+    """When the Short was uploaded."""
 
     pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="shorts")
     clip: Mapped["Clip | None"] = relationship(back_populates="shorts")

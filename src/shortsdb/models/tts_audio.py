@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class TTSAudio(Base):
-    """The narration of a run as spoken by a TTS engine.
+    """The narration of a run, spoken by a TTS engine.
 
-    Written by the speech step, once per attempt; the latest `generated_at` is the one in use. The
-    path and the duration are NULL when the engine gave nothing.
+    The speech step adds one row per attempt; the row with the latest `generated_at` is used. The
+    path and the duration are NULL if the engine returned nothing.
     """
 
     __tablename__ = "tts_audio"
@@ -23,14 +23,14 @@ class TTSAudio(Base):
     id: Mapped[PrimaryKey]
     pipeline_run_id: Mapped[RunId]
     engine_used: Mapped[str]
-    """The TTS engine that spoke."""
+    """The TTS engine."""
     voice_profile: Mapped[str | None]
-    """The voice, as that engine calls it."""
+    """The engine's name for the voice."""
     audio_file_path: Mapped[str | None]
-    """The file with the narration."""
+    """The file of the narration."""
     duration_seconds: Mapped[float | None]
     """Length of the narration."""
     generated_at: Mapped[CreatedAt]
-    """When it was spoken; the latest of a run is the one in use."""
+    """When it was generated; the latest narration of a run is used."""
 
     pipeline_run: Mapped["PipelineRun"] = relationship(back_populates="tts_audio")

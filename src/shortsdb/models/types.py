@@ -1,4 +1,4 @@
-"""Column types and the Annotated column shapes that models repeat."""
+"""Column types, and Annotated columns that several models share."""
 
 from datetime import UTC, date, datetime, time
 from typing import Annotated
@@ -9,14 +9,14 @@ from sqlalchemy.types import TypeDecorator
 
 
 def utcnow() -> datetime:
-    """Return the present in UTC without tzinfo, as all models hold time."""
+    """Return the current time in UTC without tzinfo, as in all models."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def as_utc(moment: date) -> datetime:
-    """Return a moment as all models hold it: UTC without tzinfo.
+    """Return a time in UTC without tzinfo, as in all models.
 
-    An aware datetime is converted, a naive one is UTC already, and a date is its midnight in UTC.
+    An aware datetime is converted, a naive one is taken as UTC, and a date as its midnight in UTC.
     """
     if not isinstance(moment, datetime):
         return datetime.combine(moment, time.min)
@@ -24,22 +24,22 @@ def as_utc(moment: date) -> datetime:
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment in UTC: naive in Python, the text of DateTime in SQLite, timestamptz in PostgreSQL.
+    """A time in UTC: naive in Python, DateTime's text in SQLite, timestamptz in PostgreSQL.
 
-    Takes an aware datetime of any offset and converts it, takes a naive one as UTC and a date as
-    its midnight in UTC, and returns naive UTC. Plain DateTime drops the offset of an aware datetime
-    on SQLite without a word.
+    Accepts an aware datetime, which is converted, a naive one, which is taken as UTC, and a date,
+    which is taken as its midnight in UTC. Returns naive UTC. On SQLite plain DateTime would
+    silently drop the offset of an aware datetime.
     """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: date | None, dialect: Dialect) -> datetime | None:
-        """Return `value` in UTC, aware where the database keeps an offset."""
+        """Return `value` in UTC, naive for SQLite and aware for PostgreSQL."""
         if value is None:
             return None
         value = as_utc(value)
-        # PostgreSQL would read a naive timestamp in the session's time zone.
+        # PostgreSQL would interpret a naive timestamp in the session's time zone.
         return value if dialect.name == "sqlite" else value.replace(tzinfo=UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - TypeDecorator's signature
@@ -47,19 +47,19 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else as_utc(value)
 
 
-# The server defaults make the Python defaults hold for raw SQL too. SQLite's CURRENT_TIMESTAMP has
-# whole seconds, which DateTime reads.
+# The server defaults repeat the Python defaults for raw SQL. SQLite's CURRENT_TIMESTAMP has whole
+# seconds, which DateTime can read.
 PrimaryKey = Annotated[int, mapped_column(primary_key=True)]
-"""The number of the row, given by the database."""
+"""The id of the row, assigned by the database."""
 RunId = Annotated[int, mapped_column(ForeignKey("pipeline_runs.id"), index=True)]
 """The run that the row belongs to."""
 LongText = Annotated[str, mapped_column(Text)]
 """Text of any length."""
 Timestamp = Annotated[datetime, mapped_column(UTCDateTime)]
-"""A moment, see `UTCDateTime`."""
+"""A time, see `UTCDateTime`."""
 CreatedAt = Annotated[
     datetime, mapped_column(UTCDateTime, default=utcnow, server_default=func.current_timestamp())
 ]
-"""A moment that is the present where none is given."""
+"""A time; the default is the current time."""
 Flag = Annotated[int, mapped_column(default=0, server_default=text("0"))]
-"""Meant to be 0 or 1; 0 where nothing is given."""
+"""0 or 1 by convention; the default is 0."""

@@ -1,24 +1,23 @@
-"""The values that columns of states hold, as enums: for those who want to write names.
+"""The values of state columns as enums, which applications may use instead of literals.
 
-A column stays a plain string or integer. A member may be assigned and compared, and the database
-gives back the plain value, which is equal to it. Nothing checks what is assigned: other values are
-stored as they are.
+The columns are plain strings or integers. A member can be assigned and compared; the database
+returns the plain value, which is equal to it. Assigned values are not validated.
 """
 
 from enum import IntEnum, StrEnum
 
 
 class Processed(IntEnum):
-    """What became of a discovered video, in `DiscoveredVideo.processed`."""
+    """The processing status of a discovered video, in `DiscoveredVideo.processed`."""
 
     PENDING = 0
-    """Nothing was decided yet."""
+    """Not decided yet."""
     USED = 1
-    """A run used it."""
+    """Used in a run."""
     SKIPPED = 2
-    """It was passed over."""
+    """Skipped."""
     REJECTED = 3
-    """It was refused."""
+    """Rejected."""
 
 
 class ContentIdRisk(StrEnum):
@@ -51,7 +50,7 @@ class ShortStatus(StrEnum):
 
 
 class ReviewAction(StrEnum):
-    """What the human answered, in `ReviewLog.action`."""
+    """The answer of the reviewer, in `ReviewLog.action`."""
 
     APPROVE = "approve"
     REJECT = "reject"

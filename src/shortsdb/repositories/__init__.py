@@ -7,9 +7,9 @@
         session.commit()
 
 Each has that library's methods (`add`, `add_many`, `get`, `update`, `upsert`, `delete`, filters and
-paging, …) and its errors: DuplicateKeyError, ForeignKeyError, NotFoundError. The questions of
-`shortsdb.queries` about a model are methods on top. Nothing is committed unless asked for: pass
-`auto_commit=True` or commit the session.
+paging, …) and errors (DuplicateKeyError, ForeignKeyError, NotFoundError), and methods for the
+queries of `shortsdb.queries` about its model. To commit, pass `auto_commit=True` or commit the
+session.
 """
 
 from shortsdb.repositories._async import (

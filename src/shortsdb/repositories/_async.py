@@ -135,7 +135,7 @@ class AsyncConfigOverrideRepository(SQLAlchemyAsyncRepository[ConfigOverride]):
     id_attribute = "key"
 
     async def put(self, key: str, value: str, updated_by: str = "system") -> ConfigOverride:
-        """Change a setting that may have been changed before."""
+        """Insert or update the override of a setting."""
         override = ConfigOverride(key=key, value=value, updated_by=updated_by)
         return await self.upsert(override)
 

@@ -131,7 +131,7 @@ class ConfigOverrideRepository(SQLAlchemySyncRepository[ConfigOverride]):
     id_attribute = "key"
 
     def put(self, key: str, value: str, updated_by: str = "system") -> ConfigOverride:
-        """Change a setting that may have been changed before."""
+        """Insert or update the override of a setting."""
         override = ConfigOverride(key=key, value=value, updated_by=updated_by)
         return self.upsert(override)
 

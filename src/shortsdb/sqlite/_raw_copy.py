@@ -1,14 +1,15 @@
-"""Copies a file twice, the second time only what has changed.
+"""Copy a file, then copy the blocks that have changed since.
 
 `python _raw_copy.py FILE IDENTITY DESCRIPTOR`: IDENTITY is the device and inode of FILE, as
-`files.identity` returns them, and DESCRIPTOR that of the copy, inherited.
+`files.identity` returns them, and DESCRIPTOR is the inherited descriptor of the copy.
 
-A program of its own, because a process that closes a database file drops the locks which SQLite
-holds on it there (https://sqlite.org/howtocorrupt.html, section 2.2). Imports as little as it can.
+This is a separate program, because a process that closes a database file drops the locks that
+SQLite holds on it (https://sqlite.org/howtocorrupt.html, section 2.2). It imports as little as
+possible.
 
-Prints shares from 0 to 1 while it copies for the first time, the first of them at once, and then
-COPIED; waits for a line on standard input, copies again, and prints EQUAL. Only that line says that
-the copy is one: an exit code gets lost where the signal SIGCHLD is ignored.
+It prints shares from 0 to 1 during the first copy, starting at once, and then COPIED. It waits for
+a line on standard input, copies again, and prints EQUAL. Only that line signals success: the exit
+code is lost if the parent ignores SIGCHLD.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _BLOCKS_A_LINE = 64
 
 
 def sync_file(copy: BinaryIO, file: BinaryIO, *, talk: bool) -> None:
-    """Write to the copy where it is not what the file is."""
+    """Overwrite the blocks of the copy that differ from the file."""
     size = os.fstat(file.fileno()).st_size
     file.seek(0)
     at = 0
@@ -48,7 +49,7 @@ def _open_file(path: str, flags: int) -> int:
 def main(path: str, identity: str, copy_descriptor: str) -> None:
     """Copy twice."""
     print(0.0, flush=True)  # noqa: T201 - its output
-    # Unbuffered: the second time it must be read again, not remembered.
+    # Unbuffered, so that the second pass reads the file again.
     with (
         open(path, "rb", buffering=0, opener=_open_file) as file,
         os.fdopen(int(copy_descriptor), "r+b") as copy,
@@ -57,11 +58,11 @@ def main(path: str, identity: str, copy_descriptor: str) -> None:
         if str((found.st_dev, found.st_ino)) != identity:
             sys.exit(1)
         sync_file(copy, file, talk=True)
-        # What is on disk already need not be written while somebody waits.
+        # Writers wait during the second pass, so write as much as possible to disk before it.
         os.fsync(copy.fileno())
         sys.stdout.write(COPIED)
         sys.stdout.flush()
-        if sys.stdin.readline():  # else nobody wants it any more
+        if sys.stdin.readline():  # EOF means that the parent gave up
             sync_file(copy, file, talk=False)
             sys.stdout.write(EQUAL)
 

@@ -1,7 +1,7 @@
-"""Keeps other people's statements inside one transaction, and records which tables they write to.
+"""Keep the statements of migrations inside one transaction, and record the tables they modify.
 
-SQLite asks an authorizer before it compiles any statement, whoever sends it and however it is
-spelled, see https://sqlite.org/c3ref/set_authorizer.html. A connection has one at a time.
+SQLite calls the authorizer whenever it compiles a statement, see
+https://sqlite.org/c3ref/set_authorizer.html. A connection has one authorizer at a time.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Settings without which a transaction cannot be rolled back, made durable or trusted, see
-# https://sqlite.org/pragma.html. Reading them is allowed.
+# Settings that can break rollback, durability or consistency; see https://sqlite.org/pragma.html.
 _PRAGMAS = {
     "cache_spill",
     "ignore_check_constraints",
@@ -32,20 +31,20 @@ _WRITES = {
 
 
 class Authorizer:
-    """An authorizer for statements that must not end the transaction that they run in.
+    """An authorizer for statements that must not end their transaction.
 
     Attributes:
-        denied: The first statement that was not allowed, None if all were.
-        written: The tables of the database that rows were written to, by the names in the schema.
-        dropped: The triggers and indexes that were dropped by name, and not with their table.
+        denied: The first statement that was denied, None if there was none.
+        written: The names of the tables to which rows were written.
+        dropped: The triggers and indexes that were dropped explicitly, not with their table.
     """
 
     def __init__(self, in_transaction: Callable[[], bool]) -> None:
-        """Allow nothing yet to be forgotten.
+        """Start with empty records.
 
         Args:
-            in_transaction: Whether the connection is in a transaction. Some errors end one, and
-                so does INSERT OR ROLLBACK; each statement after it would commit by itself.
+            in_transaction: Returns whether the connection is in a transaction. Some errors and
+                INSERT OR ROLLBACK end it; each later statement would commit by itself.
         """
         self.denied: str | None = None
         self.written: set[str] = set()
@@ -54,7 +53,7 @@ class Authorizer:
         self._dropped_tables: set[str] = set()
 
     def forget(self) -> None:
-        """Forget what was written to and dropped, before the next revision."""
+        """Clear `written` and `dropped` before the next revision."""
         self.written.clear()
         self.dropped.clear()
         self._dropped_tables.clear()
@@ -67,13 +66,13 @@ class Authorizer:
         database: str | None,
         _trigger: str | None,
     ) -> int:
-        """Decide about one part of a statement, as sqlite3.Connection.set_authorizer asks."""
+        """Allow or deny one action, see `sqlite3.Connection.set_authorizer`."""
         refused = self._refusal(action, first, second)
         if refused:
             self.denied = self.denied or refused
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_ALTER_TABLE and database is not None:
-            self.written.add(str(second))  # DROP COLUMN; adding and renaming name no column
+            self.written.add(str(second))  # for DROP COLUMN, which rewrites the rows
         elif database == "main" and first is not None:
             self._record(action, first, second)
         return sqlite3.SQLITE_OK
@@ -99,7 +98,7 @@ class Authorizer:
         if action == sqlite3.SQLITE_DROP_TABLE:
             self._dropped_tables.add(name)
         elif action == sqlite3.SQLITE_DROP_INDEX or (
-            # Dropping a table asks for its triggers too, after asking for the table.
+            # DROP TABLE is reported before the drops of its triggers.
             action == sqlite3.SQLITE_DROP_TRIGGER and table not in self._dropped_tables
         ):
             self.dropped.add(name)

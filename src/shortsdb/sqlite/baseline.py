@@ -1,4 +1,4 @@
-"""Recognises an unversioned database by its shape, and says what was found."""
+"""Recognise the revision of an unversioned database by its schema."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 def recognise(
     connection: Connection, baselines: Mapping[str, str], version_table: str, name: str
 ) -> str | None:
-    """Return the revision whose shape an unversioned database has, None if it has no table.
+    """Return the revision whose schema an unversioned database has, None if it has no table.
 
     Args:
         connection: The database.
-        baselines: The DDL script of every revision that unversioned databases are known to have.
-        version_table: The table that is not looked at.
-        name: What to call the database in messages.
+        baselines: The DDL script of each revision that an unversioned database may have.
+        version_table: Alembic's version table, which is ignored.
+        name: The name of the database in messages.
 
     Raises:
         OperationRefused: See `fitting_revision` and `refuse_leftovers`.
@@ -76,27 +76,26 @@ def fitting_revision(
     ours = {table for shape in known.values() for table in shape}
     held = ours.intersection(tables)
     others = [table for table in tables if table not in ours]
-    # A shape without tables would fit any database.
+    # A schema without tables would fit any database.
     candidates = [revision for revision, shape in known.items() if shape and held <= shape.keys()]
     if not candidates:
         raise OperationRefused(
-            f"{name} has no version, and no revision that such a database is known to have holds "
-            f"all of its tables together ({', '.join(tables)}); nothing was changed. Check that "
-            "this is the right database"
+            f"{name} has no version, and no known schema contains all of its tables "
+            f"({', '.join(tables)}); nothing was changed. Check that this is the right database"
         )
     found = {revision: faults(known[revision], held) for revision in candidates}
     fitting = [revision for revision in candidates if not found[revision]]
     if not fitting:
-        # The smallest shape that has all of the tables found is the one that was meant.
+        # The smallest schema that contains all of the tables is the most likely one.
         revision = min(candidates, key=lambda candidate: len(known[candidate]))
         raise OperationRefused(
             f"{name} has no version and does not fit the schema that its tables suggest "
             f"(revision {revision}): {'; '.join(found[revision])}. "
             + (f"It holds tables of other software: {', '.join(others)}. " if others else "")
-            + "Check that this is the right database; if it is, mend these differences before "
-            "an upgrade"
+            + "Check that this is the right database; if it is, remove these differences before an "
+            "upgrade"
         )
-    # What fits a schema also fits another that asks for less.
+    # A database that fits a schema also fits every schema that asks for less.
     best = [
         revision
         for revision in fitting
@@ -104,9 +103,8 @@ def fitting_revision(
     ]
     if len(best) > 1:
         raise OperationRefused(
-            f"{name} has no version, and its tables are those of the revisions {', '.join(best)} "
-            "alike; nothing was changed. Find out which one is true and run `alembic stamp "
-            "REVISION`"
+            f"{name} has no version, and its tables fit the revisions {', '.join(best)} equally; "
+            "nothing was changed. Find out which one is right and run `alembic stamp REVISION`"
         )
     return best[0]
 
@@ -123,9 +121,9 @@ def null_mismatches(
 
 
 def undecodable_name(name: str) -> OperationRefused:
-    """Return the refusal of a database of which SQLite reports a name that is not UTF-8.
+    """Return the error for a database with a name that is not UTF-8.
 
-    The sqlite3 module raises UnicodeDecodeError for such an error of SQLite's.
+    The sqlite3 module raises UnicodeDecodeError when SQLite reports such a name in an error.
     """
     return OperationRefused(
         f"{name} holds an object whose name is not UTF-8: its schema is damaged, or somebody has "
@@ -135,14 +133,14 @@ def undecodable_name(name: str) -> OperationRefused:
 
 
 def refuse_leftovers(connection: Connection, name: str) -> None:
-    """Refuse a database with objects that no migration can leave as they are.
+    """Refuse a database with damaged names or the leftovers of an interrupted rebuild.
 
     Args:
         connection: The database.
-        name: What to call it in messages.
+        name: The name of the database in messages.
 
     Raises:
-        OperationRefused: A name in it is not text, or the rebuild of a table was interrupted.
+        OperationRefused: The name of an object is not text, or a table rebuild was interrupted.
     """
     strange = values(connection, "SELECT name FROM sqlite_master WHERE typeof(name) <> 'text'")
     if strange:
@@ -157,8 +155,8 @@ def refuse_leftovers(connection: Connection, name: str) -> None:
         raise OperationRefused(
             f"{name} holds {', '.join(left)}: the rebuild of a table by another tool was "
             "interrupted. Nothing was changed. Compare with "
-            f"{', '.join(table.removeprefix(prefix) for table in left)}: what has all rows is the "
-            "one to keep, under the name without the prefix; drop the other and run this again"
+            f"{', '.join(table.removeprefix(prefix) for table in left)}: keep the table that has "
+            "all rows, under the name without the prefix, drop the other and run this again"
         )
 
 

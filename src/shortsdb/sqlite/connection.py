@@ -1,6 +1,6 @@
-"""What this package needs of a connection to SQLite, which may be an application's own.
+"""The protocol of SQLite connections in this package, which an application may hand in.
 
-sqlite3 has it, and so has what SQLAlchemy calls the DBAPI connection, whatever its driver.
+sqlite3's connections satisfy it, and so do SQLAlchemy's DBAPI connections of every driver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Cursor(Protocol):
         """Return the rows of the statement."""
 
     def close(self) -> None:
-        """Give up what it holds."""
+        """Close the cursor."""
 
 
 class Connection(Protocol):

@@ -1,4 +1,4 @@
-"""Reads from the SQL of a table or index what no PRAGMA tells: CHECKs, collations and options."""
+"""Parse CHECKs, collations and options, which no PRAGMA reports, from the SQL of tables."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ class _Token(NamedTuple):
 
 
 def check_clauses(sql: str, renamed: Mapping[str, str]) -> Counter[tuple[str, ...]]:
-    """Return the conditions of the CHECKs of a CREATE TABLE statement, each as its tokens.
+    """Return the CHECK conditions of a CREATE TABLE statement, each as a tuple of tokens.
 
-    Two that differ in spaces, comments, quotes around names or the case of what is not quoted are
-    the same.
+    Spaces, comments, quotes around names and the case of unquoted words do not matter.
 
     Args:
         sql: The statement.
-        renamed: Columns with the names that they have in what it is compared with, in lower case.
+        renamed: The new names of renamed columns, by old name, in lower case.
     """
     tokens = _tokens(sql, renamed)
     clauses: Counter[tuple[str, ...]] = Counter()
@@ -51,7 +50,7 @@ def check_clauses(sql: str, renamed: Mapping[str, str]) -> Counter[tuple[str, ..
 
 
 def collations(sql: str) -> dict[str, str]:
-    """Return the columns of a CREATE TABLE statement that name a collation, in lower case."""
+    """Return the collations in a CREATE TABLE statement by column, in lower case."""
     found: dict[str, str] = {}
     column = None
     before = ""
@@ -65,7 +64,7 @@ def collations(sql: str) -> dict[str, str]:
 
 
 def table_options(sql: str) -> set[str]:
-    """Return AUTOINCREMENT, STRICT and WITHOUT ROWID, as far as a CREATE TABLE says so."""
+    """Return which of AUTOINCREMENT, STRICT and WITHOUT ROWID a CREATE TABLE statement has."""
     tokens = _tokens(sql, {})
     last = max((number for number, one in enumerate(tokens) if one.value == ")"), default=-1)
     behind = {one.value for one in tokens[last + 1 :]}
@@ -81,7 +80,7 @@ def index_definition(sql: str, renamed: Mapping[str, str]) -> tuple[str, ...]:
     """Return the tokens of a CREATE INDEX statement from its columns on, see `check_clauses`."""
     tokens = _tokens(sql, renamed)
     first = next(number for number, one in enumerate(tokens) if one.value == "(")
-    # ASC is the default.
+    # ASC is the default, so it makes no difference.
     return tuple(one.value for one in tokens[first:] if one[:2] != ("word", "asc"))
 
 

@@ -1,4 +1,4 @@
-"""Looks at database files from outside, without opening them, before something is done to them.
+"""Check database files before they are used, without opening them.
 
 Opening and closing a database file would drop the locks that this process holds on it through
 SQLite, see https://sqlite.org/howtocorrupt.html, section 2.2.
@@ -18,31 +18,31 @@ from shortsdb.sqlite.online_copy import interpreter
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What an upgrade writes beside the copy: new pages and the journal, with room to spare.
+# An upper bound for the new pages and the journal of an upgrade.
 CHANGE_BYTES = 2**20
 
-# Exits with 1 in WAL mode. Byte 18 is the version of the format that writers need, see
+# Exits with 1 in WAL mode. Byte 18 is the file format write version, see
 # https://sqlite.org/fileformat.html, section 1.3.
 _IN_WAL_MODE = "import sys; sys.exit(open(sys.argv[1], 'rb').read(19)[18:] == b'\\2')"
 
 
 def refuse_unusable_file(file: Path, *, changes: bool, in_use: bool = True) -> None:
-    """Look whether a command could work on a database file, which need not be there.
+    """Refuse a database file that a command could not use; the file need not exist.
 
     Args:
         file: The database.
-        changes: Whether the command changes it, and creates it where it is not there.
+        changes: Whether the command changes the file, or creates it if it does not exist.
         in_use: Whether others may use it; a backup is opened as `immutable`, without side files.
 
     Raises:
-        OperationRefused: It could not.
+        OperationRefused: The command could not use the file.
     """
     try:
         _refuse_unusable_file(file, changes=changes, in_use=in_use)
-    except OSError as error:  # a name too long, links in a circle
+    except OSError as error:  # the name is too long, or links form a circle
         raise OperationRefused(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise OperationRefused(f"{str(file)!r} is not a path: it has a NUL in it") from error
+        raise OperationRefused(f"{str(file)!r} is not a path: it contains a NUL") from error
 
 
 def _stat(file: Path) -> os.stat_result | None:
@@ -57,7 +57,7 @@ def _refuse_unusable_file(file: Path, *, changes: bool, in_use: bool) -> None:
     if not folder.is_dir():
         raise OperationRefused(f"{file}: the folder {folder} does not exist; create it first")
     if not os.access(folder, os.X_OK):
-        raise OperationRefused(f"{file}: no permission to look into the folder {folder}")
+        raise OperationRefused(f"{file}: no permission to access the folder {folder}")
     found = _stat(file)
     if found is not None:
         _refuse_unreadable(file, found, in_use=in_use)
@@ -89,16 +89,15 @@ def _refuse_unreadable(file: Path, found: os.stat_result, *, in_use: bool) -> No
 
 
 def kind(mode: int) -> str:
-    """Return what a file is that is not a regular one, by its mode."""
+    """Return a phrase for the kind of a file that is not a regular one, by its mode."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a link" if stat.S_ISLNK(mode) else "a device")
 
 
 def orphan(file: Path) -> Path | None:
-    """Return a -wal or -journal with content that lies beside a database which is not there.
+    """Return a non-empty -wal or -journal whose database does not exist, None otherwise.
 
-    It holds rows of the database that it belongs to. SQLite deletes it as soon as a new database
-    of that name is opened.
+    It holds rows of that database. SQLite deletes it when a new database of that name is opened.
     """
     if os.path.lexists(file):
         return None
@@ -117,17 +116,17 @@ def refuse_orphans(file: Path) -> None:
     """
     if beside := orphan(file):
         raise OperationRefused(
-            f"{file} is not there, but {beside.name} is, which may hold rows of it and would be "
-            "deleted by SQLite; nothing was changed. Put the database back beside it, or move it "
-            "away"
+            f"{file} does not exist, but {beside.name} does. It may hold rows of the database, and "
+            "SQLite would delete it; nothing was changed. Put the database back beside it, or move "
+            "it away"
         )
 
 
 def refuse_shared_folder(folder: Path) -> None:
-    """Refuse to let root open files by their paths where another user can replace them.
+    """Refuse to open files by path as root if another user can replace them.
 
     Raises:
-        OperationRefused: The user is root, and another one can rename what is in the folder.
+        OperationRefused: The user is root, and another user can rename files in the folder.
     """
     found = folder.stat()
     shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
@@ -139,10 +138,10 @@ def refuse_shared_folder(folder: Path) -> None:
 
 
 def _refuse_to_lock_owner_out(file: Path, found: os.stat_result) -> None:
-    """Refuse to leave a -wal and -shm that the owner of the database cannot write.
+    """Refuse to create a -wal and -shm that the owner of the database cannot write.
 
-    In WAL mode SQLite creates them for every connection that finds none. It gives them the mode of
-    the database, and its owner only if the user is root.
+    In WAL mode SQLite creates missing ones for every connection. It gives them the mode of the
+    database, and its owner only if the user is root.
     """
     user, folder = os.geteuid(), file.parent
     if user in {0, found.st_uid} or not os.access(folder, os.W_OK):
@@ -158,9 +157,9 @@ def _refuse_to_lock_owner_out(file: Path, found: os.stat_result) -> None:
     python = interpreter()
     if python is None:
         return
-    # Another process: this one must not open the file.
+    # Another process reads the file, because this one must not open it.
     command = [python, "-I", "-S", "-c", _IN_WAL_MODE, str(file)]
-    if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 1:  # noqa: S603 - a program of ours
+    if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 1:  # noqa: S603 - our own code
         raise OperationRefused(
             f"{file} belongs to another user, and is in WAL mode: SQLite would create "
             f"{file.name}-wal and {file.name}-shm, which that user could not write. Run this as "
@@ -169,7 +168,7 @@ def _refuse_to_lock_owner_out(file: Path, found: os.stat_result) -> None:
 
 
 def _groups(uid: int) -> list[int]:
-    import pwd  # noqa: PLC0415 - Windows has none, and can import this module
+    import pwd  # noqa: PLC0415 - Windows lacks it, but can import this module
 
     try:
         user = pwd.getpwuid(uid)
@@ -179,12 +178,12 @@ def _groups(uid: int) -> list[int]:
 
 
 def refuse_without_space(file: Path, copy_folder: Path | None, copy_bytes: int) -> None:
-    """Look whether the copy and the change have room.
+    """Check that there is enough free space for the backup and the change.
 
     Args:
         file: The database.
-        copy_folder: Where the copy goes, which exists; None for no copy.
-        copy_bytes: The size of the copy.
+        copy_folder: The existing folder of the backup; None if there is no backup.
+        copy_bytes: The size of the backup.
 
     Raises:
         OperationRefused: A file system has too little free space.

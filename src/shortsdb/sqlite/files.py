@@ -1,10 +1,9 @@
-"""Files and folders: created, opened, replaced and deleted by descriptor, with safe permissions.
+"""Create, open, rename and delete files and folders by descriptor, with safe permissions.
 
-Root works on files in folders of other users, who can replace any name there at any moment. So a
-folder is opened once, and everything in it is done relative to its descriptor: what is created is
-new (O_EXCL), what is opened is not a link (O_NOFOLLOW), and owner and mode are set on descriptors.
-SQLite opens files by their path: `refuse_other_file` compares what it has opened with what was
-meant.
+Root may work on files in folders of other users, who can replace any name there at any moment. So a
+folder is opened once, and everything in it is done relative to its descriptor: files are created
+with O_EXCL and opened with O_NOFOLLOW, and owner and mode are set on descriptors. SQLite opens
+files by path, so `refuse_other_file` checks afterwards which file it has opened.
 """
 
 from __future__ import annotations
@@ -28,20 +27,28 @@ _ACLS = (_ACCESS_ACL, "system.posix_acl_default")
 
 
 def identity(found: os.stat_result) -> tuple[int, int]:
-    """Return the device and inode of a file: what is left of it when its name is replaced."""
+    """Return the device and inode of a file, which identify it even if its name is replaced."""
     return found.st_dev, found.st_ino
 
 
+def identity_of(path: str | Path) -> tuple[int, int] | None:
+    """Return the `identity` of the file at a path, None if it does not exist."""
+    try:
+        return identity(os.stat(path))  # noqa: PTH116 - Path("") would be the current folder
+    except OSError:
+        return None
+
+
 def behind_link(path: Path) -> Path:
-    """Return the file that a link leads to, beside which SQLite has its journal; else the path.
+    """Return the file that a link leads to, where SQLite keeps its journal, or the path itself.
 
     Raises:
-        OperationRefused: The user is root, and the link is of another user who does not own the
-            file behind it: that user would choose which file root writes to.
+        OperationRefused: The user is root, and the owner of the link does not own the file behind
+            it: that user would choose which file root writes to.
     """
     try:
         link = os.lstat(path)
-    except (OSError, ValueError):  # it does not exist, or has a NUL in it
+    except (OSError, ValueError):  # the path does not exist, or contains a NUL
         return path
     if not stat.S_ISLNK(link.st_mode):
         return path
@@ -64,12 +71,12 @@ def _owner(path: Path) -> int | None:
 
 @contextmanager
 def open_folder(folder: Path) -> Iterator[int]:
-    """Give the descriptor of a folder, for `dir_fd` and fsync.
+    """Yield the descriptor of a folder, for `dir_fd` and fsync.
 
     Raises:
-        OperationRefused: It is a link, and the user is root: whoever may replace the link would
-            choose where root writes.
-        OSError: It cannot be opened.
+        OperationRefused: The user is root, and the folder is a link, whose owner would choose where
+            root writes.
+        OSError: The folder cannot be opened.
     """
     path = folder.absolute()
     path = Path(os.path.realpath(path.parent)) / path.name
@@ -90,14 +97,14 @@ def open_folder(folder: Path) -> Iterator[int]:
 
 
 def make_folder(folder: Path, owner: os.stat_result) -> None:
-    """Make a folder and those above it, durably, unless they are there.
+    """Create a folder and its missing parents durably.
 
-    Each is as open as the folder that it is in, except that only its owner and group may write to
-    it, and only its owner if that folder is sticky like /tmp. ACLs are not inherited.
+    Each gets the mode of its parent folder, but only its owner and group may write to it, and only
+    its owner if the parent is sticky like /tmp. ACLs are not inherited.
 
     Args:
         folder: The folder.
-        owner: The file whose owner is to use it: what root makes, the service must be able to use.
+        owner: The file whose owner will own the folders, so that a service can use what root made.
     """
     if os.path.lexists(folder):
         return
@@ -108,44 +115,44 @@ def make_folder(folder: Path, owner: os.stat_result) -> None:
         with suppress(FileExistsError):
             os.mkdir(folder.name, mode, dir_fd=above)
             with open_folder(folder) as made:
-                mode = os.fstat(made).st_mode & mode  # without what the umask takes away
+                mode = os.fstat(made).st_mode & mode  # keep the restrictions of the umask
                 _remove_acls(made)
                 os.fchmod(made, _give(made, owner.st_uid, there.st_gid, mode))
-        os.fsync(above)  # else a power cut takes the folder, with what is in it
+        os.fsync(above)  # otherwise a power cut can remove the folder and its files
 
 
 def create_file(name: str, folder: int) -> int:
-    """Create a file that only its owner may read, and return its descriptor.
+    """Create a file that only its owner can read, and return its descriptor.
 
     Args:
-        name: Its name.
-        folder: The descriptor of its folder.
+        name: The name of the file.
+        folder: The descriptor of the folder.
 
     Raises:
-        FileExistsError: The name is taken.
+        FileExistsError: A file of that name exists.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(name, flags, 0o600, dir_fd=folder)
-    # A default ACL of the folder would open the file to others as soon as its mode is set.
+    # A default ACL of the folder would give others access as soon as the mode is set.
     _remove_acls(descriptor)
     return descriptor
 
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file that was created here; only its descriptor is sure to lead to it.
+    """A newly created file, identified by its descriptor because its name can be replaced.
 
-    As a context manager it is deleted at the end, unless it was renamed.
+    Used as a context manager, it is deleted at the end unless it was renamed.
     """
 
     path: Path
     folder: int
-    """The descriptor of its folder."""
+    """The descriptor of the folder."""
     descriptor: int
 
     @classmethod
     def create(cls, path: Path, folder: int) -> Self:
-        """Create it, see `create_file`."""
+        """Create the file, see `create_file`."""
         return cls(path, folder, create_file(path.name, folder))
 
     def __enter__(self) -> Self:
@@ -159,14 +166,14 @@ class NewFile:
             os.unlink(self.path.name, dir_fd=self.folder)
 
     def rename(self, name: str, folder: int | None = None) -> None:
-        """Give the file another name, durably; a file of that name is replaced.
+        """Rename the file durably, replacing a file of that name.
 
         Args:
-            name: The name.
-            folder: The descriptor of the folder to move it to; None for its own.
+            name: The new name.
+            folder: The descriptor of the folder to move the file to; None for its own.
 
         Raises:
-            OperationRefused: Another file was put in its place.
+            OperationRefused: Somebody has put another file in its place.
         """
         folder = self.folder if folder is None else folder
         os.rename(self.path.name, name, src_dir_fd=self.folder, dst_dir_fd=folder)
@@ -177,16 +184,16 @@ class NewFile:
 
 
 def share(descriptor: int, source: Path, found: os.stat_result, folder: Path) -> None:
-    """Give a copy the owner of its source, and a mode with which nobody gains access.
+    """Give a copy the owner of its source, and a mode that gives nobody new access.
 
-    The copy gets the mode of its source, without the permissions of those who cannot reach the
-    source for a folder above it that is not above the copy too. Where an ACL is involved only the
-    owner gets any.
+    The copy gets the mode of its source, without permissions for the group or others if one of the
+    source's parent folders, which is not a parent of the copy, keeps them out. If an ACL is
+    involved, only the owner gets permissions.
 
     Args:
-        descriptor: The copy.
-        source: The file that it was made from.
-        found: What is known of that file.
+        descriptor: The descriptor of the copy.
+        source: The file that was copied.
+        found: The stat result of that file.
         folder: The folder of the copy.
     """
     mode = _mode_of_copy(source, found, folder)
@@ -201,7 +208,7 @@ def _mode_of_copy(source: Path, found: os.stat_result, folder: Path) -> int:
         state = above.stat()
         if not state.st_mode & stat.S_IXOTH:
             mode &= ~0o007
-        # The group of the file comes to a folder of another group as others do.
+        # In a folder of another group, the permissions for others apply to the file's group.
         of_group = stat.S_IXGRP if state.st_gid == found.st_gid else stat.S_IXOTH
         if not state.st_mode & of_group:
             mode &= ~0o070
@@ -211,13 +218,13 @@ def _mode_of_copy(source: Path, found: os.stat_result, folder: Path) -> int:
 
 
 def _give(descriptor: int, uid: int, gid: int, mode: int) -> int:
-    """Give a file or folder an owner and a group, and return the mode that it may have then."""
+    """Set the owner and group of a file or folder, and return the mode that is safe with them."""
     try:
         os.fchown(descriptor, uid, gid)
     except PermissionError:
         with suppress(PermissionError):
             os.fchown(descriptor, -1, gid)
-    # The group's permissions are meant for that group and no other.
+    # If the group could not be set, its permissions must not apply to another group.
     return mode if os.fstat(descriptor).st_gid == gid else mode & ~0o070
 
 
@@ -226,7 +233,7 @@ def _has_acl(path: Path) -> bool:
         return False
     try:
         return _ACCESS_ACL in os.listxattr(path)
-    except OSError:  # the file system knows none
+    except OSError:  # the file system does not support ACLs
         return False
 
 
@@ -234,12 +241,12 @@ def _remove_acls(descriptor: int) -> None:
     if sys.platform != "linux":
         return
     for acl in _ACLS:
-        with suppress(OSError):  # there is none
+        with suppress(OSError):  # there is no such ACL
             os.removexattr(descriptor, acl)
 
 
 def fsync(path: Path) -> None:
-    """Make a file or a folder's list of files durable."""
+    """Flush a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -250,10 +257,10 @@ def fsync(path: Path) -> None:
 def open_files() -> dict[int, tuple[int, int]]:
     """Return the identities of the regular files that this process has open, by descriptor."""
     found = {}
-    # macOS has the second.
+    # Linux has the first folder, macOS the second.
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"  # noqa: PTH112
-    for name in os.listdir(folder):  # noqa: PTH208 - Path would be made of each
-        with suppress(OSError):  # the descriptor of the list itself
+    for name in os.listdir(folder):  # noqa: PTH208 - faster without a Path for each
+        with suppress(OSError):  # the descriptor of the listing is closed already
             there = os.fstat(int(name))
             if stat.S_ISREG(there.st_mode):
                 found[int(name)] = identity(there)
@@ -263,25 +270,25 @@ def open_files() -> dict[int, tuple[int, int]]:
 def refuse_other_file(
     before: dict[int, tuple[int, int]], expected: os.stat_result, path: Path
 ) -> None:
-    """Look whether a file that was opened by its path is the one that was meant.
+    """Check that a file opened by its path is the expected one.
 
     Args:
-        before: What `open_files` returned before.
-        expected: What is known of the file that was meant.
-        path: Its path.
+        before: The result of `open_files` before the file was opened.
+        expected: The stat result of the expected file.
+        path: The path.
 
     Raises:
         OperationRefused: Another file was opened.
     """
     after = open_files()
     opened = {file for number, file in after.items() if before.get(number) != file}
-    # SQLite reuses the descriptor of a connection that it could not close for the locks of others.
+    # SQLite may reuse the descriptor of a closed connection, kept open because of POSIX locks.
     if identity(expected) not in (opened or after.values()):
         raise _replaced(path)
 
 
 def _replaced(path: Path) -> OperationRefused:
     return OperationRefused(
-        f"{path} was replaced by another file meanwhile; nothing was changed. Find out who did "
-        "that, and run the same again"
+        f"{path} was replaced by another file at the same time; nothing was changed. Find out "
+        "what replaced it, and run the command again"
     )

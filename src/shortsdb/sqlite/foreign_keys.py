@@ -1,4 +1,4 @@
-"""Finds rows of SQLite databases that point to rows which are not there."""
+"""Find violated foreign keys in SQLite databases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class BrokenKey:
-    """A foreign key that rows violate, and how many of them do."""
+    """A violated foreign key and the number of rows that violate it."""
 
     table: str
     columns: str
@@ -27,7 +27,7 @@ class BrokenKey:
 
 
 def broken_keys(connection: Connection) -> list[BrokenKey]:
-    """Return the foreign keys that rows of a SQLite database violate; deployment enforced none."""
+    """Return the violated foreign keys of a SQLite database; deployed code enforces none."""
     return [key for table in table_names(connection) for key in _broken_keys(connection, table)]
 
 
@@ -39,7 +39,7 @@ def _broken_keys(connection: Connection, table: str) -> list[BrokenKey]:
             " ORDER BY 2",
             table,
         )
-    except sqlite3.Error as error:  # a table of other software whose key points to no key
+    except sqlite3.Error as error:  # a table of other software refers to a column without a key
         log.warning("the foreign keys of %s cannot be checked: %s", table, error)
         return []
     columns = 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq'

@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
     from shortsdb.sqlite.files import NewFile
 
-_PAGES_A_STEP = 2_000  # 8 MB: a writer need not wait long, a progress line comes often enough
+_PAGES_A_STEP = 2_000  # 8 MB: short enough for waiting writers and for the progress line
 _RESTARTS = 3
-_START_SECONDS = 10.0  # that a Python without any import may take
+_START_SECONDS = 10.0  # limit for the start of the copying process
 
 
 class _OvertakenError(Exception):
-    """Somebody writes all the time."""
+    """Constant writes made SQLite restart the copy too often."""
 
 
 def connect(file: Path, options: str, expected: os.stat_result | None = None) -> sqlite3.Connection:
-    """Return a connection to a file that is there.
+    """Return a connection to an existing file.
 
     Args:
         file: The database.
         options: Parameters of SQLite's URI, see https://sqlite.org/uri.html.
-        expected: What is known of the file, if that was looked at before.
+        expected: The stat result of the file, if it was checked before.
 
     Raises:
-        OperationRefused: Another file is opened.
-        OSError: The file is not there.
-        sqlite3.OperationalError: It cannot be opened.
+        OperationRefused: Another file was opened.
+        OSError: The file does not exist.
+        sqlite3.OperationalError: The file cannot be opened.
     """
     expected = expected or file.stat()
     before = open_files()
@@ -65,24 +65,24 @@ def connect_read_only(
     Args:
         file: The database.
         expected: As for `connect`.
-        immutable: Nobody writes to the file: neither locks nor side files are needed.
+        immutable: Whether nobody writes to the file, so that locks and side files are not needed.
     """
     return connect(file, "mode=ro&immutable=1" if immutable else "mode=ro", expected)
 
 
 def connect_new(file: Path, expected: os.stat_result | None = None) -> sqlite3.Connection:
-    """Return a connection to a file that nobody else knows yet, and that is not made durable."""
+    """Return a connection to a new file that nobody else uses, without durability."""
     connection = connect(file, "mode=rw", expected)
-    # No journal: a killed copy is no copy.
+    # No journal is needed, because the copy of a killed process is never used.
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     return connection
 
 
 def interpreter() -> str | None:
-    """Return the Python to run programs of ours in; None if it is part of an application.
+    """Return the Python interpreter; None if Python is embedded in a frozen application.
 
-    To start that would start the application.
+    `sys.executable` would then start the application.
     """
     return None if getattr(sys, "frozen", False) else sys.executable or None
 
@@ -90,20 +90,20 @@ def interpreter() -> str | None:
 def copy_to_new(
     source: sqlite3.Connection, file: Path, found: os.stat_result, copy: NewFile, label: str
 ) -> None:
-    """Copy a database that is in use to a new file, which is not made durable.
+    """Copy a database that is in use to a new file, without flushing it to disk.
 
-    In WAL mode one snapshot is copied, and keeps nobody from writing. With a rollback journal a
-    reader keeps writers from committing, so that the source is let go after every step, and SQLite
-    starts again if somebody has written meanwhile. Next to a writer that never pauses, the file is
-    copied as it is, while they go on, and then once more, while they have to wait, where it has
-    changed; with both in memory that takes a fifth of the time that SQLite takes to copy.
+    In WAL mode the copy is one snapshot and does not block writers. With a rollback journal a
+    reader blocks commits, so the lock is released after every step, and SQLite restarts the copy if
+    another connection has written. If writers never pause, the file itself is copied while they
+    continue, and then the changed blocks are copied while they wait. With both files in memory,
+    that second pass takes a fifth of the time of a copy by SQLite.
 
     Args:
-        source: A connection to the database that is in no transaction.
+        source: A connection to the database, not in a transaction.
         file: The database.
-        found: What is known of its file.
+        found: The stat result of the file.
         copy: The new file, empty.
-        label: What to say of it on a terminal, when it takes longer than a second.
+        label: The label of the progress line.
 
     Raises:
         sqlite3.OperationalError: A lock could not be taken in time, or SQLite failed otherwise.
@@ -128,7 +128,7 @@ def _copy_by_hand(
 ) -> bool:
     """Copy a file with a rollback journal, and return whether that succeeded.
 
-    If it did not, the source may be in a transaction that reads, which is as good a snapshot.
+    After a failure the source may be in a read transaction, whose snapshot can be copied instead.
     """
     python = interpreter()
     if python is None:
@@ -150,7 +150,7 @@ def _copy_by_hand(
                 return _finish(child, source, show)
             finally:
                 child.kill()
-    except (OSError, ValueError):  # it died, or Python is part of another program
+    except (OSError, ValueError):  # the process died or could not be started
         return False
 
 
@@ -163,7 +163,7 @@ def _finish(
         return False
     while (line := child.stdout.readline()) != _raw_copy.COPIED:
         show(float(line))  # EOF raises ValueError
-    # Writers do not change the file from here on, unless they have set WAL mode meanwhile.
+    # From here on writers cannot change the file, unless one has set WAL mode.
     _hold_snapshot(source)
     if _in_wal_mode(source):
         return False
@@ -176,16 +176,16 @@ def _finish(
 
 
 def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
-    """Copy one database over another, as one transaction of the target.
+    """Copy one database over another in one transaction of the target.
 
     Args:
-        source: A connection that is in no transaction, or in one that reads, and ends with this.
-        target: A connection that is in no transaction.
-        label: What to say of it on a terminal, when it takes longer than a second.
+        source: A connection, not in a transaction or in a read transaction, which is then ended.
+        target: A connection, not in a transaction.
+        label: The label of the progress line.
 
     Raises:
         sqlite3.OperationalError: A lock could not be taken in time, or SQLite failed otherwise.
-        _OvertakenError: A writer that never pauses made SQLite start again too often.
+        _OvertakenError: Constant writes made SQLite restart the copy too often.
     """
     if not source.in_transaction and _in_wal_mode(source):
         _hold_snapshot(source)
@@ -198,14 +198,14 @@ def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: st
         def progress(status: int, remaining: int, total: int) -> None:
             nonlocal restarts, left, moved
             if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                # The sqlite3 module itself would try for ever.
+                # The sqlite3 module itself would retry forever.
                 if time.monotonic() - moved > patience:
                     error = sqlite3.OperationalError("database is locked")
                     error.sqlite_errorname = "SQLITE_BUSY"
                     raise error
                 return
             moved = time.monotonic()
-            if left is not None and remaining >= left:  # a step forward, and back to the start
+            if left is not None and remaining >= left:  # SQLite has restarted the copy
                 restarts += 1
                 if restarts == _RESTARTS:
                     raise _OvertakenError
@@ -214,12 +214,12 @@ def copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, label: st
 
         source.backup(target, pages=_PAGES_A_STEP, progress=progress, sleep=0.05)
     if source.in_transaction:
-        source.execute("COMMIT")  # from here on nobody has to wait
+        source.execute("COMMIT")  # do not block writers any longer
 
 
 def _hold_snapshot(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN")
-    connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # BEGIN alone reads nothing yet
+    connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # BEGIN alone takes no snapshot
 
 
 def _in_wal_mode(connection: sqlite3.Connection) -> bool:

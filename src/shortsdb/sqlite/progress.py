@@ -1,4 +1,4 @@
-"""A bar on the terminal that says how far something has come."""
+"""A progress bar on the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDTH = 30
 
 @contextmanager
 def progress_line(label: str) -> Iterator[Callable[[float], None]]:
-    """Give a function that shows a share from 0 to 1, on a terminal and after a second only."""
+    """Yield a function that shows a share from 0 to 1, but only on a terminal and after 1 s."""
     begun = time.monotonic()
     label = printable(label)
     shown = ""

@@ -1,4 +1,4 @@
-"""Compares the rows of two SQLite tables by value and type, each as often as it is there."""
+"""Compare the rows of two SQLite tables by value, type and number of duplicates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _AT_ONCE = 1000
 
 
 def quote(name: str) -> str:
-    """Return a name as SQL spells it."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -23,23 +23,23 @@ def same_rows(
     tables: tuple[str, str],
     columns: Sequence[tuple[str, str]],
 ) -> bool:
-    """Return whether two tables hold the same rows, in whatever order.
+    """Return whether two tables hold the same rows, in any order.
 
-    1, 1.0 and '1' are three values, texts are compared byte by byte whatever their collation, and
-    a row that is there twice is not there once.
+    1, 1.0 and '1' are different values. Text is compared byte by byte, whatever its collation.
+    Duplicate rows count.
 
     Args:
         before: The connection to the first table.
-        after: That to the second.
-        tables: The names of both.
-        columns: The columns to compare, by their names in both.
+        after: The connection to the second table.
+        tables: The names of both tables.
+        columns: The columns to compare, as pairs of their names in both tables.
     """
-    if _count(before, tables[0]) != _count(after, tables[1]):
+    if count_rows(before, tables[0]) != count_rows(after, tables[1]):
         return False
-    # A copy mostly has its rows in the order of the original. Sorting takes several times as long.
+    # Most copies have the rows in the original order, and sorting takes several times as long.
     return any(
         all(
-            # Unlike ==, this tells 1 from 1.0; version 2 depends on nothing but the values.
+            # Unlike ==, marshal distinguishes 1 from 1.0; version 2 depends only on the values.
             marshal.dumps(first, 2) == marshal.dumps(second, 2)
             for first, second in zip(
                 _batches(before, tables[0], [first for first, _ in columns], in_order=in_order),
@@ -57,7 +57,8 @@ def holds_values(connection: sqlite3.Connection, table: str, column: str) -> boo
     return bool(connection.cursor().execute(statement).fetchone()[0])
 
 
-def _count(connection: sqlite3.Connection, table: str) -> int:
+def count_rows(connection: sqlite3.Connection, table: str) -> int:
+    """Return the number of rows in a table."""
     counted = connection.cursor().execute(f"SELECT count(*) FROM {quote(table)}")  # noqa: S608 - quoted
     return int(counted.fetchone()[0])
 
@@ -65,7 +66,7 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 def _batches(
     connection: sqlite3.Connection, table: str, columns: list[str], *, in_order: bool
 ) -> Iterator[list[tuple[object, ...]]]:
-    # Text as its bytes: it need not be UTF-8, and the connection may have converters of its own.
+    # Read text as bytes: it may not be UTF-8, and the connection may have its own converters.
     values = ", ".join(
         f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END,"
         f" typeof({name}) = 'text'"

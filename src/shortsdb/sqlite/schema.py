@@ -1,7 +1,7 @@
-"""Schemas of SQLite databases: what their tables are as far as SQLite cares, and what differs.
+"""Read and compare the schemas of SQLite databases.
 
-Two declarations that SQLite treats alike are the same here: TEXT and VARCHAR, TIMESTAMP and
-DATETIME, an inline and a named constraint.
+Declarations that SQLite treats alike compare as equal: TEXT and VARCHAR, TIMESTAMP and DATETIME,
+inline and named constraints.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its type as declared, its affinity, and whether it may be NULL or left out."""
+    """A column: declared type, affinity, nullability and whether it has a default."""
 
     declared: str
     affinity: str
@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key, with what happens to its row when the row that it points to goes."""
+    """A foreign key with its ON UPDATE and ON DELETE actions."""
 
     columns: tuple[str, ...]
     table: str
@@ -53,7 +53,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: columns by name, keys by their columns, indexes by name."""
+    """A table: columns and indexes by name, keys by their columns."""
 
     columns: dict[str, Column]
     primary_key: tuple[str, ...]
@@ -83,8 +83,8 @@ def affinity(declared: str) -> str:
 def table_names(connection: Connection) -> list[str]:
     """Return the names of all tables but SQLite's own and virtual ones, sorted.
 
-    A virtual table has no root page, and cannot even be looked at without the module that made it.
-    A name that is not text is none that SQLite uses, see `baseline.refuse_leftovers`.
+    Virtual tables, which have no root page, cannot be read without the module that defines them.
+    Names that are not text are omitted; `baseline.refuse_leftovers` refuses them.
     """
     return values(
         connection,
@@ -95,9 +95,9 @@ def table_names(connection: Connection) -> list[str]:
 
 
 def read_schema(connection: Connection, names: Collection[str]) -> Schema:
-    """Return the shape of the tables `names`, those of them that exist.
+    """Return the schema of those tables in `names` that exist.
 
-    Names are compared as they are spelled: SQLite would ignore case, Alembic does not.
+    Names are case-sensitive, as in Alembic and unlike in SQLite.
     """
     return {
         name: _read_table(connection, name) for name in table_names(connection) if name in names
@@ -106,7 +106,7 @@ def read_schema(connection: Connection, names: Collection[str]) -> Schema:
 
 @cache
 def schema_of_script(script: str) -> Schema:
-    """Return the shape of all tables that a DDL script creates; one upgrade asks several times."""
+    """Return the schema that a DDL script creates; cached, because an upgrade reads it often."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(script)
         return read_schema(connection, table_names(connection))
@@ -140,14 +140,14 @@ def _read_table(connection: Connection, name: str) -> Table:
         unique=frozenset(
             tuple(sorted(columns_of[index]))
             for index, unique, _, partial in indexes
-            # A unique index over an expression has no name for that column.
+            # For an expression, SQLite reports None as the column name.
             if unique and not partial and None not in columns_of[index]
         ),
         foreign_keys=frozenset(_read_foreign_keys(connection, name)),
         indexes={
             index: columns_of[index]
             for index, _, origin, partial in indexes
-            # An expression has no name to compare.
+            # As above.
             if origin == "c" and not partial and None not in columns_of[index]
         },
     )
@@ -177,12 +177,12 @@ def _read_foreign_keys(connection: Connection, name: str) -> Iterator[ForeignKey
 
 
 def schema_mismatches(expected: Schema, actual: Schema) -> list[str]:
-    """Return what `actual` lacks or contradicts of `expected`, a phrase for each table or column.
+    """Return a phrase for each table or column of `expected` that `actual` lacks or contradicts.
 
-    What it has beyond `expected` fits, unless the application could not write a row any more: a
-    further column that must be given a value. A default is no misfit: it says what a row gets that
-    leaves the column out, and the rows that are there have it already. Missing indexes are none
-    either, see `missing_indexes`, nor is a missing NOT NULL by itself, see `nullable_columns`.
+    Additional tables and columns are accepted, except a column that needs a value, because the
+    application could not insert rows any more. Different defaults are accepted: they only affect
+    new rows that leave the column out. For missing indexes see `missing_indexes`, and for a
+    missing NOT NULL `nullable_columns`.
     """
     return [
         phrase
@@ -225,10 +225,10 @@ def _key_mismatches(name: str, expected: Table, actual: Table) -> Iterator[str]:
 
 
 def nullable_columns(expected: Schema, actual: Schema) -> list[tuple[str, str]]:
-    """Return the columns, each with its table, that may be NULL in `actual` only.
+    """Return the columns, as (table, column), that may be NULL in `actual` only.
 
-    Files that were made by hand-written SQL lack the NOT NULL here and there. Such a column fits
-    as long as no row holds a NULL in it, which the shape does not tell.
+    Hand-written schemas sometimes lack a NOT NULL. Such a column fits as long as no row holds a
+    NULL in it, which the caller has to check.
     """
     return [
         (name, column)
