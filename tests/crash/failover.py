@@ -2,8 +2,8 @@
 
 A round ends the leader in one of three ways, while one migration follows the other. Afterwards
 every row whose commit was acknowledged is there once, and what each migration said of the database
-is true. The rounds that have passed are kept in build/failover.json: an interrupted run goes on with
-the next one.
+is true. The rounds that have passed are kept in build/failover.json: an interrupted run goes on
+with the next one.
 """
 
 from __future__ import annotations
