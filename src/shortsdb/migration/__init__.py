@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shortsdb.migration.drift import find_drift
     from shortsdb.migration.environment import run, x_arguments
     from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-    from shortsdb.migration.postgresql import advisory_lock, set_timeouts
+    from shortsdb.migration.locks import advisory_lock, set_timeouts
     from shortsdb.migration.revisions import alembic_config, revision_ids
     from shortsdb.migration.status import (
         Status,
@@ -66,7 +66,7 @@ _MODULES = {
     "drift": ("find_drift",),
     "environment": ("run", "x_arguments"),
     "errors": ("MigrationRefused", "as_migration_refused"),
-    "postgresql": ("advisory_lock", "set_timeouts"),
+    "locks": ("advisory_lock", "set_timeouts"),
     "revisions": ("alembic_config", "revision_ids"),
     "status": ("Status", "outdated", "read_file", "read_status", "versioned_schemas"),
 }
