@@ -29,6 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 import legacy_database
 from postgresql_server import Database, Server
 
+_PATIENCE = 300
+
 _DEPLOYED = ("discovered_videos", "pipeline_runs", "clips")
 
 # Prints its peak memory in MiB.
@@ -64,15 +66,21 @@ def by_psql(script: str, target: Database) -> float:
     return time.perf_counter() - begun
 
 
-def by_pgloader(source: Path, target: Database) -> tuple[float, int, int]:
-    """Return how many seconds pgloader takes, how many rows it has loaded, and its exit code."""
+def by_pgloader(source: Path, target: Database) -> tuple[float, int, str]:
+    """Return how many seconds pgloader takes, how many rows it has loaded, and how it has ended."""
     begun = time.perf_counter()
     server = f"pgsql://shortsdb@unix:{target.server.folder}:5432/{target.name}"
     command = ["pgloader", f"sqlite://{source}", server]
-    done = subprocess.run(command, check=False, capture_output=True, cwd=source.parent)  # noqa: S603 - Debian's
+    try:
+        done = subprocess.run(  # noqa: S603 - Debian's
+            command, check=False, capture_output=True, cwd=source.parent, timeout=_PATIENCE
+        )
+        end = f"exit code {done.returncode}"
+    except subprocess.TimeoutExpired:  # after an error it may wait for itself
+        end = f"no end after {_PATIENCE} s"
     seconds = time.perf_counter() - begun
     rows = sum(int(target.psql(f"SELECT count(*) FROM {table}")) for table in _DEPLOYED)  # noqa: S608 - constants
-    return seconds, rows, done.returncode
+    return seconds, rows, end
 
 
 def clean(source: Path) -> Path:
@@ -111,11 +119,11 @@ def main() -> None:
             copy = statistics.median(seconds for seconds, _ in ours)
             peer = statistics.median(theirs)
             pgloader = statistics.median(seconds for seconds, _, _ in loaded)
-            _, lost, code = by_pgloader(deployed, server.create_database())
+            _, lost, end = by_pgloader(deployed, server.create_database())
             took = (
                 f"{copy:.2f} s, psql \\copy {peer:.2f} s, {peer / copy:.2f} of its speed "
                 f"(wanted: from 0.5), pgloader {pgloader:.2f} s ({loaded[0][1]:,} rows; of the "
-                f"file as it is deployed {lost:,} rows, exit code {code})"
+                f"file as it is deployed {lost:,} rows, {end})"
             )
         peak = max(memory for _, memory in ours)
         print(f"copy of {arguments.rows:,} rows: {took}; peak memory {peak:.0f} MiB")  # noqa: T201 - the result

@@ -50,13 +50,17 @@ SLOW = {
         "test_old_and_new_application_share_a_file",
     },
     "postgresql": {
+        "test_baseline_postgresql.py",
         "test_copy.py",
+        "test_failover.py",
         "test_late_rows.py",
         "test_next_release.py",
+        "test_outside_transactions.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
         "test_pooler.py",
         "test_postgresql_standby.py",
+        "test_schemas.py",
     },
     "release": {"test_packaging.py"},
 }

@@ -63,7 +63,7 @@ RULES = {
 """Our rules, each with what happens to whom. Squawk's: https://squawkhq.com/docs/rules."""
 
 _EXCLUDED = (
-    # Every upgrade sets both, see shortsdb.migration.postgresql.
+    # Every upgrade sets both, see shortsdb.migration.locks.
     "--exclude=require-lock-timeout",
     "--exclude=require-statement-timeout",
     # All tables are numbered by BIGSERIAL, as SQLAlchemy makes them.

@@ -1,17 +1,17 @@
 """Ten failovers of a real cluster while others write and migrate: `make failover`.
 
-A round ends the leader in one of three ways, with a migration started just before. Afterwards every
-row whose commit was acknowledged is there once, and the schema is that of one revision. The rounds
-that have passed are kept in build/failover.json: an interrupted run goes on with the next one.
+A round ends the leader in one of three ways, while one migration follows the other. Afterwards
+every row whose commit was acknowledged is there once, and what each migration said of the database
+is true. The rounds that have passed are kept in build/failover.json: an interrupted run goes on
+with the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
+import re
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,7 +21,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from patroni_cluster import Cluster
+from alembic import command
+from patroni_cluster import PATIENCE, Cluster
 from sqlalchemy import select
 
 from shortsdb.engine import (
@@ -33,7 +34,10 @@ from shortsdb.engine import (
     run_transaction_async,
     session_factory,
 )
+from shortsdb.errors import OperationRefused
+from shortsdb.migration import MigrationRefused, alembic_config, read_status
 from shortsdb.models import PipelineRun
+from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -44,7 +48,7 @@ WAYS = ("kill", "freeze", "switchover")
 ROUNDS = 10
 ATTEMPTS = 500  # of at most two seconds: a failover takes half a minute
 WRITERS = 2  # of each kind
-LOWER = "0006"  # the migrations go from there to head and back
+LOWER, HEAD = "0006", "0008"  # the migrations go from the one to the other and back
 NOW = datetime(2026, 1, 1)  # noqa: DTZ001 - the models hold naive UTC
 
 
@@ -57,7 +61,9 @@ class Round:
     unknown: int  # the connection was lost during the COMMIT
     unknown_kept: int
     without_writes: float  # seconds between two acknowledged commits of any writer, at most
-    migration: str  # how that which was started just before has ended
+    migrations: int
+    refused: list[str]  # what those said that did not succeed
+    untrue: int  # of these, after which the database was not what they said
     lost: int = 0
     doubled: int = 0
 
@@ -147,18 +153,58 @@ def _run_of(name: str) -> PipelineRun:
     return PipelineRun(niche=name, cycle_start=NOW, cycle_end=NOW)
 
 
-def _migrate(url: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [Path(sys.executable).with_name("shortsdb"), *arguments, "--url", url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+class Migrations:
+    """A thread that upgrades and downgrades, and looks at what came of each."""
+
+    def __init__(self, url: str) -> None:
+        """Start it."""
+        self.done = 0
+        self.refused: list[str] = []
+        self.untrue = 0
+        self.error: BaseException | None = None
+        self._url = url
+        self._stop = Event()
+        self._thread = Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, and raise what it has met."""
+        self._stop.set()
+        self._thread.join()
+        if self.error:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._migrate()
+        except BaseException as error:  # noqa: BLE001 - raised by stop
+            self.error = error
+
+    def _migrate(self) -> None:
+        before = _revision(self._url)
+        migrate, after = (command.downgrade, LOWER) if before != LOWER else (command.upgrade, HEAD)
+        try:
+            migrate(alembic_config(self._url), after)
+        except MigrationRefused as refusal:
+            message = str(refusal)
+            self.refused.append(message.partition(": ")[2])
+            possible = {before} if "nothing was changed" in message else {before, after}
+        else:
+            self.done += 1
+            possible = {after}
+        self.untrue += _revision(self._url) not in possible
 
 
-def _outcome(migration: subprocess.Popen[str]) -> str:
-    output = migration.communicate()[0].strip().splitlines()
-    return "done" if migration.returncode == 0 else (output or ["no message"])[-1]
+def _revision(url: str) -> str | None:
+    """Return the revision of the cluster, as soon as one of its nodes leads."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return read_status(Target.parse(url), None).revision
+        except OperationRefused:
+            if time.monotonic() > give_up:
+                raise
 
 
 def _fail_over(cluster: Cluster, way: str) -> None:
@@ -183,21 +229,23 @@ def _fail_over(cluster: Cluster, way: str) -> None:
 
 def _play(cluster: Cluster, way: str, prefix: str) -> Round:
     cluster.wait(cluster.is_complete)
-    revision = _status(cluster.url)
-    goal = ("downgrade", LOWER, "--yes") if revision != LOWER else ("upgrade",)
-    writers = Writers(cluster.url, prefix)
-    cluster.wait(lambda: len(writers.acknowledged) > 100 or bool(writers.errors))
-    migration = _migrate(cluster.url, *goal)
-    time.sleep(random.uniform(0, 3))  # noqa: S311 - how far it comes
+    writers, migrations = Writers(cluster.url, prefix), Migrations(cluster.url)
+
+    def go_on(rows: int, times: int) -> None:
+        rows, times = rows + len(writers.acknowledged), times + migrations.done
+        cluster.wait(
+            lambda: (
+                (len(writers.acknowledged) >= rows and migrations.done >= times)
+                or bool(writers.errors or migrations.error)
+            )
+        )
+
+    go_on(100, 2)
     _fail_over(cluster, way)
-    outcome = _outcome(migration)
-    reached = len(writers.acknowledged)
-    cluster.wait(lambda: len(writers.acknowledged) > reached + 100 or bool(writers.errors))
+    go_on(100, 2)
+    migrations.stop()
     writers.stop()
     cluster.wait(cluster.is_complete)
-    assert _status(cluster.url) in {revision, LOWER, "0008"}
-    again = _outcome(_migrate(cluster.url, *goal))
-    assert again == "done" or "is past" in again, again
     there = _rows(cluster.url, prefix)
     return Round(
         way,
@@ -205,15 +253,12 @@ def _play(cluster: Cluster, way: str, prefix: str) -> Round:
         len(writers.unknown),
         len(set(writers.unknown).intersection(there)),
         round(max(b - a for a, b in zip(writers.at, writers.at[1:], strict=False)), 1),
-        outcome,
+        migrations.done,
+        migrations.refused,
+        migrations.untrue,
         lost=len(set(writers.acknowledged).difference(there)),
         doubled=sum(count - 1 for count in there.values()),
     )
-
-
-def _status(url: str) -> str:
-    status = _migrate(url, "status", "--json")
-    return str(json.loads(status.communicate()[0])["revision"])
 
 
 def _rows(url: str, prefix: str) -> Counter[str]:
@@ -235,23 +280,29 @@ def main() -> int:
     rounds = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     if len(rounds) < ROUNDS:
         with Cluster() as cluster:
-            assert _outcome(_migrate(cluster.url, "upgrade")) == "done"
+            command.upgrade(alembic_config(cluster.url), "head")
             while len(rounds) < ROUNDS:
                 way = WAYS[len(rounds) % len(WAYS)]
                 played = _play(cluster, way, f"round {len(rounds)}:")
                 rounds.append(asdict(played))
                 _say(json.dumps(rounds[-1]))
-                if played.lost or played.doubled:
+                if played.lost or played.doubled or played.untrue:
                     return 1
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(rounds, indent=1) + "\n", encoding="utf-8")
-    for name in ("acknowledged", "lost", "doubled", "unknown", "unknown_kept"):
+    names = ("acknowledged", "lost", "doubled", "unknown", "unknown_kept", "migrations", "untrue")
+    for name in names:
         _say(f"{name:<16}{sum(each[name] for each in rounds):>8,}")
     for way in WAYS:
         waits = [each["without_writes"] for each in rounds if each["way"] == way]
         _say(f"{way:<16}{len(waits):>8} times, at most {max(waits)} s without a commit")
-    for outcome, count in Counter(each["migration"] for each in rounds).items():
-        _say(f"{count} migrations: {outcome}")
+    refused = Counter(
+        re.sub(r"[0-9.]+:[0-9]+|port [0-9]+", "…", text)
+        for each in rounds
+        for text in each["refused"]
+    )
+    for message, count in refused.most_common():
+        _say(f"{count} migrations: {message}")
     return 0
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shortsdb.migration.drift import find_drift
     from shortsdb.migration.environment import print_sql, run, x_arguments
     from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-    from shortsdb.migration.postgresql import advisory_lock, set_timeouts
+    from shortsdb.migration.locks import advisory_lock, set_timeouts
     from shortsdb.migration.preview import Preview, preview_migration
     from shortsdb.migration.rehearsal import Rehearsal, rehearse
     from shortsdb.migration.revisions import alembic_config, revision_checksums, revision_ids
@@ -73,7 +73,7 @@ _MODULES = {
     "drift": ("find_drift",),
     "environment": ("print_sql", "run", "x_arguments"),
     "errors": ("MigrationRefused", "as_migration_refused"),
-    "postgresql": ("advisory_lock", "set_timeouts"),
+    "locks": ("advisory_lock", "set_timeouts"),
     "preview": ("Preview", "preview_migration"),
     "rehearsal": ("Rehearsal", "rehearse"),
     "revisions": ("alembic_config", "revision_checksums", "revision_ids"),
