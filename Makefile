@@ -16,7 +16,7 @@ QUICK := not (crash or pages or peers or postgresql or release)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test test-all release-check system-packages torture bench lint generate clean
+.PHONY: help upgrade test test-all release-check system-packages torture failover bench lint generate clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ help: ## List the targets.
 upgrade: $(VENV)/.installed ## Upgrade the database in SHORTSDB_URL (default: ./shortsdb.db) to head.
 	$(BIN)/alembic upgrade head
 
-test: lint ## Run lint and the quick tests, in about five minutes. PYTHON= and SQLALCHEMY= choose versions.
+test: lint ## Run lint and the quick tests, in about three minutes. PYTHON= and SQLALCHEMY= choose versions.
 	$(PYTEST) -m "$(QUICK)"
 
 test-all: lint ## Run lint and every test.
@@ -44,6 +44,10 @@ system-packages: ## Install what the tests need from Debian or Ubuntu.
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
 	$(BIN)/python tests/crash/run.py
 	SHORTSDB_TEST_ROUNDS=160 $(BIN)/python -m pytest -q tests/crash/test_hostile_owner.py tests/cli/test_secret_positions.py
+
+# Patroni, etcd and three PostgreSQL nodes on loopback, from Debian's packages.
+failover: $(VENV)/.installed-dev ## Have a cluster fail over ten times while others write and migrate; needs patroni and etcd-server.
+	$(BIN)/python tests/crash/failover.py
 
 bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
 	$(BIN)/python benchmarks/run_all.py

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from project import NewUrl, Program
 
-# Slow tests, by top folder of tests/, file, or test: `make test` leaves them to `make test-all`.
+# Slow tests, by top folder of tests/, file, or test. Only `make test-all` runs them.
 SLOW = {
     "crash": {
         "crash",
@@ -34,11 +34,11 @@ SLOW = {
         "test_scratch.py",
         "test_fork_servers.py",
         "test_processes_lose_no_increment",
-        "test_processes_of_threads_lose_no_update_and_a_reader_never_waits",
+        "test_concurrent_threads_lose_no_update_and_readers_do_not_wait",
         "test_async_tasks_lose_no_update",
         "test_threads_take_connections_while_the_process_forks",
         "test_threads_write_while_the_process_forks",
-        "test_processes_may_init_at_once_and_check_sees_no_difference",
+        "test_concurrent_processes_run_init_db_and_check_is_clean",
         "test_threads_and_processes_at_once",
     },
     "pages": {"test_docs_commands.py", "test_docs_generated.py", "test_diagram.py"},
@@ -46,17 +46,21 @@ SLOW = {
         "test_benchmarks.py",
         "test_application_types.py",
         "test_a_plain_begin_raises_database_is_locked",
-        "test_by_default_sqlalchemy_loses_updates_without_a_word",
-        "test_both_use_one_file_at_once",
+        "test_default_sqlalchemy_silently_loses_updates",
+        "test_old_and_new_application_share_a_file",
     },
     "postgresql": {
+        "test_baseline_postgresql.py",
         "test_copy.py",
+        "test_failover.py",
         "test_late_rows.py",
         "test_next_release.py",
+        "test_outside_transactions.py",
         "test_postgresql.py",
         "test_postgresql_outages.py",
         "test_pooler.py",
         "test_postgresql_standby.py",
+        "test_schemas.py",
     },
     "release": {"test_packaging.py"},
 }
@@ -94,7 +98,7 @@ def reachable() -> Iterator[Path]:
 
 @pytest.fixture
 def alembic(tmp_path: Path) -> Program:
-    """Run the alembic program as an operator does, in an empty folder, and return what it did."""
+    """Run the alembic program in an empty folder, and return the completed process."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -133,14 +137,14 @@ def target(postgres: Server) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """Return a PostgreSQL server of our own."""
+    """Return a private PostgreSQL server."""
     with Server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an SQLite file at head, to be copied."""
+    """Return a SQLite file at head, to be copied."""
     path = tmp_path_factory.mktemp("head") / "head.db"
     command.upgrade(alembic_config(str(path)), "head")
     return path
@@ -163,7 +167,7 @@ def head_database(postgres: Server) -> Database:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewUrl]:
-    """Return what makes a database at head and returns its URL: SQLite's and then PostgreSQL's."""
+    """Return a function that creates a database at head and returns its URL, on both databases."""
     made: list[Database] = []
 
     def new_file() -> str:
@@ -199,7 +203,7 @@ def engine(url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def sqlite_engine(head_file: Path) -> Iterator[Engine]:
-    """Return a plain engine on the SQLite file that others copy: only to look."""
+    """Return a plain engine on the SQLite file that tests copy; use it only for reading."""
     engine = create_engine(f"sqlite:///{head_file}")
     yield engine
     engine.dispose()

@@ -63,7 +63,7 @@ RULES = {
 """Our rules, each with what happens to whom. Squawk's: https://squawkhq.com/docs/rules."""
 
 _EXCLUDED = (
-    # Every upgrade sets both, see shortsdb.migration.postgresql.
+    # Every upgrade sets both, see shortsdb.migration.locks.
     "--exclude=require-lock-timeout",
     "--exclude=require-statement-timeout",
     # All tables are numbered by BIGSERIAL, as SQLAlchemy makes them.
@@ -263,7 +263,7 @@ def _watched(connection: Connection, change: Callable[[], None]) -> _Watch:
 def _run(change: Callable[[], None], **options: Any) -> None:  # noqa: ANN401 - Alembic's
     """Run a function of a revision as Alembic does, without what shortsdb adds."""
     with EnvironmentContext(Config(), None, as_sql="output_buffer" in options) as environment:  # type: ignore[arg-type] # no revision is looked up
-        environment.configure(transactional_ddl=True, **options)
+        environment.configure(**{"transactional_ddl": True, **options})
         with environment.begin_transaction(), Operations.context(environment.get_context()):
             change()
 
@@ -284,6 +284,8 @@ def _squawk(script: Script) -> Iterator[tuple[str, str]]:
     try:
         _run(
             script.module.upgrade,
+            # One that builds an index CONCURRENTLY runs without a transaction.
+            transactional_ddl=getattr(script.module, "transactional", True),
             dialect_name="postgresql",
             dialect_opts={"paramstyle": "named"},
             literal_binds=True,

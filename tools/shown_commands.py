@@ -53,6 +53,8 @@ VARYING = {
     r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00": "<time>",
 }
 
+_REVISIONS = re.compile(r"\b0\d{3}\b(, 0\d{3}\b)*")
+
 
 @dataclass
 class Block:
@@ -185,7 +187,8 @@ def _still(output: str) -> str:
 
 def _shortened(shown: str, printed: str) -> str:
     """Return an output with "…" for the lines that the page does not show."""
-    match = _match(shown, printed)
+    unnumbered = [_REVISIONS.sub("<revision>", output) for output in (shown, printed)]
+    match = _match(shown, printed) or _match(*unnumbered)
     if match is None:
         return printed
     lines = printed.splitlines(keepends=True)
@@ -215,9 +218,18 @@ def rewritten(page: str, outputs: list[str]) -> str:
 
 
 def write() -> None:
-    """Run all pages, and rewrite those that show something else than what was printed."""
+    """Run all pages, and rewrite those that show something else than what was printed.
+
+    Raises:
+        SystemExit: A command has failed in a way that no page shows on purpose.
+    """
     for file in PAGES:
         text = file.read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as temporary:
-            new = rewritten(text, run(text, Path(temporary) / "shorts"))
-        file.write_text(new, encoding="utf-8")
+            outputs = run(text, Path(temporary) / "shorts")
+        for output in outputs:
+            if "Traceback (most recent call last)" in output or str(ROOT) in output:
+                raise SystemExit(
+                    f"a command of {file.name} fails, so it is not rewritten:\n{output}"
+                )
+        file.write_text(rewritten(text, outputs), encoding="utf-8")

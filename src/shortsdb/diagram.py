@@ -1,4 +1,4 @@
-"""The schema in pictures: entity-relationship diagrams from the models (extra: diagram)."""
+"""Entity-relationship diagrams of the models (extra: diagram)."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ _HEAD = """digraph schema {
 
 
 def mermaid(metadata: MetaData) -> str:
-    """Return the diagram in Mermaid's language, which GitHub and others draw; always the same."""
-    # The columns in the order of the models, not sorted.
+    """Return the diagram in Mermaid's language, which GitHub renders; it is reproducible."""
+    # Keep the columns in the order of the models.
     return str(Mermaid(metadata, "preserve-order")).rstrip() + "\n"
 
 
 def svg(metadata: MetaData) -> str:
-    """Return the diagram as SVG, laid out by Graphviz without any program beside Python.
+    """Return the diagram as SVG, laid out by a packaged Graphviz that needs no other program.
 
-    The same models give the same picture with the same release of the libraries: Graphviz, as it is
-    packaged there, reads no fonts of the machine.
+    With the same releases of the libraries the output is reproducible, because the packaged
+    Graphviz does not use the machine's fonts.
     """
     picture: bytes = render(dot(metadata))
     return picture.decode()
 
 
 def dot(metadata: MetaData) -> str:
-    """Return the diagram in Graphviz' language; lines have the crow's feet of entity diagrams.
+    """Return the diagram in Graphviz' DOT language, with crow's foot notation.
 
-    Letters are all of one width, because the fonts of who looks at the picture are not known here.
-    The labels are records, see https://graphviz.org/doc/info/shapes.html#record: the WebAssembly
-    build has no HTML-like ones.
+    The font is monospaced, because the viewer's fonts are not known here. Labels are records, see
+    https://graphviz.org/doc/info/shapes.html#record: the WebAssembly build lacks HTML-like labels.
     """
     tables = [metadata.tables[name] for name in sorted(metadata.tables)]
     keys = [

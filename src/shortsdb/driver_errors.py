@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from shortsdb.printable import one_line
 from shortsdb.settings import lock_timeout, statement_timeout
 
@@ -41,6 +43,11 @@ _MEANINGS = {
     ),
 }
 
+# psycopg lists the error of each host on a separate line, after the error of the last host.
+_ATTEMPT = re.compile(
+    r"^- host: '(?P<host>[^']*)', port: '(?P<port>[^']*)', .*: (?P<why>.*)$", re.MULTILINE
+)
+
 
 def explain(error: BaseException, name: str) -> str:
     """Return an explanation of a driver's error for the operator, in one line.
@@ -50,7 +57,11 @@ def explain(error: BaseException, name: str) -> str:
         name: The name of the database in messages.
     """
     cause, code = _cause(error)
-    text = one_line(cause)
+    attempts = [
+        f"{found['host']}{found['port'] and ':'}{found['port']}: {found['why']}"
+        for found in _ATTEMPT.finditer(str(cause))
+    ]
+    text = f"no host could be used ({'; '.join(attempts)})" if attempts else one_line(cause)
     statement = getattr(error, "statement", None)
     at = f" (at: {statement.strip().splitlines()[0]})" if statement else ""
     for prefix, meaning in _MEANINGS.items():

@@ -28,7 +28,7 @@ _upgrading = threading.Lock()
 
 
 @logged
-def init_db(db_path: str | os.PathLike[str] | URL) -> Engine:
+def init_db(db_path: str | os.PathLike[str] | URL, *, schema: str | None = None) -> Engine:
     """Create the database or upgrade it to this release, and return an engine on it.
 
     Runs the packaged migrations, and recognises a deployed database that has no version yet. Then
@@ -39,6 +39,7 @@ def init_db(db_path: str | os.PathLike[str] | URL) -> Engine:
 
     Args:
         db_path: The database, by path or URL; ":memory:" for one that exists as long as the engine.
+        schema: The schema of a PostgreSQL database, see `create_engine`; created if necessary.
 
     Raises:
         ValueError: `db_path` is empty.
@@ -46,13 +47,13 @@ def init_db(db_path: str | os.PathLike[str] | URL) -> Engine:
         sqlalchemy.exc.ArgumentError: The URL is malformed.
     """
     _refuse_empty(db_path)
-    engine = create_engine(db_path)
+    engine = create_engine(db_path, schema=schema)
     try:
         if url.in_memory(engine.url):
             with engine.connect() as connection:
                 upgrade(connection=connection)
         elif not _read_only_at_head(engine):
-            upgrade(url=engine.url)
+            upgrade(url=engine.url, schema=schema)
         _create_other_tables(engine)
     except BaseException:
         engine.dispose()
@@ -60,10 +61,12 @@ def init_db(db_path: str | os.PathLike[str] | URL) -> Engine:
     return engine
 
 
-async def init_db_async(db_path: str | os.PathLike[str] | URL) -> AsyncEngine:
+async def init_db_async(
+    db_path: str | os.PathLike[str] | URL, *, schema: str | None = None
+) -> AsyncEngine:
     """Do as `init_db` without blocking the event loop, and return an async engine."""
     _refuse_empty(db_path)
-    engine = create_async_engine(db_path)
+    engine = create_async_engine(db_path, schema=schema)
     try:
         if url.in_memory(engine.url):
             # Alembic's environment is global, so a migration must not await. Another database in
@@ -73,7 +76,7 @@ async def init_db_async(db_path: str | os.PathLike[str] | URL) -> AsyncEngine:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 await driver.executescript(script)
         else:
-            (await asyncio.to_thread(init_db, engine.url)).dispose()
+            (await asyncio.to_thread(init_db, engine.url, schema=schema)).dispose()
     except BaseException:
         await engine.dispose()
         raise
@@ -137,8 +140,8 @@ def upgrade(**attributes: object) -> None:
     """Upgrade a database to this release; a process runs one upgrade at a time.
 
     Args:
-        attributes: Attributes for Alembic's environment: `url` or `connection`, `backup`,
-            `must_exist`.
+        attributes: Attributes for Alembic's environment: `url` or `connection`, `schema`, `backup`
+            and `must_exist`.
 
     Raises:
         shortsdb.migration.MigrationRefused: The database was not changed; the message says why.

@@ -13,13 +13,14 @@ DEFAULT_URL = "sqlite:///shortsdb.db"
 
 URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
+SCHEMA = "SHORTSDB_SCHEMA"
 BACKUP_KEEP = "SHORTSDB_BACKUP_KEEP"
 BACKUPS_KEPT = 5
 MUST_EXIST = "SHORTSDB_MUST_EXIST"
 
 _ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
-# By libpq's names, https://www.postgresql.org/docs/current/libpq-connect.html.
+# The names are libpq's, see https://www.postgresql.org/docs/current/libpq-connect.html.
 CONNECTION_LIMITS = {
     "connect_timeout": 10,
     "tcp_user_timeout": 20_000,
@@ -27,11 +28,11 @@ CONNECTION_LIMITS = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""How long a connection to PostgreSQL waits for a host that does not answer.
+"""Limits on how long a connection to PostgreSQL waits for a host that does not answer.
 
-Seconds for each host to connect to, milliseconds for it to acknowledge what was sent, and seconds
-of silence after which it is asked for a sign, how often and how many times. Without them a program
-waits for a host that is gone as long as its kernel does: a quarter of an hour.
+They are the seconds for connecting to each host, the milliseconds for acknowledging sent data, and
+the seconds of silence before keepalive probes, the interval of the probes and their number. The
+default of the kernel is a quarter of an hour.
 """
 
 # On PostgreSQL a migration that waits for a table's lock blocks all later queries of the table.
@@ -41,6 +42,11 @@ _TABLE_LOCK_SECONDS = 5.0
 def database_url() -> str | None:
     """Return SHORTSDB_URL, the database by URL or path; None means `DEFAULT_URL`."""
     return os.environ.get(URL) or None
+
+
+def schema() -> str | None:
+    """Return SHORTSDB_SCHEMA, the schema of a PostgreSQL database; None for the search_path's."""
+    return os.environ.get(SCHEMA) or None
 
 
 def backup() -> str | None:

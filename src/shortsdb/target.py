@@ -5,9 +5,10 @@ A plain SQLite file needs no SQLAlchemy, which takes a third of a second to impo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from shortsdb import settings
 from shortsdb.errors import OperationRefused
 from shortsdb.paths import absolute, plausible_path
 from shortsdb.sqlite.files import behind_link
@@ -29,31 +30,35 @@ class Target:
         file: The file of a SQLite database, behind all links; None for others and in memory.
         name: What to call it in messages, which is its text too: its file, or its URL without
             secrets.
+        schema: Where its tables are on PostgreSQL; None for the first of the search_path.
     """
 
     file: Path | None
     name: str
     _where: Path | URL
+    schema: str | None = None
 
     def __str__(self) -> str:
         """Return what to call it in messages."""
         return self.name
 
     @classmethod
-    def parse(cls, given: str | os.PathLike[str] | URL) -> Target:
+    def parse(cls, given: str | os.PathLike[str] | URL, schema: str | None = None) -> Target:
         """Return the database that is given by URL or by path.
+
+        Without a schema that of SHORTSDB_SCHEMA counts, if the database is of PostgreSQL.
 
         Its URL is on the sync driver: a migration is one thing after another, and there is nothing
         for an async driver to do meanwhile. That opens the same database, also inside a running
         event loop.
 
         Raises:
-            OperationRefused: It is malformed, or a file: URI.
+            OperationRefused: It is malformed, or a file: URI, or has no schemas.
         """
         path = _plain_path(given) if isinstance(given, str) else None
         if path is not None:
             file = behind_link(path)
-            return cls(file, str(file), path)
+            return cls(file, str(file), path).in_schema(schema)
         from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - a plain file needs none
 
         from shortsdb import url as urls  # noqa: PLC0415 - as above
@@ -66,7 +71,10 @@ class Target:
             raise OperationRefused(
                 "a file: URI cannot be migrated; name the file itself by its path"
             )
-        return cls.of(url.set(drivername=urls.SYNC_DRIVERS.get(url.drivername, url.drivername)))
+        url = url.set(drivername=urls.SYNC_DRIVERS.get(url.drivername, url.drivername))
+        if url.get_backend_name() == "postgresql":
+            schema = schema or settings.schema()
+        return cls.of(url).in_schema(schema)
 
     @classmethod
     def of(cls, url: URL) -> Target:
@@ -74,6 +82,20 @@ class Target:
         from shortsdb import url as urls  # noqa: PLC0415 - as above
 
         return cls(urls.file(url), urls.display(url), url)
+
+    def in_schema(self, schema: str | None) -> Target:
+        """Return the part of it that is in a schema of PostgreSQL; itself for None.
+
+        Raises:
+            OperationRefused: It is of SQLite.
+        """
+        if schema is None:
+            return self
+        if self.url.get_backend_name() == "sqlite":
+            raise OperationRefused(
+                f"{self} is of SQLite, which has no schemas; give each channel a file of its own"
+            )
+        return replace(self, name=f"{self.name} (schema {schema})", schema=schema)
 
     @property
     def url(self) -> URL:

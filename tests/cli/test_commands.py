@@ -198,7 +198,7 @@ def test_check_explains_why_it_does_not_compare(deployed_file: Path, tmp_path: P
         found = run("check", "--url", str(path))
         assert found.exit_code == code
         assert phrase in found.output
-        # Of a file of others one statement, without advice on what nobody did.
+        # For a foreign file there is one sentence, without advice that does not apply.
         assert ("No foreign key is broken" in found.output) == (path == deployed_file)
         assert "nothing was changed" not in found.output.lower()
         assert "The schema is what the models say" not in found.output

@@ -90,7 +90,7 @@ def test_the_exit_code_is_right_despite_broken_streams(
 
 
 def test_no_file_is_opened_as_a_standard_stream(tmp_path: Path) -> None:
-    """Else what is printed would be written into the database."""
+    """Otherwise output would be written into the database."""
     script = (
         "import os; from shortsdb.streams import make_lenient; make_lenient();"
         "new = os.open('database', os.O_CREAT | os.O_RDWR);"
@@ -158,7 +158,7 @@ def test_a_version_of_ten_megabytes_is_not_printed(tmp_path: Path) -> None:
 def test_an_x_key_that_is_not_known_is_refused(alembic: Program, tmp_path: Path) -> None:
     done = alembic("-x", "ulr=other.db", "upgrade", "head")
     assert done.returncode != 0
-    assert "-x knows url=…, backup=…, must-exist=…, and not ulr" in done.stdout
+    assert "-x knows url=…, backup=…, schema=…, must-exist=…, and not ulr" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

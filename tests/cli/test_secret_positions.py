@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROUNDS = int(os.environ.get("SHORTSDB_TEST_ROUNDS", "20"))  # more in `make torture`
 MARK = "S3CR3T"
-# No server listens on port 1, and the answer comes at once.
+# No server listens on port 1, so connecting fails at once.
 SHAPES = [
     "postgresql://u:{raw}@127.0.0.1:1/d",
     "postgresql+psycopg://u:{quoted}@127.0.0.1:1/d",
@@ -70,7 +70,7 @@ SHAPES = [
 ]
 ODD = st.text("@:/?#%=\\ '", max_size=3)
 SECRETS = st.builds(lambda before, after: f"{before}{MARK}{after}", ODD, ODD)
-# What each command is told beside or as the database.
+# The arguments of each command, with the database.
 CALLS = [
     ["upgrade", "--url", "{}"],
     ["upgrade", "{}"],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from postgresql_server import Server
 
 ENCODED, DECODED = "p%40ss-w%25rd", "p@ss-w%rd"
-# What each command needs beside the database; a new command needs a line here.
+# The arguments of each command besides the database; a new command needs a line here.
 ARGUMENTS: dict[str, list[list[str]]] = {
     "upgrade": [[], ["0004"]],
     "downgrade": [["0001", "--yes"], ["0001"], ["nonsense"]],
@@ -32,7 +32,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "diagram": [[]],
     "copy": [["nothing.db"], ["--json", "nothing.db"]],
 }
-# Each call in one process, as if each were a program of its own: logging is set up by the first.
+# All calls run in one process, and the first one sets up logging.
 RUN = """
 import json, sys
 {imports}

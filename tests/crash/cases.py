@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import legacy_database
 from alembic import command
 from sample_rows import fill_new_tables
-from starts import REVISIONS, STARTS, at_revision, create_all, no_file, unversioned
+from starts import REVISIONS, STARTS, AtRevision, create_all, no_file, unversioned
 
 from shortsdb.migration.revisions import alembic_config
 
@@ -27,7 +27,7 @@ Journal = Literal["DELETE", "WAL"]
 
 @dataclass(frozen=True)
 class Case:
-    """A start, and a command that one of the programs carries out on it."""
+    """A starting point, and a command that one of the programs runs on it."""
 
     start: Callable[[Path], None]
     command: str
@@ -36,7 +36,7 @@ class Case:
     program: Program
 
     def __str__(self) -> str:
-        """Return a name that is one for each case."""
+        """Return a unique name for the case."""
         name = f"{self.start.__name__} {' '.join((self.command, *self.arguments))}"
         return f"{name}, {self.journal}, {self.program}"
 
@@ -49,13 +49,13 @@ def at_head(path: Path) -> None:
 
 
 def adopted_at_head(path: Path) -> None:
-    """Make a file by create_all, with rows in all ten tables, and have it adopted."""
+    """Create a file by create_all with rows in all ten tables, and let an upgrade adopt it."""
     create_all(path)
     command.upgrade(alembic_config(str(path)), "head")
 
 
 def restorable(path: Path) -> None:
-    """Make a file at head, and another beside it that is to be put back over it."""
+    """Create a file at head, and a second file that will be restored over it."""
     at_head(path)
     legacy_database.make(path.with_name(SAVED), rows=200)
 
@@ -66,7 +66,7 @@ DOWNGRADE = ("downgrade", ("0001", "--yes"))
 COMMANDS: list[tuple[Callable[[Path], None], str, tuple[str, ...]]] = [
     *((start, *UPGRADE) for start in STARTS),
     *((start, *DOWNGRADE) for start in (at_head, adopted_at_head)),
-    *((at_revision(revision), *DOWNGRADE) for revision in REVISIONS[1:-1]),
+    *((AtRevision(revision), *DOWNGRADE) for revision in REVISIONS[1:-1]),
     *((start, "backup", ()) for start in (unversioned, at_head)),
     (restorable, "restore", (f"{{folder}}/{SAVED}", "--yes")),
 ]
@@ -75,12 +75,12 @@ PROGRAMS: tuple[Program, ...] = ("shortsdb", "alembic", "async")
 
 
 def all_cases() -> list[Case]:
-    """Return every start with every journal and program."""
+    """Return every starting point with every journal mode and program."""
     return [
         Case(start, name, arguments, journal, program)
         for start, name, arguments in COMMANDS
         for journal in JOURNALS
-        # Where there is no file there is no journal mode to have.
+        # A file that does not exist has no journal mode.
         if (start, journal) != (no_file, "WAL")
         # Only shortsdb's own command knows backup and restore.
         for program in (PROGRAMS if name in {"upgrade", "downgrade"} else PROGRAMS[:1])
@@ -88,7 +88,7 @@ def all_cases() -> list[Case]:
 
 
 def grouped() -> list[list[Case]]:
-    """Return all cases, those that differ in their program alone together."""
+    """Return all cases, grouped so that the cases of a group differ only in their program."""
     groups: dict[tuple[object, ...], list[Case]] = {}
     for case in all_cases():
         groups.setdefault((case.start, case.command, case.journal), []).append(case)
@@ -96,12 +96,12 @@ def grouped() -> list[list[Case]]:
 
 
 def some_cases() -> list[Case]:
-    """Return every start with every journal, and the programs in turn."""
+    """Return every starting point with every journal mode, alternating between the programs."""
     return [cases[number % len(cases)] for number, cases in enumerate(grouped())]
 
 
 def make_start(case: Case, folder: Path) -> None:
-    """Make the database that the case starts from in the folder."""
+    """Create the database of the case's starting point in the folder."""
     path = folder / DATABASE
     case.start(path)
     if case.journal == "WAL":
@@ -109,7 +109,7 @@ def make_start(case: Case, folder: Path) -> None:
 
 
 def _leave_rows_in_wal(path: Path) -> None:
-    """Switch to WAL and leave a row in the -wal, as a pipeline does that was killed."""
+    """Switch to WAL and leave a row in the -wal, like a killed pipeline."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -121,7 +121,7 @@ def _leave_rows_in_wal(path: Path) -> None:
                     "INSERT INTO pipeline_runs (niche, cycle_start, cycle_end, status, retry_count)"
                     " VALUES ('wal', '2026-01-01 00:00:00', '2026-01-02 00:00:00', 'running', 0)"
                 )
-        # The last connection to close would fold the -wal into the database.
+        # The last connection to close would merge the -wal into the database.
         names = [name for name in (path.name, f"{path.name}-wal") if path.with_name(name).exists()]
         for name in names:
             shutil.copy(path.with_name(name), path.with_name(f"kept-{name}"))

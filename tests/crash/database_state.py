@@ -40,7 +40,7 @@ def read_state(path: Path) -> State:
 
 
 def damage(path: Path) -> str | None:
-    """Return what integrity_check finds, or why it cannot look; None for a sound database."""
+    """Return the findings or the error of integrity_check; None if the database is undamaged."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
@@ -50,9 +50,9 @@ def damage(path: Path) -> str | None:
 
 
 def examine(path: Path, allowed: Collection[State]) -> tuple[State | None, tuple[str, str] | None]:
-    """Return the state of a database, and what is wrong with it if it must be in one of `allowed`.
+    """Return the state of a database, and a finding if it is not one of the `allowed` states.
 
-    What is wrong is a kind of finding and its detail; a damaged database has no state.
+    A finding has a kind and a detail; a damaged database has no state.
     """
     damaged = damage(path)
     if damaged is not None:

@@ -1,10 +1,9 @@
-"""The pipeline as it is deployed, in a process of its own: writes and reads until told to stop.
+"""The deployed pipeline as a program: reads and writes until it is stopped.
 
-It knows the three tables and nothing of shortsdb. It prints a line when it has begun, and one of
-JSON at the end: which rows were acknowledged, which errors it saw, how long the longest transaction
-took.
+It uses the three tables, without shortsdb. It prints a line when it has begun, and JSON at the end:
+the acknowledged rows, the errors, and the duration of the longest transaction.
 
-Usage: deployed_code.py raw|orm|reader PATH NAME; it ends when standard input does.
+Usage: deployed_code.py raw|orm|reader PATH NAME; it ends at EOF on standard input.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 5, 6, 12)  # noqa: DTZ001 - deployed code stores naive UTC
 LONGEST_PAUSE = 0.02
-# What each writer inserts in one transaction.
+# The number of rows that each writer inserts in one transaction.
 ROWS_OF = {"raw": 200, "orm": 3}
 
 
@@ -80,7 +79,7 @@ class Clip(Base):
 
 
 def raw_writer(path: str, name: str) -> Callable[[int], None]:
-    """Return what inserts runs by SQL, on a connection of its own with sqlite3's timeout."""
+    """Return a function that inserts runs by SQL, on a new connection with sqlite3's timeout."""
 
     def write(number: int) -> None:
         with closing(sqlite3.connect(path)) as connection, connection:
@@ -94,7 +93,7 @@ def raw_writer(path: str, name: str) -> Callable[[int], None]:
 
 
 def orm_writer(path: str, name: str) -> Callable[[int], None]:
-    """Return what inserts a run with a video and a clip, and updates them, through the ORM."""
+    """Return a function that inserts and updates a run with a video and a clip by the ORM."""
     engine = create_engine(f"sqlite:///{path}")
 
     def write(number: int) -> None:
@@ -133,7 +132,7 @@ def orm_writer(path: str, name: str) -> Callable[[int], None]:
 
 
 def reader(path: str, _name: str) -> Callable[[int], None]:
-    """Return what reads as the Telegram bot and the uploader do."""
+    """Return a function that reads like the Telegram bot and the uploader."""
     engine = create_engine(f"sqlite:///{path}")
 
     def read(_number: int) -> None:
@@ -152,13 +151,13 @@ def main() -> None:
     errors: list[str] = []
     longest = 0.0
     number = 0
-    # The pause between two transactions ends early when standard input does.
+    # EOF on standard input ends the pause between two transactions early.
     while not select.select([sys.stdin], [], [], rng.uniform(0, LONGEST_PAUSE))[0]:
         number += 1
         began = time.monotonic()
         try:
             act(number)
-        except Exception as error:  # noqa: BLE001 - whatever deployed code would see is a finding
+        except Exception as error:  # noqa: BLE001 - any error of deployed code is a finding
             errors.append(repr(error))
         else:
             acknowledged.append(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from figures import AT_CALL, AT_STATEMENT, BROKEN, FULL
-from harness import Blow, Prepared
+from harness import Fault, Prepared
 from system_calls import CHANGES
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ T = TypeVar("T")
 _FILLS = {"write", "pwrite64", "ftruncate", "mkdir"}
 
 
-def blows(family: str, prepared: Prepared) -> list[Blow]:
-    """Return every blow of the family that there is for the case."""
+def faults(family: str, prepared: Prepared) -> list[Fault]:
+    """Return every possible fault of the family for the case."""
     if family == AT_STATEMENT:
-        return [Blow(kill_before=number + 1) for number in range(prepared.statements)]
-    return [Blow(inject=injection) for injection in _injections(family, prepared.calls)]
+        return [Fault(kill_before=number + 1) for number in range(prepared.statements)]
+    return [Fault(inject=injection) for injection in _injections(family, prepared.calls)]
 
 
 def _injections(family: str, calls: list[Call]) -> Iterator[str]:
@@ -39,7 +39,7 @@ def _injections(family: str, calls: list[Call]) -> Iterator[str]:
 
 
 def sample(everything: list[T], size: int) -> list[T]:
-    """Return `size` of the things, evenly spread and always with the last; or all of them."""
+    """Return at most `size` of the items, evenly spread and including the last one."""
     if len(everything) <= size:
         return everything
     return [everything[(number + 1) * len(everything) // size - 1] for number in range(size)]

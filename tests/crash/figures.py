@@ -10,11 +10,11 @@ from database_state import HALF, ROWS
 SECOND_RUNS = "failed second runs"
 TRACEBACKS = "tracebacks"
 BACKUPS = "missing backups"
-# Success that left the old state, and errors that deployed code saw.
+# A reported success that left the old state, and errors in deployed code.
 UNTRUE = "untrue endings"
-# "Nothing was changed" where something was.
+# "Nothing was changed" although something was.
 MESSAGES = "untrue messages"
-# What a test of pytest's asserts, whatever that is.
+# Any failure of a pytest test.
 FAILED = "failed tests"
 KINDS = (HALF, ROWS, SECOND_RUNS, TRACEBACKS, BACKUPS, UNTRUE, MESSAGES, FAILED)
 
@@ -36,10 +36,10 @@ class Figures:
     """Counts points and findings by family.
 
     Attributes:
-        points: How many there were of each family.
-        findings: The family, the kind and the detail of each.
-        longest_stall: Of deployed code, in seconds.
-        rows: That deployed code has written and was told are committed.
+        points: The number of points of each family.
+        findings: The family, the kind and the detail of each finding.
+        longest_stall: The longest stall of deployed code, in seconds.
+        rows: The number of rows whose commit was acknowledged to deployed code.
     """
 
     points: Counter[str] = field(default_factory=Counter)
@@ -48,15 +48,15 @@ class Figures:
     rows: int = 0
 
     def point(self, family: str, number: int = 1) -> None:
-        """Count a point, or so many."""
+        """Count one or more points."""
         self.points[family] += number
 
     def find(self, family: str, kind: str, detail: str) -> None:
-        """Note a finding: its kind is one of KINDS, its detail says how to see it again."""
+        """Record a finding: its kind is one of KINDS, its detail says how to reproduce it."""
         self.findings.append((family, kind, detail))
 
     def add(self, others: Figures) -> None:
-        """Count what another process counted."""
+        """Add the figures of another process."""
         self.points += others.points
         self.findings += others.findings
         self.longest_stall = max(self.longest_stall, others.longest_stall)

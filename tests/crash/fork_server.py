@@ -1,7 +1,7 @@
 """A process that has imported everything, and forks one run of a migration for each request.
 
-A process of its own would spend ten times as long on imports as on the migration. Requests and
-answers are lines of JSON; traced_runs.ForkServer writes and reads them.
+A new process for each run would spend ten times as long on imports as on the migration. Requests
+and answers are lines of JSON; traced_runs.ForkServer writes and reads them.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ PROGRAMS: dict[str, Callable[[Job], None]] = {
 
 
 class Statements:
-    """Counts the statements of this process, stalls before them and dies before the chosen one."""
+    """Counts the statements of this process, delays them, and kills it before the chosen one."""
 
     def __init__(self, job: Job) -> None:
-        """Begin to count."""
+        """Start counting."""
         self.count = 0
         self._job = job
         self._rng = random.Random(job.stall)  # noqa: S311 - reproducible, not secret
@@ -107,7 +107,7 @@ class Statements:
         if self.count == self._job.kill_before:
             die()
         if self._job.stall is not None:
-            # The stall is the test: others get in between wherever they can.
+            # The delay is part of the test: it lets other processes run in between.
             threading.Event().wait(self._rng.uniform(0, LONGEST_STALL))
 
 
@@ -116,9 +116,9 @@ def die() -> None:
 
 
 def be(job: Job, gate: int) -> NoReturn:
-    """Be the run: wait at the gate, do the job, and end without the fork server's clean-up."""
+    """Wait at the gate, run the job, and exit without the fork server's clean-up."""
     if sys.platform == "linux":
-        # Where Yama restricts ptrace to ancestors, strace may attach to this process all the same.
+        # Allow strace to attach to this process even if Yama restricts ptrace to ancestors.
         ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANY_PROCESS, 0, 0, 0)
     os.read(gate, 1)
     output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -132,7 +132,7 @@ def be(job: Job, gate: int) -> NoReturn:
         code = end.code or 0
         if isinstance(code, str):
             sys.stderr.write(code + "\n")
-    except BaseException:  # noqa: BLE001 - whatever it is, the harness must see it
+    except BaseException:  # noqa: BLE001 - the harness must see any error
         traceback.print_exc()
         code = 1
     sys.stdout.flush()
@@ -163,7 +163,7 @@ def serve() -> None:
             pid = request["wait"]
             answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             os.close(gates.pop(pid))
-        print(json.dumps(answer), flush=True)  # noqa: T201 - standard output is the answer's way
+        print(json.dumps(answer), flush=True)  # noqa: T201 - the answer to the harness
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Commits from a process and its fork, and counts which of the acknowledged ones are in the file.
+"""Commit from a process and its fork, and check that the file has all acknowledged commits.
 
 As a program, `python fork_traffic.py FILE KIND`, it is the server of such a trial: it uses an
-engine, forks, and the parent ends, as a process that becomes a daemon does. The child commits one
+engine, forks, and the parent exits, as in a process that becomes a daemon. The child commits one
 row for each line on standard input and answers with its key. KIND is shortsdb, sqlalchemy (a plain
 engine) or new_pool (a plain engine whose pool the child replaces, as SQLAlchemy recommends).
 """
@@ -33,7 +33,7 @@ INSERT = text("INSERT INTO config_overrides (key, value) VALUES (:key, 'x')")
 
 @dataclass(frozen=True)
 class Result:
-    """What a trial found in the file when all its processes had ended."""
+    """The contents of the file after all processes of a trial have ended."""
 
     acknowledged: set[str]
     missing: set[str]
@@ -41,20 +41,20 @@ class Result:
 
 
 def commit(engine: Engine, key: str) -> str:
-    """Commit a row and return its key, which is thereby acknowledged."""
+    """Commit a row and return its key as the acknowledgement."""
     with engine.begin() as connection:
         connection.execute(INSERT, {"key": key})
     return key
 
 
 def look(path: Path) -> None:
-    """Open the file as any program does, read, and close it."""
+    """Open the file, read, and close it."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("SELECT count(*) FROM config_overrides").fetchone()
 
 
 def found(path: Path, acknowledged: set[str]) -> Result:
-    """Compare the file with what was acknowledged."""
+    """Compare the file with the acknowledged commits."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             keys = {key for (key,) in connection.execute("SELECT key FROM config_overrides")}
@@ -72,14 +72,14 @@ def daemon_trial(
     ended_by: signal.Signals,
     visit: Callable[[Path], None] = look,
 ) -> Result:
-    """Let a daemonised process commit, visit the file after each round of five, end the process.
+    """Let a daemonised process commit, visit the file after every five commits, end the process.
 
     Args:
         path: A file at head.
-        kind: Of the engine, as for the program.
-        rounds: How many rounds of five commits.
+        kind: The kind of engine, as for the program.
+        rounds: The number of rounds of five commits.
         ended_by: The signal that ends the process.
-        visit: What another program does with the file after each round.
+        visit: The action of another program on the file after each round.
     """
     program = [sys.executable, __file__, str(path), kind]
     with subprocess.Popen(
@@ -99,13 +99,13 @@ def daemon_trial(
                 acknowledged.add(answer)
             visit(path)
         os.kill(pid, ended_by)
-        # It is no child of ours: the end of its output says that it has ended.
+        # The daemon is not a child of this process; EOF on its output means that it has ended.
         assert server.stdout.read() == ""
     return found(path, acknowledged)
 
 
 def serve(path: Path, kind: str) -> None:
-    """Be the daemon, see the module."""
+    """Run the daemon, see the module."""
     engine = (
         create_engine(path) if kind == "shortsdb" else sqlalchemy.create_engine(f"sqlite:///{path}")
     )
@@ -118,13 +118,13 @@ def serve(path: Path, kind: str) -> None:
     os.setsid()
     if os.fork():
         os._exit(0)
-    # `shortsdb` must not need it to end well.
+    # Exit normally on SIGTERM; the commits of the kind shortsdb must be safe without this too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # A program that is started in the background, by nohup for example, inherits an ignored SIGINT.
+    # A program started in the background, for example by nohup, inherits an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if kind == "new_pool":
         engine.dispose(close=False)
-    print(os.getpid(), flush=True)  # noqa: T201 - how the trial hears of it
+    print(os.getpid(), flush=True)  # noqa: T201 - read by the trial
     try:
         for number, _ in enumerate(iter(sys.stdin.readline, "")):
             print(commit(engine, f"child{number}"), flush=True)  # noqa: T201 - as above

@@ -21,50 +21,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case, the folder with its start, its two states, and what an undisturbed run does."""
+    """A case, the folder with its starting point, its two states, and a record of a normal run."""
 
     case: Case
     template: Path
     old: State
     new: State
     backed_up: list[State]
-    """The states of the backups that the start has beside it."""
+    """The states of the backups that exist before the run."""
     backs_up: bool
     """Whether the run leaves a backup of the old state."""
     leaves: list[State]
-    """The states of all backups that are there after the run."""
+    """The states of all backups that exist after the run."""
     statements: int
     calls: list[Call]
 
 
 @dataclass(frozen=True)
-class Blow:
-    """What befalls a run: death before a statement, or strace's injection into a system call."""
+class Fault:
+    """A fault in a run: SIGKILL before a statement, or strace's injection into a system call."""
 
     kill_before: int = 0
     inject: str = ""
 
     def __str__(self) -> str:
-        """Return how to strike it again."""
+        """Return how to reproduce the fault."""
         return self.inject or f"killed before statement {self.kill_before}"
 
 
-class Bench:
-    """A place to run cases in, with a process of its own to fork the runs."""
+class Harness:
+    """Runs cases in temporary folders, in processes forked by a fork server."""
 
     def __init__(self, root: Path, figures: Figures) -> None:
-        """Work below the folder `root`, which exists, and count into `figures`."""
+        """Use the existing folder `root`, and count into `figures`."""
         self.root = root
         self.figures = figures
         self._runs = 0
 
     def __enter__(self) -> Self:
-        """Start the process that forks."""
+        """Start the fork server."""
         self.fork_server = ForkServer().__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let it end."""
+        """Stop the fork server."""
         self.fork_server.__exit__()
 
     def job(self, case: Case, folder: Path, kill_before: int = 0) -> Job:
@@ -83,7 +83,7 @@ class Bench:
         )
 
     def prepare(self, case: Case) -> Prepared:
-        """Make the start of a case and run it undisturbed, to learn what it becomes and does."""
+        """Create the starting point of a case, run it without a fault, and record the run."""
         template = self.root / "templates" / str(len(list(self.root.glob("templates/*"))))
         template.mkdir(parents=True)
         make_start(case, template)
@@ -93,7 +93,7 @@ class Bench:
         trace = self.root / "trace"
         outcome = self.fork_server.run(self.job(case, folder), ["-o", str(trace), *RECORD])
         if outcome.code != 0:
-            raise RuntimeError(f"{case} fails undisturbed: {outcome.output}")
+            raise RuntimeError(f"{case} fails without a fault: {outcome.output}")
         statements = int((self.root / "statements").read_text(encoding="ascii"))
         calls = touching(read_trace(trace), folder)
         new = read_state(folder / DATABASE)
@@ -110,53 +110,53 @@ class Bench:
         )
 
     def fresh(self, template: Path) -> Path:
-        """Return a new folder with a copy of the start."""
+        """Return a new folder with a copy of the starting point."""
         folder = self.empty()
         shutil.copytree(template, folder, dirs_exist_ok=True)
         return folder
 
     def empty(self) -> Path:
-        """Return a new empty folder; the one before goes."""
+        """Return a new empty folder, and delete the previous one."""
         shutil.rmtree(self.root / f"run{self._runs}", ignore_errors=True)
         self._runs += 1
         folder = self.root / f"run{self._runs}"
         folder.mkdir()
         return folder
 
-    def strike(self, family: str, prepared: Prepared, blow: Blow) -> None:
-        """Run the case under the blow and judge what is left."""
+    def run_with_fault(self, family: str, prepared: Prepared, fault: Fault) -> None:
+        """Run the case with the fault and check the result."""
         folder = self.fresh(prepared.template)
-        name = blow.inject.partition(":")[0]
-        strace = ["-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={blow.inject}"]
+        name = fault.inject.partition(":")[0]
+        strace = ["-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={fault.inject}"]
         outcome = self.fork_server.run(
-            self.job(prepared.case, folder, blow.kill_before), strace if name else ()
+            self.job(prepared.case, folder, fault.kill_before), strace if name else ()
         )
-        mortal = not name or "SIGKILL" in blow.inject
-        # A process that lived through its killing is judged all the same, but is no kill point.
-        if outcome.code == KILLED or not mortal:
+        kills = not name or "SIGKILL" in fault.inject
+        # A run that survived its SIGKILL is checked too, but does not count as a kill point.
+        if outcome.code == KILLED or not kills:
             self.figures.point(family)
-        self.judge(family, prepared, folder, str(blow), outcome)
+        self.check(family, prepared, folder, str(fault), outcome)
 
-    def judge(
+    def check(
         self,
         family: str,
         prepared: Prepared,
         folder: Path,
-        blow: str,
+        fault: str,
         outcome: Outcome | None = None,
     ) -> None:
-        """Look for half states, lost rows and lies in the folder, then run the command plainly.
+        """Check for half states, lost rows and untrue messages, then run the command again.
 
         Args:
-            family: What to count the findings under.
+            family: The family that the findings count under.
             prepared: The case.
-            folder: Where the database is.
-            blow: What befell it.
-            outcome: How the run ended, if it did.
+            folder: The folder of the database.
+            fault: A description of the fault.
+            outcome: The outcome of the run, if it ended.
         """
 
         def find(kind: str, detail: str) -> None:
-            self.figures.find(family, kind, f"{prepared.case}; {blow}: {detail}")
+            self.figures.find(family, kind, f"{prepared.case}; {fault}: {detail}")
 
         path = folder / DATABASE
         state, wrong = examine(path, [prepared.old, prepared.new])
@@ -169,7 +169,7 @@ class Bench:
             if wrong is not None:
                 find(wrong[0], f"backup {backup.name}: {wrong[1]}")
         if state == prepared.new and prepared.backs_up and prepared.old not in copies:
-            find(BACKUPS, "it is new, and there is no backup of the old")
+            find(BACKUPS, "it is in the new state, and there is no backup of the old one")
         if outcome is not None:
             for kind, detail in _untruths(prepared, state, outcome):
                 find(kind, detail)
@@ -185,12 +185,12 @@ def _untruths(
     if "Traceback" in outcome.output:
         yield TRACEBACKS, outcome.output.splitlines()[-1]
     if outcome.code == 0 and state != prepared.new:
-        yield UNTRUE, "it ended well and is not new"
+        yield UNTRUE, "the command succeeded, but the state is not the new one"
     changed = state == prepared.new != prepared.old
     if changed and re.search("nothing was changed|is as it was", outcome.output):
-        yield MESSAGES, "it said that nothing was changed, and it is new"
+        yield MESSAGES, "the message says that nothing was changed, but the state is the new one"
 
 
 def complete_backups(folder: Path) -> list[Path]:
-    """Return the backups beside a database that bear their final names."""
+    """Return the backups of a database that have their final names."""
     return sorted((folder / "backups").glob("*.db"))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def swap_partial(folder: Path, victim: Path) -> None:
-    """Put a link in the place of whatever is being made in the folder of the backups."""
-    for name in os.listdir(folder / "backups"):  # noqa: PTH208 - in a hurry
+    """Replace every unfinished file in the backup folder by a link."""
+    for name in os.listdir(folder / "backups"):  # noqa: PTH208 - speed matters here
         path = folder / "backups" / name
         if name.endswith(".partial") and not path.is_symlink():
             path.unlink()
@@ -27,7 +27,7 @@ def swap_partial(folder: Path, victim: Path) -> None:
 
 
 def swap_folder(folder: Path, victim: Path) -> None:
-    """Put a link in the place of the folder of the backups, and back."""
+    """Replace the backup folder by a link, and restore it."""
     backups, aside = folder / "backups", folder / "aside"
     backups.rename(aside)
     backups.symlink_to(victim.parent)
@@ -36,7 +36,7 @@ def swap_folder(folder: Path, victim: Path) -> None:
 
 
 def swap_database(folder: Path, victim: Path) -> None:
-    """Put a link to a database of root in the place of the database, and back."""
+    """Replace the database by a link to a database of root, and restore it."""
     database, aside = folder / "d.db", folder / "aside.db"
     database.rename(aside)
     database.symlink_to(victim)
@@ -52,12 +52,12 @@ FAMILIES: dict[str, Callable[[Path, Path], None]] = {
 
 
 def main(folder: Path, victim: Path, uid: int, family: str) -> None:
-    """Swap until the parent ends."""
+    """Replace names until the parent exits."""
     os.setgroups([])
     os.setgid(uid)
     os.setuid(uid)
     parent = os.getppid()
-    print("begun", flush=True)  # noqa: T201 - how the parent hears of it
+    print("begun", flush=True)  # noqa: T201 - read by the parent
     while os.getppid() == parent:
         with suppress(OSError):
             FAMILIES[family](folder, victim)

@@ -11,31 +11,31 @@ from figures import BACKUPS, POWER, UNTRUE
 from harness import complete_backups
 from power_loss import Disk
 
-# Durability of folders and names: never passed over, however few points are taken.
+# Calls that affect the durability of folders and names are never skipped.
 _OF_FOLDERS = {"mkdir", "mkdirat", "rename", "renameat", "renameat2"}
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness import Bench, Prepared
+    from harness import Harness, Prepared
     from power_loss import Loss
 
 
-def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1) -> None:
+def lose_power(harness: Harness, prepared: Prepared, at_random: int, every: int = 1) -> None:
     """Lose power after every `every`-th call of the run, and after the last one.
 
     Args:
-        bench: Where to judge.
-        prepared: The case; its undisturbed run is replayed.
-        at_random: How often to lose a part at random, besides losing all and losing nothing.
-        every: 1 for every call; those that make folders and names durable are always taken.
+        harness: Checks the results.
+        prepared: The case; its recorded run is replayed.
+        at_random: How often to lose a random part, in addition to losing all and losing nothing.
+        every: 1 for every call; calls that make folders and names durable are always included.
     """
     rng = random.Random(str(prepared.case))  # noqa: S311 - reproducible, not secret
     some: list[Loss] = ["at random"] * at_random
     losses: list[Loss] = ["all lost", "all kept", *some]
     disk = Disk(prepared.template)
     seen: set[int] = set()
-    offset = rng.randrange(every)  # so that no call is passed over in every case
+    offset = rng.randrange(every)  # so that different cases skip different calls
     for number, call in enumerate(prepared.calls, start=1):
         disk.do(call)
         last = number == len(prepared.calls)
@@ -46,25 +46,25 @@ def lose_power(bench: Bench, prepared: Prepared, at_random: int, every: int = 1)
             continue
         for loss in losses:
             files = disk.lose_power(loss, rng)
-            # One and the same disk is found after many calls.
+            # Many calls lead to the same contents, which are checked once.
             if (found := hash(frozenset(files.items()))) in seen and not last:
                 continue
             seen.add(found)
-            bench.figures.point(POWER)
-            folder = bench.empty()
+            harness.figures.point(POWER)
+            folder = harness.empty()
             _write(files, folder)
             if last:
                 state, _ = examine(folder / DATABASE, [prepared.old, prepared.new])
                 if state == prepared.old != prepared.new:
                     detail = f"{prepared.case}: power lost after success, {loss}: the old state"
-                    bench.figures.find(POWER, UNTRUE, detail)
+                    harness.figures.find(POWER, UNTRUE, detail)
                 kept = [examine(path, prepared.leaves)[0] for path in complete_backups(folder)]
                 if any(kept.count(copy) < prepared.leaves.count(copy) for copy in prepared.leaves):
                     detail = f"{prepared.case}: power lost after success, {loss}: no backup"
-                    bench.figures.find(POWER, BACKUPS, detail)
+                    harness.figures.find(POWER, BACKUPS, detail)
                 if loss == "all kept" and state != prepared.new:
                     raise RuntimeError(f"{prepared.case}: the recording lacks calls")
-            bench.judge(POWER, prepared, folder, f"power lost after call {number}, {loss}")
+            harness.check(POWER, prepared, folder, f"power lost after call {number}, {loss}")
 
 
 def _write(files: dict[Path, bytes], folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Simulate power loss: replay recorded calls onto a disk that loses unsynced writes.
 
-The disk is meaner than real ones: of what was written since the last fsync of a file, each sector
-is kept or lost by itself; a name that was created, removed or renamed counts only after an fsync of
-its folder, and names are kept or lost independently of each other.
+The disk is worse than real ones. Each sector written since the last fsync of a file is kept or lost
+independently. A created, removed or renamed name is durable only after an fsync of its folder, and
+names are kept or lost independently.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _File:
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)
 
     def write(self, offset: int, data: bytes) -> None:
-        # A sector is what a disk writes or does not write.
+        # A disk writes whole sectors.
         while data:
             size = SECTOR - offset % SECTOR
             self.pending.append((offset, data[:size]))
@@ -54,7 +54,7 @@ def _changed(content: bytearray, changes: list[tuple[int, bytes | None]]) -> byt
 
 @dataclass
 class _Naming:
-    """A change of a folder: a name that is given to a file, or taken away."""
+    """A change of a folder: a name is given to a file or removed."""
 
     path: Path
     file: _File | None
@@ -62,10 +62,10 @@ class _Naming:
 
 
 class Disk:
-    """A disk with what is in a folder; `do` the calls of a run on it, then `lose_power`."""
+    """A disk with the contents of a folder; `do` the calls of a run on it, then `lose_power`."""
 
     def __init__(self, folder: Path) -> None:
-        """Take what the folder holds as durable."""
+        """Start with the contents of the folder, all durable."""
         self._durable = {
             path.relative_to(folder): _File(bytearray(path.read_bytes()))
             for path in folder.rglob("*")
@@ -77,16 +77,16 @@ class Disk:
         self._namings: list[_Naming] = []
 
     def is_folder(self, path: Path) -> bool:
-        """Return whether there is a folder of that path."""
+        """Return whether the path is a folder."""
         return path == ROOT or path in self._folders
 
     def do(self, call: Call) -> None:
-        """Do what a call did.
+        """Replay a call.
 
         Raises:
-            ValueError: It did what this disk has no model of.
+            ValueError: This disk does not model the call.
         """
-        # The -shm is never read after a loss of power: the first connection makes a new one.
+        # The -shm is never read after a power loss, because the first connection recreates it.
         if not call.succeeded or call.paths[0].name.endswith("-shm"):
             return
         path = call.paths[0]
@@ -134,7 +134,7 @@ class Disk:
         self._namings = [naming for naming in self._namings if naming not in there]
 
     def lose_power(self, loss: Loss, rng: random.Random) -> dict[Path, bytes]:
-        """Return the files that are found afterwards."""
+        """Return the files that exist afterwards."""
         share = {"all lost": 0.0, "all kept": 1.0, "at random": rng.choice((0.1, 0.5, 0.9))}[loss]
 
         def kept() -> bool:
@@ -144,7 +144,7 @@ class Disk:
         forgotten: set[Path] = set()
         for naming in self._namings:
             paths = {naming.path, naming.moved_from or naming.path}
-            # What happened to a name later cannot be there without what happened before.
+            # A later change of a name cannot survive without the earlier ones.
             if paths.isdisjoint(forgotten) and kept():
                 namings.append(naming)
             else:
@@ -153,7 +153,7 @@ class Disk:
         return {
             path: bytes(_changed(file.durable, [change for change in file.pending if kept()]))
             for path, file in names.items()
-            # Without its own name a folder is lost with all that is in it.
+            # If the name of a folder is lost, all files in it are lost.
             if path not in self._folders and (path.parent in names or path.parent == ROOT)
         }
 

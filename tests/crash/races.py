@@ -15,46 +15,46 @@ from traced_runs import KILLED
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness import Bench, Prepared
+    from harness import Harness, Prepared
 
 RACERS = 16
 
 
-def race(bench: Bench, prepared: Prepared, seed: int) -> None:
-    """Run one round: RACERS at a barrier, with stalls, and one that dies at a random statement."""
+def race(harness: Harness, prepared: Prepared, seed: int) -> None:
+    """Run one round: RACERS start together with random delays; one dies at a random statement."""
     rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    folder = bench.fresh(prepared.template)
+    folder = harness.fresh(prepared.template)
     victim = rng.randrange(RACERS)
     pids: dict[int, Path] = {}
-    outputs = bench.root / "racers"
+    outputs = harness.root / "racers"
     outputs.mkdir()
     for number in range(RACERS):
         output = outputs / str(number)
         job = replace(
-            bench.job(prepared.case, folder),
+            harness.job(prepared.case, folder),
             output=str(output),
             count_into=None,
-            # The victim does not stall, so that it often is the one that holds the lock.
+            # The victim is not delayed, so that it often holds the lock when it dies.
             stall=None if number == victim else rng.randrange(2**32),
             kill_before=rng.randrange(prepared.statements) + 1 if number == victim else 0,
             kill_at_end=number == victim,
         )
-        pids[bench.fork_server.start(job)] = output
+        pids[harness.fork_server.start(job)] = output
     for pid in rng.sample(list(pids), RACERS):
-        bench.fork_server.release(pid)
-    codes = {pid: bench.fork_server.wait(pid) for pid in pids}
-    bench.figures.point(RACE)
+        harness.fork_server.release(pid)
+    codes = {pid: harness.fork_server.wait(pid) for pid in pids}
+    harness.figures.point(RACE)
     dead = [pid for pid, code in codes.items() if code == KILLED]
     if dead != [list(pids)[victim]]:
-        bench.figures.find(RACE, SECOND_RUNS, f"seed {seed}: not one was killed but {len(dead)}")
+        harness.figures.find(RACE, SECOND_RUNS, f"seed {seed}: {len(dead)} were killed, not one")
     for pid, code in codes.items():
         said = pids[pid].read_text(encoding="utf-8")
         if "Traceback" in said:
-            bench.figures.find(RACE, TRACEBACKS, f"seed {seed}: {said.splitlines()[-1]}")
+            harness.figures.find(RACE, TRACEBACKS, f"seed {seed}: {said.splitlines()[-1]}")
         if code not in {0, KILLED}:
-            bench.figures.find(RACE, SECOND_RUNS, f"seed {seed}: exit code {code}: {said[-300:]}")
+            harness.figures.find(RACE, SECOND_RUNS, f"seed {seed}: exit code {code}: {said[-300:]}")
     shutil.rmtree(outputs)
-    # Fifteen came through, so there is but one right state, and not even a version row too many.
+    # Fifteen upgrades succeeded, so only the new state is right, with exactly one version row.
     _, wrong = examine(folder / DATABASE, [prepared.new])
     if wrong is not None:
-        bench.figures.find(RACE, wrong[0], f"seed {seed}: {wrong[1]}")
+        harness.figures.find(RACE, wrong[0], f"seed {seed}: {wrong[1]}")

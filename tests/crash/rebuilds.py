@@ -35,13 +35,13 @@ _ROWS = st.lists(st.tuples(_VALUES, _VALUES, _VALUES), min_size=1, max_size=8)
 _KEYS = st.sampled_from(["id INTEGER PRIMARY KEY, ", "id INTEGER PRIMARY KEY AUTOINCREMENT, ", ""])
 _COLLATIONS = st.sampled_from(["", " COLLATE NOCASE", " COLLATE RTRIM"])
 
-# What is added to the table; each is lost where it is left out.
+# Objects of the table; a rebuild that leaves one out loses it.
 PARTS = {
     "index": 'CREATE INDEX by_a ON "Kept Rows" (a)',
     "trigger": 'CREATE TRIGGER watch AFTER DELETE ON "Kept Rows" BEGIN SELECT 1; END',
 }
 _OF_TABLE = ["CHECK", "AUTOINCREMENT", "COLLATE", "NOT NULL", "DEFAULT", "last number"]
-# How rows are changed: SQL to run after the copy, and whether that may change nothing.
+# Changes of the rows: SQL to run after the copy. Some change nothing in some tables.
 _FIRST = 'rowid = (SELECT min(rowid) FROM "Kept Rows")'
 CHANGES = {
     "lose one": f'DELETE FROM "Kept Rows" WHERE {_FIRST}',
@@ -178,10 +178,10 @@ COUNTS = {"mutants": 0, "faithful": 0}
 
 
 def try_mutants(examples: int, *, derandomize: bool) -> dict[str, int]:
-    """Rebuild a table in that many ways, and return how many were mutants and how many faithful.
+    """Rebuild a table in `examples` ways, and return the numbers of lossy and lossless rebuilds.
 
     Raises:
-        AssertionError: A mutant came through, or a faithful rebuild was refused.
+        AssertionError: A lossy rebuild was not refused, or a lossless one was.
     """
     COUNTS.update(mutants=0, faithful=0)
     settings(
@@ -189,7 +189,7 @@ def try_mutants(examples: int, *, derandomize: bool) -> dict[str, int]:
         derandomize=derandomize,
         deadline=None,
         database=None,
-        # A mutant that came through is small as it is.
+        # Counterexamples are small already, so there is no shrinking.
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )(given(**_DRAWN)(_mutant))()

@@ -1,9 +1,9 @@
 """Run all crash tests: `make torture`, or `python tests/crash/run.py`.
 
-It takes hours, and may be ended and run again at any time: the figures of finished tasks are kept
-in build/torture.json, and a task is not done again unless the code has changed. Progress goes to
-standard error, the figures of all finished tasks to standard output as Markdown. The exit code is 1
-if anything was found, or if nothing was found by a control.
+This takes hours, and can be stopped and continued at any time: the figures of finished tasks are
+kept in build/torture.json, and a task is repeated only if the code has changed. Progress is printed
+to standard error, the figures of all finished tasks to standard output as Markdown. The exit code
+is 1 if there are findings, or if a control has none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 from database_state import HALF
 from figures import SECOND_RUNS, Figures
-from harness import Bench
+from harness import Harness
 from tasks import CONTROL, all_tasks
 from torture_state import STATE, TortureState, source_hash
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from tasks import Task
 
 
-def on_a_bench(task: Task) -> Figures:
-    """Do a task in a worker process, and return what it counted."""
+def run_task(task: Task) -> Figures:
+    """Run a task in a worker process, and return its figures."""
     logging.getLogger("shortsdb").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as root, Bench(Path(root), Figures()) as bench:
-        task(bench)
-    return bench.figures
+    with tempfile.TemporaryDirectory() as root, Harness(Path(root), Figures()) as harness:
+        task(harness)
+    return harness.figures
 
 
 def main() -> int:
-    """Do what is not done yet, print the figures and return the exit code."""
+    """Run the unfinished tasks, print the figures and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=int, help="points of a case and family (default: all)")
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="forget what is done")
     arguments = parser.parse_args()
     limit = arguments.limit or 10**9
-    # Figures of fewer points are not those of all.
+    # Figures of a limited run are kept in a separate file.
     path = STATE if arguments.limit is None else STATE.with_stem(f"torture-{limit}")
     state = TortureState(path, source_hash(), fresh=arguments.fresh)
     tasks = {name: task for name, task in all_tasks(limit).items() if arguments.only in name}
@@ -61,15 +61,15 @@ def main() -> int:
 
 
 def do(tasks: dict[str, Task], state: TortureState, workers: int) -> None:
-    """Do the tasks, and keep the figures of each as soon as it has ended."""
+    """Run the tasks, and save the figures of each as soon as it has ended."""
     began = monotonic()
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        doing = {pool.submit(on_a_bench, task): name for name, task in tasks.items()}
+        doing = {pool.submit(run_task, task): name for name, task in tasks.items()}
         for number, done in enumerate(as_completed(doing), start=1):
             name = doing[done]
             if error := done.exception():
-                # It is not kept, so that it is done again; the others go on.
-                say(f"[{number}/{len(doing)}] {name} did not end: {error!r}")
+                # The task is not saved, so that the next run repeats it; the others continue.
+                say(f"[{number}/{len(doing)}] {name} failed: {error!r}")
                 continue
             figures = done.result()
             state.keep(name, figures)
@@ -107,7 +107,7 @@ def show(done: dict[str, Figures], wanted: int) -> int:
             if "stock" not in name
         ),
     ]
-    print("\n".join(lines))  # noqa: T201 - this is what it is run for
+    print("\n".join(lines))  # noqa: T201 - the output of this program
     harmless = [name for name, one in controls.items() if not one.findings]
     return 1 if figures.findings or harmless or len(done) < wanted else 0
 

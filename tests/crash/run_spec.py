@@ -10,10 +10,10 @@ Program = Literal["shortsdb", "alembic", "async", "stock"]
 
 @dataclass(frozen=True)
 class Job:
-    """One run, and what befalls it.
+    """One run and its fault.
 
-    Programs: the two commands as their users type them; a caller's own async connection, handed
-    in; and Alembic's stock env.py on the same revisions, for the control.
+    The programs are the two commands as users run them; an async connection passed in by the
+    caller; and Alembic's stock env.py on the same revisions, for the control.
     """
 
     program: Program
@@ -21,12 +21,12 @@ class Job:
     command: str
     arguments: list[str]
     output: str
-    """The file that takes what the run prints."""
+    """The file for the output of the run."""
     kill_before: int = 0
-    """SIGKILL before this statement, counted from 1; COMMIT counts as one. 0: never."""
+    """The statement before which SIGKILL is sent, counted from 1 and including COMMIT; 0: never."""
     kill_at_end: bool = False
-    """SIGKILL at the end, if no statement before was the one."""
+    """Whether SIGKILL is sent at the end, if it was not sent before."""
     stall: int | None = None
-    """The seed of random stalls before statements; None: no stalls."""
+    """The seed of random delays before statements; None: no delays."""
     count_into: str | None = None
-    """The file that takes the number of statements."""
+    """The file for the number of statements."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import legacy_database
 from hypothesis import strategies as st
 
-# Other spellings of each declared type that SQLite gives the same affinity.
+# Other types to which SQLite gives the same affinity as to the declared one.
 SPELLINGS = {
     "INTEGER": ("INTEGER", "INT", "BIGINT", "smallint", "UNSIGNED BIG INT"),
     "VARCHAR": ("VARCHAR", "TEXT", "VARCHAR(255)", "nchar(3)", "CLOB"),
@@ -47,7 +47,7 @@ class Table:
     indexes: dict[str, list[str]]
 
     def forget(self, column: Column) -> None:
-        """Take the column out, and what needs it."""
+        """Remove the column, and the constraints and indexes that need it."""
         self.columns.remove(column)
         self.constraints = {
             ddl: needed for ddl, needed in self.constraints.items() if column.name not in needed
@@ -104,7 +104,7 @@ def script(tables: list[Table]) -> str:
 
 @st.composite
 def genuine(draw: st.DrawFn) -> str:
-    """Draw the DDL of a schema that differs from the deployed one in nothing that counts."""
+    """Draw the DDL of a schema that differs from the deployed one only in accepted ways."""
     tables = deepcopy(list(DEPLOYED.values()))
     for table in tables:
         _vary(draw, table)
@@ -115,7 +115,7 @@ def genuine(draw: st.DrawFn) -> str:
 
 def _vary(draw: st.DrawFn, table: Table) -> None:
     for column in table.columns:
-        if column.name != "id":  # INTEGER PRIMARY KEY is a spelling that does count
+        if column.name != "id":  # the spelling INTEGER PRIMARY KEY matters
             column.type = draw(st.sampled_from(SPELLINGS[column.type]))
             column.suffix = draw(st.sampled_from(("", "", "DEFAULT 0", "DEFAULT 'x'", "CHECK (1)")))
             column.not_null = column.not_null and draw(st.sampled_from((True, True, True, False)))
@@ -136,7 +136,7 @@ def _vary(draw: st.DrawFn, table: Table) -> None:
 
 @st.composite
 def mutants(draw: st.DrawFn) -> str:
-    """Draw the DDL of a schema that deployed code could not have made or could not work with."""
+    """Draw the DDL of a schema that deployed code could not have created or could not use."""
     tables = deepcopy(DEPLOYED)
     table = tables[draw(st.sampled_from(sorted(tables)))]
     if draw(st.booleans()):
@@ -162,7 +162,7 @@ def _mutate_column(draw: st.DrawFn, table: Table) -> None:
         case "affinity":
             column.type = draw(st.sampled_from(OTHER_TYPES[column.type]))
         case "nullability":
-            # The reverse is accepted as long as no row holds a NULL there.
+            # The reverse is accepted if no row holds a NULL there.
             nullable = [column for column in table.columns if not column.not_null]
             draw(st.sampled_from(nullable)).not_null = True
         case "add":
@@ -172,7 +172,7 @@ def _mutate_column(draw: st.DrawFn, table: Table) -> None:
 def _mutate_key(draw: st.DrawFn, table: Table) -> None:
     key = draw(st.sampled_from(sorted(table.constraints)))
     if key.startswith("PRIMARY KEY") and draw(st.booleans()):
-        # Another type than INTEGER numbers no rows.
+        # With a type other than INTEGER, SQLite does not number rows.
         table.columns[0].type = draw(st.sampled_from(("INT", "BIGINT", "TEXT")))
         return
     needed = table.constraints.pop(key)

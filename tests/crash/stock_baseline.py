@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cases import DOWNGRADE, UPGRADE, Case, at_head
-from fault_points import blows, sample
+from fault_points import faults, sample
 from figures import AT_CALL, AT_STATEMENT
-from starts import at_revision, empty_file
+from starts import AtRevision, empty_file
 
 if TYPE_CHECKING:
-    from harness import Bench
+    from harness import Harness
 
-# Stock Alembic cannot take over what has no version, so the control starts from what has one.
+# Stock Alembic cannot upgrade an unversioned file, so the control starts from versioned ones.
 CASES = [
     Case(empty_file, *UPGRADE, "DELETE", "stock"),
-    Case(at_revision("0001"), *UPGRADE, "DELETE", "stock"),
+    Case(AtRevision("0001"), *UPGRADE, "DELETE", "stock"),
     Case(at_head, *DOWNGRADE, "DELETE", "stock"),
 ]
 
 
-def strike_stock(number: int, bench: Bench, size: int) -> None:
+def run_stock_with_faults(number: int, harness: Harness, size: int) -> None:
     """Kill the stock environment at `size` points of each family of one of the cases."""
-    prepared = bench.prepare(CASES[number])
+    prepared = harness.prepare(CASES[number])
     for family in (AT_STATEMENT, AT_CALL):
-        for blow in sample(blows(family, prepared), size):
-            bench.strike(family, prepared, blow)
+        for fault in sample(faults(family, prepared), size):
+            harness.run_with_fault(family, prepared, fault)

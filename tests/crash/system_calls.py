@@ -12,12 +12,12 @@ CHANGES = (
     *("write", "pwrite64", "fsync", "fdatasync", "ftruncate"),
     *("rename", "renameat", "renameat2", "unlink", "unlinkat"),
 )
-# Everything that could change a file or a name without being in CHANGES; the harness must know.
+# Other calls that could change a file or a name; the harness rejects runs that use them.
 OTHERS = (
     *("openat", "mkdir", "mkdirat", "pread64", "pwritev", "pwritev2", "writev", "truncate"),
     *("fallocate", "link", "linkat", "symlink", "rmdir", "sendfile", "copy_file_range"),
 )
-# -xx prints every string in hexadecimal, so that quotes and brackets end where they seem to.
+# -xx prints every string in hexadecimal, so that strings contain no quotes or brackets.
 RECORD = ["-y", "-xx", "-s", "1000000", "-e", f"trace={','.join((*CHANGES, *OTHERS))}"]
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 _QUOTED = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
@@ -30,9 +30,9 @@ class Call:
 
     name: str
     ordinal: int
-    """The how-manieth of its name in its thread: what strace's `when=` counts."""
+    """The number of the call among those of its name in its thread, as for strace's `when=`."""
     paths: tuple[Path, ...]
-    """What it touched: one path, or two for a rename."""
+    """The path that it touched, or two paths for a rename."""
     data: bytes
     numbers: tuple[int, ...]
     """The arguments after the last string: size and offset of a write, length of a truncate."""
@@ -45,7 +45,7 @@ def read_trace(trace: Path) -> list[Call]:
     ordinals: Counter[tuple[str, str]] = Counter()
     calls = []
     for line in trace.read_text(encoding="ascii").splitlines():
-        # "<... resumed>" ends a call that has been read already; the rest is about processes.
+        # "<... resumed>" ends a call that was parsed already; other lines are about processes.
         if match := _LINE.match(line):
             thread, name, rest = match.groups()
             ordinals[thread, name] += 1
@@ -82,7 +82,7 @@ def _bytes(text: str) -> bytes:
 
 
 def touching(calls: list[Call], folder: Path) -> list[Call]:
-    """Return the calls that touch the folder or what is below it, with paths relative to it."""
+    """Return the calls that touch the folder or its contents, with paths relative to it."""
     return [
         replace(call, paths=tuple(path.relative_to(folder) for path in call.paths))
         for call in calls

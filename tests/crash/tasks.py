@@ -15,7 +15,7 @@ import fork_traffic
 from alembic import command
 from cases import JOURNALS, PROGRAMS, UPGRADE, Case, grouped
 from database_state import HALF, ROWS
-from fault_points import blows, sample
+from fault_points import faults, sample
 from figures import (
     AT_CALL,
     AT_STATEMENT,
@@ -34,7 +34,7 @@ from project import ROOT
 from races import race
 from rebuilds import try_mutants
 from starts import unversioned
-from stock_baseline import CASES, strike_stock
+from stock_baseline import CASES, run_stock_with_faults
 from traffic import drive
 from without import MECHANISMS
 
@@ -44,21 +44,21 @@ from shortsdb.migration.revisions import alembic_config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import Bench
+    from harness import Harness
 
-    Task = Callable[[Bench], None]
+    Task = Callable[[Harness], None]
 
 CONTROL = "control: "
 _ROUNDS = 48
-# Faults of each kind for each case: every one of them would take hours.
+# The limit on faults of each kind for each case, because trying all of them would take hours.
 _FAULTS = 80
-# What one task tries of a property, of rebuilds and of forks, and how many tasks there are of each.
+# The examples per task and the numbers of tasks, for properties and rebuilds, and for forks.
 _EXAMPLES, _OF_PROPERTY, _OF_REBUILDS = 125, 2, 12
 _FORK_ROUNDS, _OF_FORKS = 200, 5
-# Rows that deployed code writes in a task: a million in all.
+# The rows that deployed code writes in a task, a million in total.
 _ROWS, _OF_TRAFFIC = 50_000, 10
-# Families that pytest runs, often in the case of races; each has its control among its tests, or a
-# mechanism of `without` that the tests must miss.
+# Families that are pytest tests. Each has a control among its tests, or a mechanism in `without`
+# whose removal must make tests fail.
 _BY_PYTEST = {
     "readers across the COMMIT": ["tests/crash/test_long_readers.py"],
     "revisions that commit": ["tests/migration/test_one_transaction.py"],
@@ -75,7 +75,7 @@ def all_tasks(limit: int) -> dict[str, Task]:
     """Return every task by its name; the names of controls begin with CONTROL.
 
     Args:
-        limit: How many points to take of a case and family, spread evenly over all there are.
+        limit: The highest number of points of a case and family, spread evenly.
     """
     return {
         **{f"rebuilds {number}": _rebuilds for number in range(_OF_REBUILDS)},
@@ -85,7 +85,7 @@ def all_tasks(limit: int) -> dict[str, Task]:
             for family, paths in _BY_PYTEST.items()
         },
         **{
-            f"{CONTROL}stock env.py {number}": partial(strike_stock, number, size=limit)
+            f"{CONTROL}stock env.py {number}": partial(run_stock_with_faults, number, size=limit)
             for number in range(len(CASES))
         },
         **{
@@ -116,85 +116,84 @@ def _of_cases(limit: int) -> dict[str, Task]:
     for number, cases in enumerate(grouped()):
         for case in cases:
             families = {AT_STATEMENT: limit, AT_CALL: limit}
-            # What a caller prints of its own connection's errors is its own affair; the two others
-            # take turns.
+            # The async caller handles its own errors, so only the two programs take turns here.
             if case == cases[number % len(cases[:2])]:
                 families |= {FULL: min(limit, _FAULTS), BROKEN: min(limit, _FAULTS)}
                 tasks[f"{case}: {POWER}"] = partial(_power, case)
             for family, size in families.items():
-                tasks[f"{case}: {family}"] = partial(_strike, case, family, size)
+                tasks[f"{case}: {family}"] = partial(_run_with_faults, case, family, size)
     return tasks
 
 
-def _strike(case: Case, family: str, size: int, bench: Bench) -> None:
-    prepared = bench.prepare(case)
-    for blow in sample(blows(family, prepared), size):
-        bench.strike(family, prepared, blow)
+def _run_with_faults(case: Case, family: str, size: int, harness: Harness) -> None:
+    prepared = harness.prepare(case)
+    for fault in sample(faults(family, prepared), size):
+        harness.run_with_fault(family, prepared, fault)
 
 
-def _power(case: Case, bench: Bench) -> None:
-    lose_power(bench, bench.prepare(case), at_random=3, every=2)
+def _power(case: Case, harness: Harness) -> None:
+    lose_power(harness, harness.prepare(case), at_random=3, every=2)
 
 
-def _race(number: int, bench: Bench) -> None:
+def _race(number: int, harness: Harness) -> None:
     kinds = [(journal, program) for journal in JOURNALS for program in PROGRAMS]
     journal, program = kinds[number % len(kinds)]
-    prepared = bench.prepare(Case(unversioned, *UPGRADE, journal, program))
+    prepared = harness.prepare(Case(unversioned, *UPGRADE, journal, program))
     for seed in range(number, _ROUNDS, _ROUNDS // 4):
-        race(bench, prepared, seed)
+        race(harness, prepared, seed)
 
 
-def _traffic(journal: str, bench: Bench) -> None:
+def _traffic(journal: str, harness: Harness) -> None:
     (kind,) = (one for one in JOURNALS if one == journal)
-    drive(bench, bench.prepare(Case(unversioned, *UPGRADE, kind, "shortsdb")), 5, rows=_ROWS)
+    drive(harness, harness.prepare(Case(unversioned, *UPGRADE, kind, "shortsdb")), 5, rows=_ROWS)
 
 
-def _generated(name: str, bench: Bench) -> None:
+def _generated(name: str, harness: Harness) -> None:
     try:
         check(name, _EXAMPLES, derandomize=False)
     except Exception as failure:  # noqa: BLE001 - a refusal or error of any kind is a finding
-        bench.figures.find(GENERATED, ROWS, f"{name}: {failure}")
-    bench.figures.point(GENERATED, _EXAMPLES)
+        harness.figures.find(GENERATED, ROWS, f"{name}: {failure}")
+    harness.figures.point(GENERATED, _EXAMPLES)
 
 
-def _rebuilds(bench: Bench) -> None:
+def _rebuilds(harness: Harness) -> None:
     try:
         counts = try_mutants(_EXAMPLES, derandomize=False)
     except AssertionError as failure:
-        bench.figures.find(MUTANTS, ROWS, str(failure))
+        harness.figures.find(MUTANTS, ROWS, str(failure))
         return
-    bench.figures.point(MUTANTS, counts["mutants"])
-    bench.figures.point(FAITHFUL, counts["faithful"])
+    harness.figures.point(MUTANTS, counts["mutants"])
+    harness.figures.point(FAITHFUL, counts["faithful"])
 
 
-def _unchecked_rebuilds(bench: Bench) -> None:
+def _unchecked_rebuilds(harness: Harness) -> None:
     with patch.object(rebuild_checks, "same_rows", lambda *_: True):
-        _rebuilds(bench)
+        _rebuilds(harness)
 
 
-def _forks(number: int, bench: Bench) -> None:
+def _forks(number: int, harness: Harness) -> None:
     ended_by = [signal.SIGTERM, signal.SIGINT, signal.SIGKILL][number % 3]
-    _fork_trial("shortsdb", _FORK_ROUNDS, ended_by, bench)
+    _fork_trial("shortsdb", _FORK_ROUNDS, ended_by, harness)
 
 
-def _forks_of_plain_engine(bench: Bench) -> None:
+def _forks_of_plain_engine(harness: Harness) -> None:
     for kind in ("sqlalchemy", "new_pool"):
-        _fork_trial(kind, 6, signal.SIGKILL, bench)
+        _fork_trial(kind, 6, signal.SIGKILL, harness)
 
 
-def _fork_trial(kind: str, rounds: int, ended_by: signal.Signals, bench: Bench) -> None:
-    path = bench.empty() / "daemon.db"
+def _fork_trial(kind: str, rounds: int, ended_by: signal.Signals, harness: Harness) -> None:
+    path = harness.empty() / "daemon.db"
     command.upgrade(alembic_config(str(path)), "head")
     result = fork_traffic.daemon_trial(path, kind, rounds=rounds, ended_by=ended_by)
-    bench.figures.point(FORKS, len(result.acknowledged))
+    harness.figures.point(FORKS, len(result.acknowledged))
     if result.missing:
-        bench.figures.find(FORKS, ROWS, f"{kind}: {len(result.missing)} commits are missing")
+        harness.figures.find(FORKS, ROWS, f"{kind}: {len(result.missing)} commits are missing")
     if result.damage:
-        bench.figures.find(FORKS, HALF, f"{kind}: {result.damage}")
+        harness.figures.find(FORKS, HALF, f"{kind}: {result.damage}")
 
 
-def _pytest(family: str, paths: list[str], bench: Bench, *, without: bool = False) -> None:
-    report = bench.empty() / "report.xml"
+def _pytest(family: str, paths: list[str], harness: Harness, *, without: bool = False) -> None:
+    report = harness.empty() / "report.xml"
     environment = {**os.environ, "SHORTSDB_TEST_ROUNDS": _OWNER_ROUNDS}
     if without:
         environment = {**os.environ, "SHORTSDB_WITHOUT": family}
@@ -217,9 +216,9 @@ def _pytest(family: str, paths: list[str], bench: Bench, *, without: bool = Fals
         check=False,
     )
     if not report.exists():
-        bench.figures.find(family, FAILED, done.stdout[-300:] + done.stderr[-300:])
+        harness.figures.find(family, FAILED, done.stdout[-300:] + done.stderr[-300:])
         return
     for test in ET.parse(report).getroot().iter("testcase"):  # noqa: S314 - pytest's own
-        bench.figures.point(family)
+        harness.figures.point(family)
         if any(test.find(what) is not None for what in ("failure", "error", "skipped")):
-            bench.figures.find(family, FAILED, f"{test.get('classname')}.{test.get('name')}")
+            harness.figures.find(family, FAILED, f"{test.get('classname')}.{test.get('name')}")

@@ -37,10 +37,10 @@ COMMANDS = {
 
 
 def opened_as_streams(line: str, folder: Path) -> set[str]:
-    """Run a line of a shell in a folder, and return what was opened there as descriptor 0 to 2."""
+    """Run a shell command in a folder, and return the files opened there as descriptors 0 to 2."""
     trace = folder.parent / "trace"
     strace = ["strace", "-f", "-y", "-e", "trace=open,openat,creat", "-o", str(trace)]
-    # The streams are closed inside of it: strace needs its own.
+    # The command itself closes the streams, because strace needs its own.
     done = subprocess.run(
         [*strace, "bash", "-c", line],
         cwd=folder,
@@ -77,7 +77,7 @@ def test_commands_open_no_file_as_a_standard_stream(
 def test_control_a_program_without_protection_is_detected(
     deployed_file: Path, streams: str
 ) -> None:
-    """The control: the lowest free number is that of a stream."""
+    """The control: a new file gets the lowest free number, which is that of a closed stream."""
     script = "import os; os.open('made', os.O_CREAT | os.O_RDWR)"
     line = f"exec {streams}; {sys.executable} -c {shlex.quote(script)}"
     assert opened_as_streams(line, deployed_file.parent) == {"made"}

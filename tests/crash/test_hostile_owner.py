@@ -35,7 +35,7 @@ SECRET = "only for root"  # noqa: S105 - in a test
 
 @pytest.fixture
 def folder(reachable: Path) -> Path:
-    """Return a folder of OWNER with a database in it, which OWNER can reach."""
+    """Return a folder that belongs to OWNER, with a database in it."""
     folder = reachable / "home"
     (folder / "backups").mkdir(parents=True)
     legacy_database.make(folder / "d.db", rows=20)
@@ -46,7 +46,7 @@ def folder(reachable: Path) -> Path:
 
 @pytest.fixture
 def victim(reachable: Path) -> Path:
-    """Return a database of root's that nobody else can read."""
+    """Return a database that only root can read."""
     victim = reachable / "root" / "victim.db"
     victim.parent.mkdir(mode=0o700)
     execute(victim, f"CREATE TABLE secrets (secret); INSERT INTO secrets VALUES ('{SECRET}')")
@@ -56,7 +56,7 @@ def victim(reachable: Path) -> Path:
 
 @pytest.fixture
 def attack(folder: Path, victim: Path) -> Iterator[Callable[[str], None]]:
-    """Return what starts the owner's program."""
+    """Return a function that starts the owner's program."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(family: str) -> None:
@@ -75,7 +75,7 @@ def attack(folder: Path, victim: Path) -> Iterator[Callable[[str], None]]:
 
 
 def state(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Return what is known of the files in a folder of root's."""
+    """Return the state of the files in a folder of root."""
     return {
         path.name: (*path.stat()[:1], *path.stat()[4:6], file_hash(path))
         for path in folder.iterdir()
@@ -83,7 +83,7 @@ def state(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 def read_by_owner(folder: Path) -> bytes:
-    """Return what the owner can read in the folder, links not followed."""
+    """Return the contents that the owner can read in the folder, without following links."""
     return b"".join(
         path.read_bytes()
         for path in folder.rglob("*")
@@ -117,7 +117,7 @@ def test_a_restore_beside_a_hostile_owner(
 
 
 def swapped(partial: Path) -> None:
-    """Wait until the owner has put a link there."""
+    """Wait until the owner has placed a link at the path."""
     while not partial.is_symlink():
         pass
 
@@ -128,7 +128,7 @@ def test_a_link_at_the_worst_moment(
     attack: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The name is a link by the time that SQLite opens it."""
+    """The path is a link at the moment when SQLite opens it."""
     before = state(victim.parent)
     copy_to_new = online_copy.copy_to_new
 
@@ -138,7 +138,7 @@ def test_a_link_at_the_worst_moment(
 
     monkeypatch.setattr("shortsdb.sqlite.backup.copy_to_new", wait)
     attack("partial")
-    with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+    with pytest.raises(OperationRefused, match="was replaced by another file at the same time"):
         make_backup(folder / "d.db", "0001", folder / "backups")
     assert state(victim.parent) == before
 
@@ -146,7 +146,7 @@ def test_a_link_at_the_worst_moment(
 def test_control_a_program_that_trusts_paths_is_detected(
     folder: Path, victim: Path, attack: Callable[[str], None]
 ) -> None:
-    """The control: by names, the same copy overwrites the file of root."""
+    """The control: a copy that uses paths overwrites the file of root."""
     before = state(victim.parent)
     partial = folder / "backups" / "d.db.partial"
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))

@@ -30,7 +30,7 @@ def read_for_long(path: Path) -> sqlite3.Connection:
 
 
 def deployed_code(path: Path, stop: threading.Event, failures: list[Exception]) -> None:
-    """Read and write as deployed code does, which gives up after 5 s."""
+    """Read and write like deployed code, which gives up after 5 s."""
     while not stop.is_set():
         try:
             with closing(sqlite3.connect(path, timeout=5)) as connection:
@@ -40,7 +40,7 @@ def deployed_code(path: Path, stop: threading.Event, failures: list[Exception]) 
 
 
 def read_again_and_again(path: Path, stop: threading.Event) -> None:
-    """Read for longer than a COMMIT waits, with short pauses, as reports do."""
+    """Read like a report: for longer than a COMMIT waits, with short pauses."""
     while not stop.is_set():
         with closing(read_for_long(path)):
             stop.wait(3)
@@ -48,7 +48,7 @@ def read_again_and_again(path: Path, stop: threading.Event) -> None:
 
 
 def write_as_deployed(path: Path, stop: threading.Event, report: list[float | Exception]) -> None:
-    """Write as deployed code does, and report how long each write took, or why it failed."""
+    """Write like deployed code, and record the duration of each write or its error."""
     while not stop.wait(0.3):
         begun = time.monotonic()
         try:
@@ -61,7 +61,7 @@ def write_as_deployed(path: Path, stop: threading.Event, report: list[float | Ex
 
 
 def upgrade_beside_reader(path: Path) -> list[Exception]:
-    """Return what deployed code saw fail while an upgrade was refused for a long reader."""
+    """Return the errors of deployed code while an upgrade was refused because of a long reader."""
     failures: list[Exception] = []
     stop = threading.Event()
     with closing(read_for_long(path)):
@@ -89,7 +89,7 @@ def test_a_long_reader_is_reported_and_does_not_block_others(
 def test_control_a_long_commit_starves_deployed_code(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A COMMIT that waits as long as any other statement keeps readers out all the time."""
+    """A COMMIT that waits as long as other statements blocks readers all that time."""
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "8")
     monkeypatch.setattr(transaction, "_COMMIT_SECONDS", 60.0)
     assert upgrade_beside_reader(deployed_file)
@@ -113,7 +113,7 @@ def test_an_upgrade_succeeds_after_the_reader_has_ended(
 def test_deployed_code_writes_beside_readers_and_the_upgrade(
     deployed_file: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Readers outlast each COMMIT, and still every write and read comes through."""
+    """Readers outlast each COMMIT, but every write and read succeeds."""
     stop = threading.Event()
     writes: list[float | Exception] = []
     failures: list[Exception] = []

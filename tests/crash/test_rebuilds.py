@@ -15,7 +15,7 @@ def test_lossy_rebuilds_are_refused_and_lossless_ones_pass() -> None:
 
 
 def test_control_lossy_rebuilds_pass_without_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the comparison of rows, mutants come through."""
+    """Without the comparison of rows, lossy rebuilds are not refused."""
     monkeypatch.setattr(rebuild_checks, "same_rows", lambda *_: True)
     with pytest.raises(AssertionError):
         try_mutants(150, derandomize=True)

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATE = ROOT / "build" / "torture.json"
-# Figures of other code than this say nothing about this.
+# A change in these folders invalidates the saved figures.
 _SOURCES = ("src", "alembic", "tests/crash", "tests/helpers")
 
 
 def source_hash() -> str:
-    """Return a hash of the code that is tortured and of what tortures it."""
+    """Return a hash of the code under test and of the crash tests."""
     content = hashlib.sha256()
     for folder in _SOURCES:
         for path in sorted((ROOT / folder).rglob("*")):
@@ -30,15 +30,15 @@ def source_hash() -> str:
 
 
 class TortureState:
-    """The figures of every task that is done."""
+    """The figures of all finished tasks."""
 
     def __init__(self, path: Path, source: str, *, fresh: bool) -> None:
-        """Read the file, if there is one and it is of the same code.
+        """Read the file, if it exists and belongs to the same code.
 
         Args:
-            path: Where the figures are kept.
-            source: What they are of, see `source_hash`.
-            fresh: Whether to begin again from nothing.
+            path: The file of the figures.
+            source: The hash of the code, see `source_hash`.
+            fresh: Whether to ignore the existing file.
         """
         self.path = path
         self.source = source

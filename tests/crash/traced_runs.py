@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from run_spec import Job
 
 KILLED = -9
-# Its own end follows the end of what it traces.
+# strace ends after the process that it traces.
 STRACE_TIMEOUT = 60
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its exit code, negative for a signal, and what it printed."""
+    """The outcome of a run: its exit code, negative for a signal, and its output."""
 
     code: int
     output: str
@@ -32,9 +32,9 @@ class ForkServer:
     """The process that forks the runs."""
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the process."""
         script = Path(__file__).with_name("fork_server.py")
-        # What the user has set for databases of their own is nothing to these.
+        # Settings of the user must not affect the runs.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SHORTSDB_")}
         self._process = subprocess.Popen(
             [sys.executable, script],
@@ -46,7 +46,7 @@ class ForkServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let it end."""
+        """Stop the process."""
         self._process.communicate()
 
     def start(self, job: Job) -> int:
@@ -55,7 +55,7 @@ class ForkServer:
         return pid
 
     def release(self, pid: int) -> None:
-        """Let the process begin."""
+        """Let the process start its job."""
         self._ask(release=pid)
 
     def wait(self, pid: int) -> int:

@@ -18,10 +18,10 @@ from deployed_code import ROWS_OF
 from figures import SECOND_RUNS, TRACEBACKS, TRAFFIC, UNTRUE
 
 if TYPE_CHECKING:
-    from harness import Bench, Prepared
+    from harness import Harness, Prepared
 
 WORKERS = ("raw", "orm", "reader")
-# What each writer numbers its rows by, as far as they are whole.
+# Queries for the numbers of each writer's complete transactions.
 WRITTEN = {
     "raw": "SELECT retry_count FROM pipeline_runs WHERE niche = ?"
     f" GROUP BY retry_count HAVING count(*) = {ROWS_OF['raw']}",
@@ -33,16 +33,16 @@ WRITTEN = {
 }
 
 
-def drive(bench: Bench, prepared: Prepared, rounds: int, *, rows: int = 0) -> None:
+def drive(harness: Harness, prepared: Prepared, rounds: int, *, rows: int = 0) -> None:
     """Upgrade and downgrade under traffic.
 
     Args:
-        bench: Where to.
+        harness: Runs the commands.
         prepared: The case.
-        rounds: How often, at least.
-        rows: How many runs deployed code is to have written by then, at least.
+        rounds: The minimum number of rounds.
+        rows: The minimum number of runs that deployed code has written at the end.
     """
-    folder = bench.fresh(prepared.template)
+    folder = harness.fresh(prepared.template)
     path = folder / DATABASE
     with ExitStack() as stack:
         workers = {
@@ -68,20 +68,20 @@ def drive(bench: Bench, prepared: Prepared, rounds: int, *, rows: int = 0) -> No
                 break
             for command, arguments in (UPGRADE, DOWNGRADE):
                 case = replace(prepared.case, command=command, arguments=arguments)
-                outcome = bench.fork_server.run(bench.job(case, folder))
-                bench.figures.point(TRAFFIC)
+                outcome = harness.fork_server.run(harness.job(case, folder))
+                harness.figures.point(TRAFFIC)
                 what = f"{case}: round {number}"
                 if outcome.code != 0:
-                    bench.figures.find(TRAFFIC, SECOND_RUNS, f"{what}: {outcome.output[-300:]}")
+                    harness.figures.find(TRAFFIC, SECOND_RUNS, f"{what}: {outcome.output[-300:]}")
                 if "Traceback" in outcome.output:
-                    bench.figures.find(TRAFFIC, TRACEBACKS, f"{what}: {outcome.output[-300:]}")
+                    harness.figures.find(TRAFFIC, TRACEBACKS, f"{what}: {outcome.output[-300:]}")
         reports = {kind: json.loads(worker.communicate()[0]) for kind, worker in workers.items()}
-    bench.figures.rows += sum(
+    harness.figures.rows += sum(
         len(reports[kind]["acknowledged"]) * ROWS_OF[kind] for kind in WRITTEN
     )
-    _judge(bench, prepared, path, reports)
+    _check(harness, prepared, path, reports)
     longest = max(float(report["longest"]) for report in reports.values())
-    bench.figures.longest_stall = max(bench.figures.longest_stall, longest)
+    harness.figures.longest_stall = max(harness.figures.longest_stall, longest)
 
 
 def _runs_written(path: Path) -> int:
@@ -90,19 +90,19 @@ def _runs_written(path: Path) -> int:
         return number
 
 
-def _judge(
-    bench: Bench, prepared: Prepared, path: Path, reports: dict[str, dict[str, Any]]
+def _check(
+    harness: Harness, prepared: Prepared, path: Path, reports: dict[str, dict[str, Any]]
 ) -> None:
     if damaged := damage(path):
-        bench.figures.find(TRAFFIC, HALF, f"{prepared.case}: {damaged}")
+        harness.figures.find(TRAFFIC, HALF, f"{prepared.case}: {damaged}")
         return
     for kind, report in reports.items():
         for error in report["errors"]:
-            bench.figures.find(TRAFFIC, UNTRUE, f"{prepared.case}: {kind} saw {error}")
+            harness.figures.find(TRAFFIC, UNTRUE, f"{prepared.case}: {kind} saw {error}")
     with closing(sqlite3.connect(path)) as connection:
         for kind, query in WRITTEN.items():
             there = {row[0] for row in connection.execute(query, (f"name-{kind}",))}
             acknowledged = set(reports[kind]["acknowledged"])
             if not acknowledged or acknowledged - there:
                 lost = sorted(acknowledged - there)
-                bench.figures.find(TRAFFIC, ROWS, f"{prepared.case}: {kind} lost {lost}")
+                harness.figures.find(TRAFFIC, ROWS, f"{prepared.case}: {kind} lost {lost}")

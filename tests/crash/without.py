@@ -23,7 +23,7 @@ def _without_patterns() -> None:
 
 
 def _with_mode_of_source() -> None:
-    """Let a backup have the mode of its database, wherever either of them is."""
+    """Give a backup the mode of its database, ignoring their folders."""
     vars(files).update(_mode_of_copy=lambda _source, found, _folder: found.st_mode & 0o777)
 
 
@@ -34,5 +34,5 @@ MECHANISMS: dict[str, Callable[[], None]] = {
 
 
 def pytest_configure() -> None:
-    """Take the mechanism away before any test is imported."""
+    """Disable the mechanism before any test is imported."""
     MECHANISMS[os.environ["SHORTSDB_WITHOUT"]]()

@@ -32,7 +32,7 @@ CASES = [
 
 @pytest.mark.parametrize(("statement", "missing", "extra"), CASES)
 def test_the_extra_is_named(statement: str, missing: str, extra: str) -> None:
-    # What a module that is not installed raises, from the same place.
+    # The error of a module that is not installed.
     script = f"""
 import sys
 class Missing:

@@ -76,7 +76,7 @@ def test_a_file_of_the_application_is_upgraded_in_place(tmp_path: Path) -> None:
 
 
 def test_old_and_new_application_share_a_file(tmp_path: Path, moved_over: Path) -> None:
-    # The old process still runs while the new one starts: each reads what the other writes.
+    # The old process still runs when the new one starts, and each reads the other's rows.
     path = tmp_path / "x.db"
     run(APPLICATION, path)
     code = moved_over.read_text(encoding="utf-8").replace(

@@ -114,7 +114,7 @@ def test_two_sessions_at_once(engine: Engine) -> None:
         second.add(ErrorLog(module="m", error_type="E", error_message="x"))
         second.commit()
         assert first.query(ErrorLog).filter_by(module="m").count() == 1
-        # Reading after a commit keeps nobody out either.
+        # Reading after a commit blocks nobody.
         first.commit()
         assert clips[0].rank_position
         second.add(ErrorLog(module="m", error_type="E", error_message="y"))

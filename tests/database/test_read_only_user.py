@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from project import Program
 
-# Everything is imported as the user who started the tests, whose Python others may not read. Root
-# may read and write whatever the permissions say, and so becomes nobody.
+# Everything is imported as the user who started the tests, because other users may not be able to
+# read that Python. Root ignores permissions, so it becomes the user nobody.
 READER = """
 import asyncio, datetime, os, sys
 from sqlalchemy import inspect, select, text
@@ -65,7 +65,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder that others may look into; those of pytest are the user's alone."""
+    """Return a folder that other users can read, unlike those of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder

@@ -27,7 +27,7 @@ def test_commands_of_a_page_print_the_shown_output(file: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("file", shown_commands.PAGES, ids=lambda file: file.name)
 def test_every_shown_command_is_run(file: Path) -> None:
-    """But for blocks that say why; and what is a file is used by a command."""
+    """Exceptions give a reason, and every shown file is used by a command."""
     page = file.read_text(encoding="utf-8")
     assert not re.search(r"\n\n {4}\S", page), "an indented block: fence it"
     blocks = shown_commands.blocks(page)

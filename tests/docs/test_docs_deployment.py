@@ -46,7 +46,7 @@ def settings(environment: str) -> dict[str, str]:
 
 
 def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    # With what the file itself says and no more, as systemd, Docker and cron do.
+    # Use only the environment in the file, like systemd, Docker and cron.
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
 

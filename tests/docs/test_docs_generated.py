@@ -25,7 +25,7 @@ def test_a_generated_page_is_fresh(file: Path) -> None:
 
 def test_every_public_name_has_a_docstring() -> None:
     assert not api_page.undocumented()
-    # What there is to find, so that an empty list means something.
+    # Check that the search finds something, so that an empty result is meaningful.
     modules = {module.path for module in api_page.public_modules()}
     assert {"shortsdb.engine", "shortsdb.models", "shortsdb.migration"} <= modules
     assert api_page.api_page().count("\n### ") > 80

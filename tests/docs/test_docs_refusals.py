@@ -7,7 +7,7 @@ import re
 import refusal_texts
 from generated_docs import DOCS
 
-# What a table cell in backquotes says of a message, the first of its row.
+# The text in backquotes in the first cell of a row.
 _ENTRY = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 
 
@@ -18,14 +18,14 @@ def entries() -> list[str]:
 
 
 def explained(text: str) -> bool:
-    """Return whether an entry is a part of the text; what is only "…: …" has its own."""
+    """Return whether an entry is part of the text; the text "…: …" has its own entry."""
     return any(entry in text for entry in entries() if entry != "…: …") or text == "…: …"
 
 
 def test_every_refusal_is_explained() -> None:
     texts = refusal_texts.texts()
     assert len(texts) > 40
-    # Texts without a word are made of others, which are looked for by themselves.
+    # Texts without words consist of other texts, which are checked separately.
     worded = [text for text in texts if re.search(r"\w", text)]
     missing = [f"{texts[text]}: {text}" for text in worded if not explained(text)]
     assert not missing, "docs/reference/refusals.md has no entry for\n" + "\n".join(missing)

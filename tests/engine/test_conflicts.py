@@ -39,7 +39,7 @@ def _rows(url: str) -> None:
 
 
 def change(sessions: Sessions, sql: str) -> None:
-    """Commit a change as somebody else does."""
+    """Commit a change in another session."""
     with sessions.plain() as session:
         session.execute(text(sql))
         session.commit()
@@ -251,7 +251,7 @@ def test_rows_kept_after_a_commit_are_compared(url: str, kind: str) -> None:
 
 @KINDS
 def test_values_written_by_the_session_itself_do_not_conflict(url: str, kind: str) -> None:
-    """Although it comes back as another value: an aware datetime, a rounded number."""
+    """This holds even if the database returns another form: an aware datetime, a rounded number."""
 
     def scenario(sessions: Sessions) -> None:
         with sessions.plain() as session:
@@ -294,7 +294,7 @@ def test_many_rows_are_compared_in_few_statements(url: str, kind: str) -> None:
                 sessions.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
             )
             assert_refused(session, "config_overrides", ("many 0777",), "value")
-            # 1001 rows in portions of 400, and one look at the value that differs.
+            # 1001 rows in portions of 400, and one query for the value that differs.
             assert len([s for s in statements if s.startswith("SELECT")]) == 4
             assert not [s for s in statements if s.startswith("UPDATE")]
 
@@ -350,7 +350,7 @@ def test_a_serialization_failure_in_a_flush_is_the_same_error(
 
 @pytest.mark.parametrize("way", ["plain", "explicit"])
 def test_processes_lose_no_increment(url: str, way: str) -> None:
-    """Plain sessions are told of conflicts and count again; explicit ones never are."""
+    """Plain sessions get conflicts and retry; explicit ones never get any."""
     engine = create_engine(url)
     arguments = [sys.executable, str(COUNTING), url, f"shortsdb {way}", "1", "50"]
     with session_factory(engine).begin() as session:

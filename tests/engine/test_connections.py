@@ -126,7 +126,7 @@ def test_a_write_after_a_half_read_result_of_an_old_snapshot_fails_at_once(url: 
         with engine.begin() as other:
             other.execute(text("UPDATE config_overrides SET value = 'theirs'"))
         with pytest.raises(
-            OperationalError, match=r"database is locked: .* read a result to its end"
+            OperationalError, match=r"database is locked: .* Read results to the end"
         ):
             connection.execute(text("DELETE FROM config_overrides"))
         result.close()

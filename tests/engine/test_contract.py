@@ -39,7 +39,7 @@ def check_steps(url: str, profile: settings) -> None:
         # Any factory will do, although its type says a class.
         factory: Any = partial(ContractMachine, world)
         run_state_machine_as_test(factory, settings=profile)
-        # Else the play was too short to say anything.
+        # Otherwise the run was too short to be meaningful.
         assert world.refusals.keys() == set(Refused.__subclasses__())
 
 
@@ -50,7 +50,7 @@ def test_sessions_step_by_step(url: str) -> None:
 
 
 def check_at_once(url: str, processes: int, threads: int, transactions: int) -> None:
-    """Let threads of several processes count, and compare the end with what they acknowledged."""
+    """Count in threads of several processes, and compare the result with the acknowledgements."""
     engine = create_engine(url)
     with session_factory(engine).begin() as session:
         session.add_all(ConfigOverride(key=key, value="0") for key in COUNTERS)

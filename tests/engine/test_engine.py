@@ -130,7 +130,7 @@ def test_concurrent_threads_lose_no_update_and_readers_do_not_wait(
 
 
 def test_default_sqlalchemy_silently_loses_updates(path: Path, ours: Engine) -> None:
-    """The control: what IMMEDIATE is worth."""
+    """The control: without IMMEDIATE, transactions fail."""
     counting = start(path, "sqlalchemy", processes=4, threads=1, times=100)
     let_go(counting)
     committed, locked = finish(counting)
@@ -183,7 +183,7 @@ def test_async_tasks_lose_no_update(path: Path, place: str, *, one_session: bool
 
     before = set(threading.enumerate())
     assert asyncio.run(main()) == 2000
-    # Each connection had a thread, which was told to end.
+    # Each connection had a thread, which has been asked to end.
     left = set(threading.enumerate()) - before
     for thread in left:
         thread.join(30)

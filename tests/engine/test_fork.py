@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# From Python 3.12 on, of every fork beside other threads: these are what is tested.
+# Python 3.12 and later warn of forks in threaded processes, which are tested here.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
 COUNT = select(func.count()).select_from(ConfigOverride)
@@ -76,7 +76,7 @@ def rows(engine: Engine) -> int:
 
 
 def write(engine: Engine, name: str, number: int = ROWS) -> int:
-    """Commit so many rows, each in a session of its own; return how many."""
+    """Commit `number` rows, each in a new session; return the number."""
     factory = session_factory(engine)
     for i in range(number):
         with factory.begin() as session:
@@ -324,7 +324,7 @@ def test_an_async_session_is_held_on_sqlite(path: Path) -> None:
 def test_an_exiting_child_does_not_end_the_transaction_of_its_parent(
     path: Path, journal_mode: str
 ) -> None:
-    # Its pages are in the file already; who rolls it back undoes them there.
+    # Its pages are in the file already, and a rollback would undo them there.
     held = HELPERS / "held_transaction.py"
     subprocess.run([sys.executable, held, str(path), journal_mode], check=True, timeout=60)
     with closing(sqlite3.connect(path)) as connection:
@@ -350,7 +350,7 @@ def test_a_session_is_held_on_postgresql(head_database: Database) -> None:
             return rows(engine) == 0
 
         assert in_child(work)
-        # Who writes waits for the transaction of the parent, as in any other process.
+        # Writers wait for the transaction of the parent, as in any other process.
         child = fork(lambda: write(engine, "child"))
         assert session.scalar(backend) == before
     assert child.result() == ROWS
@@ -452,7 +452,7 @@ def test_threads_take_connections_while_the_process_forks(
         held.scalar(COUNT)
 
         def closing_what_is_held() -> None:
-            # Another thread may be in the pool that this goes back to.
+            # Another thread may be using the pool to which the connection returns.
             held.close()
             child_of()
 

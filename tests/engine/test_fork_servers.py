@@ -77,7 +77,7 @@ def answers(address: str) -> bool:
 
 
 def ask(address: str, method: str, path: str) -> tuple[int, str]:
-    """Make one request on a connection of its own, so that all workers get some."""
+    """Make one request on a new connection, so that all workers get some."""
     with closing(HTTPConnection(address, timeout=HANG_GUARD_SECONDS)) as connection:
         connection.request(method, path)
         response = connection.getresponse()

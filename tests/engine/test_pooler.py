@@ -18,9 +18,11 @@ from sqlalchemy.exc import ArgumentError, ProgrammingError
 from shortsdb.database import (
     check_db_health,
     check_db_health_async,
+    get_override,
     get_session,
     init_db,
     log_error,
+    set_override,
 )
 from shortsdb.engine import (
     async_session_factory,
@@ -60,17 +62,17 @@ def pooled(pooler: Pooler, target: Database) -> str:
 
 
 def answers(engine: Engine, statement: str) -> list[Any]:
-    """Return what a statement answers, run so often that psycopg would prepare it."""
+    """Return the result of a statement, run so often that psycopg would prepare it."""
     found = []
     with engine.connect() as connection:
         for _ in range(7):
             found.append(connection.scalar(text(statement)))
-            connection.commit()  # a rollback would have psycopg forget what it prepared
+            connection.commit()  # after a rollback psycopg would discard its prepared statements
     return found
 
 
 def test_prepared_statements_of_two_clients_collide(pooled: str) -> None:
-    """The control: what happens without our setting."""
+    """The control: without our setting, statements collide."""
     engines = [plain_engine(pooled) for _ in STATEMENTS]
     answers(engines[0], STATEMENTS[0])
     with pytest.raises(ProgrammingError, match='prepared statement "_pg3_0" already exists'):
@@ -134,6 +136,22 @@ def test_migrations_copies_sessions_and_health(
         assert other.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
         assert other.execute(locks).fetchone() == (0,)
+
+
+def test_clients_of_two_schemas_share_a_connection(pooled: str) -> None:
+    engines = {schema: init_db(pooled, schema=schema) for schema in ("one", "two")}
+    for value in "ab":
+        for schema, engine in engines.items():
+            with get_session(engine) as session:
+                set_override(session, "where", f"{schema} {value}")
+    for schema, engine in engines.items():
+        with session_factory(engine, read_only=True)() as reader:
+            assert get_override(reader, "where") == f"{schema} b"
+        engine.dispose()
+    plain = plain_engine(pooled, connect_args={"prepare_threshold": None})
+    with plain.connect() as connection:
+        assert connection.scalar(text("SHOW search_path")) == '"$user", public'
+    plain.dispose()
 
 
 def test_a_revision_that_needs_a_session_is_refused(

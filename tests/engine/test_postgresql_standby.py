@@ -55,7 +55,7 @@ def test_a_standby_is_readable_and_after_promotion_writable(
             engine = create_engine(standby.url)
             with session_factory(engine, read_only=True)() as session:
                 assert get_override(session, "volume") == "11"
-            # What only reads finds nothing wrong, what is to write does.
+            # The read-only engine is healthy, the writing one is not.
             reading = engine.execution_options(**READ_ONLY_OPTIONS)
             assert check_db_health(reading).problems == ()
             assert check_db_health(engine).problems == ("it is read-only: the server is a standby",)

@@ -49,14 +49,14 @@ def value(sessions: Sessions) -> str:
 
 
 def assert_free(sessions: Sessions) -> None:
-    """Somebody else can write at once."""
+    """Check that another connection can write at once."""
     with sessions.plain() as session:
         session.execute(text("UPDATE config_overrides SET updated_by = 'another'"))
         session.rollback()
 
 
 def assert_taken(sessions: Sessions) -> None:
-    """Somebody else cannot write, but read."""
+    """Check that another connection can read but not write."""
     value(sessions)
     with sessions.plain() as session, pytest.raises(OperationalError, match=BUSY):
         # In another table, so that it is not a lock on a row that makes it wait.
@@ -64,7 +64,7 @@ def assert_taken(sessions: Sessions) -> None:
 
 
 def wait_until_one_waits(sessions: Sessions) -> None:
-    """Return when somebody waits for the write lock; on SQLite, where nobody can tell, at once."""
+    """Return when a session waits for the write lock; on SQLite, which cannot tell, at once."""
     if sessions.engine.dialect.name == "sqlite":
         return
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
@@ -246,7 +246,7 @@ def test_async_interfaces_take_the_lock_first_too(url: str) -> None:
 
 @KINDS
 def test_rows_read_in_an_explicit_transaction_cannot_change(url: str, kind: str) -> None:
-    """Both decide on what they read: the second one waits for the first and sees what it did."""
+    """Both decide on rows they read: the second waits for the first and sees its changes."""
 
     def open_one(sessions: Sessions) -> None:
         with sessions.plain() as session, session.begin():
@@ -279,7 +279,7 @@ def test_a_read_only_session_reads_one_snapshot(url: str, kind: str) -> None:
             with sessions.plain() as writer:
                 writer.add(ConfigOverride(key="new", value=""))
                 writer.flush()
-                assert reader.scalars(keys).all() == ["k"]  # it waits for nobody
+                assert reader.scalars(keys).all() == ["k"]  # without waiting
                 writer.commit()  # nor does the writer
             assert reader.scalars(keys).all() == ["k"]
             reader.rollback()

@@ -1,7 +1,7 @@
 """Run several sessions step by step, and compare each step with the model.
 
-Nothing waits: whoever would wait for a lock fails at once, and the model knows who would. So a
-reader that waits for somebody, and a writer that does not wait, fail the test alike.
+No step waits: a party that would wait for a lock fails at once, and the model predicts that. So the
+test detects readers that wait and writers that do not.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def connection(on: Session | Connection) -> Connection:
 
 
 class World:
-    """One database: engines on it, and a connection of its own that looks past them."""
+    """One database, engines on it, and a separate raw connection."""
 
     def __init__(self, url: str) -> None:
         """Connect, on a database at head."""
@@ -121,7 +121,7 @@ class World:
             )
 
     def rows(self) -> Rows:
-        """Return what is committed."""
+        """Return the committed rows."""
         found = self.raw.execute("SELECT id, title, duration_seconds FROM shorts").fetchall()
         return {key: dict(zip(COLUMNS, values, strict=True)) for key, *values in found}
 
@@ -132,7 +132,7 @@ class Player:
     expires = True
 
     def __init__(self, world: World, *, read_only: bool = False) -> None:
-        """Make a session, which does not connect yet."""
+        """Create a session, which does not connect yet."""
         self.world = world
         self.read_only = read_only
         self.loaded: dict[int, Short] = {}
@@ -148,12 +148,12 @@ class Player:
         return step(self.session)
 
     def forget(self, on: Session) -> None:
-        """Forget what was loaded, as is right after a rollback."""
+        """Forget loaded rows, as after a rollback."""
         on.expunge_all()
         self.loaded.clear()
 
     def expire(self, on: Session) -> None:
-        """Expire what was loaded, as is right after a statement that changed it."""
+        """Expire loaded rows, as after a statement that changed them."""
         on.expire_all()
 
     def flush(self, on: Session) -> None:
@@ -230,10 +230,10 @@ def row(value: int) -> Row:
 
 
 class ContractMachine(RuleBasedStateMachine):
-    """The rules: each is a step of one party, on the database and in the model."""
+    """Each rule is a step of one party, on the database and in the model."""
 
     def __init__(self, world: World) -> None:
-        """Begin with the first rows and with parties that have done nothing."""
+        """Start with the first rows and idle parties."""
         super().__init__()
         self.world = world
         world.reset()
@@ -252,7 +252,7 @@ class ContractMachine(RuleBasedStateMachine):
     def play(
         self, who: str, predict: Callable[[Party], Any], step: Callable[[Any, Player], Any]
     ) -> None:
-        """Let a party take a step. It ends as the model predicts."""
+        """Run a step of a party, and check that it ends as the model predicts."""
         player, party = self.players[who], self.parties[who]
         try:
             predicted = predict(party)
@@ -266,7 +266,7 @@ class ContractMachine(RuleBasedStateMachine):
             assert player.run(lambda on: step(on, player)) == predicted
 
     def errors(self, refusal: Refused) -> tuple[type[Exception], ...]:
-        """Return what a refusal is raised as."""
+        """Return the exceptions that a refusal is raised as."""
         on_sqlite = self.world.engine.dialect.name == "sqlite"
         return {
             Waits: (OperationalError,),
@@ -276,7 +276,7 @@ class ContractMachine(RuleBasedStateMachine):
         }[type(refusal)]
 
     def look_at(self, error: Exception, refusal: Refused) -> None:
-        """The error says what was refused, and why."""
+        """Check that the error names the refused rows and the reason."""
         if isinstance(refusal, Stale):
             assert isinstance(error, StaleRowError)
             assert {row.table for row in error.rows} == {"shorts"}
@@ -290,7 +290,7 @@ class ContractMachine(RuleBasedStateMachine):
             assert "read-only" in str(error)
 
     def end(self, who: str, how: str) -> None:
-        """Roll back, or close, which does so."""
+        """Roll back or close, which rolls back too."""
         player, party = self.players[who], self.parties[who]
         party.rollback()
         player.nested = None
@@ -300,7 +300,7 @@ class ContractMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_database_holds_what_was_committed(self) -> None:
-        """Nothing that was committed disappears, and nothing that was refused appears."""
+        """Check that the database holds all committed rows and no others."""
         assert self.world.rows() == self.model.committed
 
     @rule(who=WRITERS)

@@ -1,8 +1,8 @@
 """The contract of `shortsdb.engine` as a model: what each session sees, and what is refused.
 
-The database is a dict of committed rows, and the write lock is held by one party or by nobody. A
-party is a session or a connection. It has its own view of the rows that it read, with their values
-at that time, and changes that it has not flushed yet.
+The database is a dict of committed rows. One party at most holds the write lock. A party is a
+session or a connection. It knows the values of the rows when it read them, and its unflushed
+changes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Rows: TypeAlias = "dict[int, Row]"
 
 
 class Refused(Exception):  # noqa: N818 - an outcome that the model predicts
-    """A step is refused. The party then rolls back."""
+    """A step is refused, and the party rolls back."""
 
 
 class Waits(Refused):
@@ -23,7 +23,7 @@ class Waits(Refused):
 
 
 class ReadOnly(Refused):
-    """The party may only read."""
+    """The party is read-only."""
 
 
 class Duplicate(Refused):
@@ -31,17 +31,17 @@ class Duplicate(Refused):
 
 
 class Stale(Refused):
-    """Others have changed what the party is about to overwrite: columns by primary key."""
+    """Another party has changed values that this one would overwrite."""
 
     def __init__(self, columns: dict[int, set[str]]) -> None:
-        """Name the columns."""
+        """Keep the changed columns by primary key."""
         super().__init__(columns)
         self.columns = columns
 
 
 @dataclass
 class Database:
-    """The committed rows, and who holds the write lock."""
+    """The committed rows, and the holder of the write lock."""
 
     committed: Rows
     holder: Party | None = None
@@ -52,17 +52,17 @@ class Party:
     """A session or a connection.
 
     Attributes:
-        read_only: It cannot write, and reads one snapshot.
-        expires: A commit expires what it has read (sync sessions).
-        began: Whether it is in a transaction.
-        explicit: Whether that was begun explicitly.
-        snapshot: What a read-only party reads, from its first read on.
-        own: What the holder of the write lock reads and writes.
-        savepoint: What its last savepoint goes back to.
-        seen: The values that it read, of the rows that it knows. Expired ones are missing.
-        changes: Values that are not flushed.
-        added: Rows that are not flushed.
-        deleted: Rows whose delete is not flushed.
+        read_only: Whether the party cannot write and reads one snapshot.
+        expires: Whether a commit expires loaded rows (sync sessions).
+        began: Whether the party is in a transaction.
+        explicit: Whether the transaction was begun explicitly.
+        snapshot: The rows that a read-only party reads, from its first read on.
+        own: The rows that the holder of the write lock reads and writes.
+        savepoint: The rows at the last savepoint.
+        seen: The values of the known rows when they were read, without expired ones.
+        changes: The unflushed values.
+        added: The unflushed new rows.
+        deleted: The keys of rows whose delete is not flushed.
     """
 
     database: Database
@@ -80,7 +80,7 @@ class Party:
 
     @property
     def rows(self) -> Rows:
-        """What it would read now."""
+        """The rows that the party would read now."""
         if self.own is not None:
             return self.own
         return self.database.committed if self.snapshot is None else self.snapshot
@@ -90,23 +90,23 @@ class Party:
         self.began = self.explicit = True
 
     def read(self, key: int) -> Row | None:
-        """Read a row, and return what the session now says of it."""
+        """Read a row, and return the values that the session then has."""
         self.flush()
         self._statement(writes=False)
         current = self.rows.get(key)
         if current is not None:
-            # A session whose rows expire keeps the values that it has until they do.
+            # Such a session keeps loaded values until they expire.
             known = self.seen.get(key, {}) if self.expires else {}
             self.seen[key] = {**current, **known}
         return None if current is None else self.seen[key]
 
     def select(self) -> Rows:
-        """Read all rows past the objects of the session."""
+        """Read all rows without the objects of the session."""
         self._statement(writes=False)
         return self.rows
 
     def change(self, key: int, column: str, value: object) -> None:
-        """Assign to a column of a row whose values it knows."""
+        """Assign to a column of a known row."""
         self.began = True
         changes = self.changes.setdefault(key, {})
         changes[column] = value
@@ -114,24 +114,24 @@ class Party:
             del changes[column]
 
     def add(self, key: int, row: Row) -> None:
-        """Add a row that it does not know."""
+        """Add a new row."""
         self.began = True
         self.added[key] = row
 
     def delete(self, key: int) -> None:
-        """Delete a row that it knows."""
+        """Delete a known row."""
         self.began = True
         self.changes.pop(key, None)
         self.deleted.add(key)
 
     def flush(self) -> None:
-        """Write what was changed, unless that would lose what others have committed."""
+        """Write the changes, unless that would lose a commit of another party."""
         self.began = True
         changes = {key: columns for key, columns in self.changes.items() if columns}
         if changes or self.added or self.deleted:
             self._statement(writes=True)
             overwritten = {key: set(columns) for key, columns in changes.items()}
-            # A row that is deleted twice is no conflict.
+            # Deleting a deleted row does not conflict.
             overwritten |= {key: set(self.seen[key]) for key in self.deleted & self.rows.keys()}
             stale = {key: self._stale(key, columns) for key, columns in overwritten.items()}
             if any(stale.values()):
@@ -149,7 +149,7 @@ class Party:
         self._forget_changes()
 
     def increment(self, key: int, column: str) -> None:
-        """Add one to a column by a statement of SQL, and expire what was read."""
+        """Add one to a column by SQL, and expire loaded values."""
         self.flush()
         self._statement(writes=True)
         if key in self.rows:
@@ -157,31 +157,31 @@ class Party:
         self._expire()
 
     def remove(self, key: int) -> None:
-        """Delete a row by a statement of SQL, and expire what was read."""
+        """Delete a row by SQL, and expire loaded values."""
         self.flush()
         self._statement(writes=True)
         self.rows.pop(key, None)
         self._expire()
 
     def begin_savepoint(self) -> None:
-        """Flush, and take the lock: a savepoint is part of a transaction that may write."""
+        """Flush and take the lock, because a savepoint belongs to a transaction that may write."""
         self.flush()
         self._statement(writes=True)
         self.savepoint = dict(self.rows)
 
     def release_savepoint(self) -> None:
-        """Flush, and keep what was written."""
+        """Flush, and keep the written rows."""
         self.flush()
         self.savepoint = None
 
     def rollback_savepoint(self) -> None:
-        """Undo what was written since, keep the lock, and forget what was read."""
+        """Undo the writes since the savepoint, keep the lock, and forget loaded values."""
         self.own, self.savepoint = self.savepoint, None
         self._forget_changes()
         self.seen = {}
 
     def commit(self) -> None:
-        """Flush, and let everybody see what was written."""
+        """Flush, and make the writes visible to all parties."""
         self.flush()
         if self.own is not None:
             self.database.committed = self.own
@@ -190,7 +190,7 @@ class Party:
             self._expire()
 
     def rollback(self) -> None:
-        """Undo what was written, and forget what was read."""
+        """Undo the writes, and forget loaded values."""
         self._end()
         self._forget_changes()
         self.seen = {}
@@ -209,7 +209,7 @@ class Party:
             self.own = dict(self.database.committed)
 
     def _stale(self, key: int, columns: set[str]) -> set[str]:
-        """Return which columns, of those whose value was read, do not hold it any more."""
+        """Return the columns whose values have changed since they were read."""
         read = {column: value for column, value in self.seen[key].items() if column in columns}
         if key not in self.rows:
             return set(read)

@@ -1,9 +1,9 @@
 """Update two counters in several threads and processes, and print the committed changes.
 
-`python tests/engine/contract_worker.py URL SEED THREADS TRANSACTIONS` waits for a line on standard
-input. Every transaction adds one to both counters and inserts a row of its own, in a session or on
-a connection of a kind drawn at random; some are rolled back. It prints a JSON object: `committed`
-and `refused` are the keys of the rows, `conflicts` how many were refused for a conflict.
+`python tests/helpers/contract_worker.py URL SEED THREADS TRANSACTIONS` waits for a line on standard
+input. Every transaction adds one to both counters and inserts a row, in a randomly chosen kind of
+session or connection; some are rolled back. It prints JSON: `committed` and `refused` are the keys
+of the rows, `conflicts` is the number of conflicts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ChangeOfMindError(Exception):
 
 @dataclass
 class Report:
-    """What became of the transactions."""
+    """The outcomes of the transactions."""
 
     committed: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Worker:
     """One thread, with its engines; every method named in KINDS is a kind of transaction."""
 
     def __init__(self, url: str) -> None:
-        """Make engines, which do not connect yet."""
+        """Create engines, which do not connect yet."""
         self.engine = create_engine(url)
         self.async_engine = create_async_engine(url)
         self.loop = asyncio.new_event_loop()
@@ -70,7 +70,7 @@ class Worker:
         self.loop.close()
 
     def plain(self, work: Callable[[Session], None]) -> None:
-        """Work in a session that is merely used."""
+        """Work in a session without an explicit transaction."""
         with self.factory() as session:
             work(session)
             session.commit()
@@ -85,7 +85,7 @@ class Worker:
         run_transaction(self.factory, work)
 
     def async_plain(self, work: Callable[[Session], None]) -> None:
-        """Work in an async session that is merely used."""
+        """Work in an async session without an explicit transaction."""
 
         async def run() -> None:
             async with self.async_factory() as session:
@@ -114,7 +114,7 @@ class Worker:
             work(connection)
 
     def check_snapshot(self) -> None:
-        """Read the counters one after the other, twice: always the same."""
+        """Check that reading both counters twice returns one value."""
         with session_factory(self.engine, read_only=True)() as session:
             values = [
                 session.scalars(select(ConfigOverride.value).filter_by(key=counter)).one()
@@ -157,7 +157,7 @@ def count_in_sql(on: Connection, key: str, *, fails: bool) -> None:
 
 
 def work(url: str, seed: str, transactions: int) -> Report:
-    """Run transactions of random kinds, and report what became of them."""
+    """Run transactions of random kinds, and report their outcomes."""
     chance = random.Random(seed)  # noqa: S311 - reproducible, nothing secret
     worker = Worker(url)
     report = Report()
@@ -181,8 +181,8 @@ def work(url: str, seed: str, transactions: int) -> Report:
 
 
 def main(url: str, seed: str, threads: int, transactions: int) -> None:
-    """Work in as many threads, after a line on standard input."""
-    print("ready", flush=True)  # noqa: T201 - how the test hears of it
+    """Run `threads` workers, after a line on standard input."""
+    print("ready", flush=True)  # noqa: T201 - read by the test
     sys.stdin.readline()
     with ThreadPoolExecutor(threads) as pool:
         seeds = [f"{seed} {thread}" for thread in range(threads)]

@@ -1,11 +1,11 @@
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN201, DTZ001, T201, UP017
-"""An application as it was deployed: plain SQLAlchemy, three tables, a bot thread and a pipeline.
+"""A deployed application: plain SQLAlchemy, three tables, a bot thread and a pipeline.
 
 Usage: deployed_application.py PATH, or with one import changed to shortsdb.database.
 
-It prints what it has seen as JSON: times are naive UTC, and of the threads only what does not
-depend on who came first.
+It prints its results as JSON. Times are naive UTC, and results of threads do not depend on their
+order.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def utcnow():
 
 
 def discover(session, niche, number):
-    """Add a video, incomplete at first: queries in between must not fail for it."""
+    """Add a video that is incomplete at first: queries in between must not fail."""
     video = DiscoveredVideo(video_id=f"{niche}-{number}", niche=niche)
     session.add(video)
     if session.query(DiscoveredVideo).filter_by(video_id=video.video_id).count():
@@ -49,7 +49,7 @@ def discover(session, niche, number):
 
 
 def run_cycle(engine, number):
-    """Do what the pipeline does: three sessions, one inside the other."""
+    """Work like the pipeline, with three nested sessions."""
     with get_session(engine) as session:
         discover(session, "cats", number)
         start = dt.date(2026, 5, 1) + dt.timedelta(days=number)
@@ -75,7 +75,7 @@ def run_cycle(engine, number):
 
 
 def watch(engine, done, seen):
-    """Do what the bot does: one session for good, which only reads."""
+    """Work like the bot, with one long session that only reads."""
     session = get_session(engine)
     while not done.is_set():
         for run in session.query(PipelineRun).order_by(PipelineRun.id):
@@ -85,7 +85,7 @@ def watch(engine, done, seen):
 
 
 def main(path):
-    """Run the pipeline and the bot, and print what was seen."""
+    """Run the pipeline and the bot, and print the results."""
     engine = init_db(path)
     seen = set()
     done = threading.Event()

@@ -98,7 +98,7 @@ class Clip(Base):
 
 
 def init_db(db_path: str) -> Engine:
-    """Create what is missing, and return an engine."""
+    """Create the missing tables, and return an engine."""
     engine = create_engine(f"sqlite:///{db_path}")
     Base.metadata.create_all(engine)
     return engine

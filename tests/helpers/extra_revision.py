@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-_REVISION = '''"""What a test wants.
+_REVISION = '''"""A revision of a test.
 
 Why: a test wants it.
 Question: none.
@@ -57,9 +57,9 @@ def add(
     """Write a revision to the folder.
 
     Args:
-        folder: Where to.
+        folder: The folder of the revisions.
         upgrade: The body of its upgrade function.
-        attributes: What stands above that, such as a declaration.
+        attributes: Code above that function, such as a declaration.
         downgrade: The body of its downgrade function.
         place: Its place after the released revisions.
     """

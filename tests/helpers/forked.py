@@ -25,10 +25,10 @@ class Child:
     pipe: int
 
     def result(self) -> Any:  # noqa: ANN401 - what the work returned
-        """Return what the work returned, as JSON keeps it.
+        """Return the result of the work, converted by JSON.
 
         Raises:
-            RuntimeError: The work raised, or the child hung; the text says what.
+            RuntimeError: The work raised, or the child hung; the message has the details.
         """
         with os.fdopen(self.pipe, "rb") as pipe:
             answer = pipe.read()
@@ -48,7 +48,7 @@ def fork(work: Callable[[], object]) -> Child:
     if pid:
         os.close(writing)
         return Child(pid, reading)
-    # A hang ends the child, says where on standard error, and the parent hears of it.
+    # If the child hangs, it prints a traceback and exits, which the parent detects.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     faulthandler.register(signal.SIGALRM, file=2, chain=True)
     signal.alarm(HANG_GUARD_SECONDS)
@@ -62,13 +62,13 @@ def fork(work: Callable[[], object]) -> Child:
 
 
 def in_child(work: Callable[[], object]) -> Any:  # noqa: ANN401 - what the work returned
-    """Fork, do `work` in the child, and return what it returned, see `Child.result`."""
+    """Fork, do `work` in the child, and return its result, see `Child.result`."""
     return fork(work).result()
 
 
 @contextmanager
 def expecting(error: type[Exception], *words: str) -> Iterator[None]:
-    """Fail unless an error is raised that says all of `words`; for code in a child."""
+    """Fail unless an error is raised whose message contains all `words`; for code in a child."""
     try:
         yield
     except error as raised:

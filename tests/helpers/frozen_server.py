@@ -18,7 +18,7 @@ _PATIENCE = 60  # seconds after which a test that waits for the server fails ins
 
 
 def _stop(server: Server) -> list[int]:
-    """Stop every process of a server, and return those that were there to be stopped."""
+    """Stop every process of a server, and return the stopped processes."""
     postmaster = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
     os.kill(postmaster, signal.SIGSTOP)  # first: from now on there is no new child
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()

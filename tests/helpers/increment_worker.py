@@ -2,8 +2,8 @@
 
 `increment_worker.py DATABASE KIND THREADS TIMES` waits for a line on standard input, counts, and
 prints how many increments it committed and how many were refused: "database is locked", or a
-conflict. KIND is shortsdb, "shortsdb explicit" (the same), "shortsdb plain" (sessions that are
-merely used), sqlalchemy (its default engine) or deferred (a plain BEGIN).
+conflict. KIND is shortsdb, "shortsdb explicit" (the same), "shortsdb plain" (without an explicit
+transaction), sqlalchemy (its default engine) or deferred (a plain BEGIN).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def default_engine(path: str) -> Engine:
-    """Return an engine as SQLAlchemy makes it by default."""
+    """Return an engine with SQLAlchemy's defaults."""
     return sqlalchemy.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
 
 
@@ -39,7 +39,7 @@ def deferred_engine(path: str) -> Engine:
 
 
 def count(factory: sessionmaker[Session], times: int, *, plain: bool) -> tuple[int, int]:
-    """Add one to the counter so many times; return how many were committed, how many refused."""
+    """Increment the counter `times` times; return the numbers of committed and refused ones."""
     committed = refused = 0
     for _ in range(times):
         try:
@@ -60,7 +60,7 @@ def count(factory: sessionmaker[Session], times: int, *, plain: bool) -> tuple[i
 
 
 def main(path: str, kind: str, threads: int, times: int) -> None:
-    """Count in as many threads, after a line on standard input."""
+    """Count in `threads` threads, after a line on standard input."""
     make: dict[str, Callable[[str], Engine]] = {
         "shortsdb": create_engine,
         "sqlalchemy": default_engine,

@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from shortsdb.migration.baselines import BASELINES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -54,13 +56,20 @@ def row_counts(path: Path) -> dict[str, int]:
         }
 
 
-def holds_schema(path: Path, before: Mapping[str, str]) -> bool:
-    """Return whether the file has everything of a schema; tables may have further columns.
+def same_data(before: Path, after: Path) -> bool:
+    """Return whether an upgrade kept the rows of a file, and the deployed tables as they were.
 
-    SQLite writes an added column at the end of the table's DDL.
+    A column that a revision has dropped is not compared, and other tables may be rebuilt.
     """
-    now = schema(path)
-    return all(now.get(name, "").startswith(ddl.rstrip(" \n)")) for name, ddl in before.items())
+    there = columns(after)
+    of = {
+        table: [name for name in names if name in there[table]]
+        for table, names in columns(before).items()
+        if table in there
+    }
+    frozen = set(BASELINES["0001"].split(";\n"))
+    kept = frozen & set(schema(before).values()) <= set(schema(after).values())
+    return kept and row_hashes(before, of) == row_hashes(after, of)
 
 
 def row_hashes(path: Path, of: Mapping[str, list[str]] | None = None) -> dict[str, str]:
@@ -85,7 +94,7 @@ def row_hashes(path: Path, of: Mapping[str, list[str]] | None = None) -> dict[st
 
 
 def version(path: Path) -> list[str]:
-    """Return the revisions that the file is stamped with."""
+    """Return the rows of the version table."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
 

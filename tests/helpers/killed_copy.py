@@ -1,9 +1,9 @@
 """Run copies that kill themselves with SIGKILL at a counted point.
 
-`killed_copy.py SOURCE` reads lines "TARGET POINT" and for each makes a copy in a
-process of its own, killed before the call that has this number; 0 is never. Prints for each how
-many such calls there were before it ended, or "killed". A point is a statement, a block of COPY, a
-COMMIT, a step of a cursor, or a change of the file system.
+`killed_copy.py SOURCE` reads lines "TARGET POINT". For each it makes a copy in a new process, which
+is killed before the call with this number; 0 means never. It prints the number of such calls, or
+"killed". A point is a statement, a block of COPY, a COMMIT, a step of a cursor, or a change of the
+file system.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(source: str) -> None:
         if child := os.fork():
             _, status = os.waitpid(child, 0)
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                print("killed", flush=True)  # noqa: T201 - how the test hears of it
+                print("killed", flush=True)  # noqa: T201 - read by the test
             elif status:
                 print("failed", flush=True)  # noqa: T201 - as above
         else:

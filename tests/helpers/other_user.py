@@ -25,9 +25,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be anot
 
 
 def run_as(user: int, function: Callable[[], T], *groups: int) -> T:
-    """Return what a function returns for a user with further groups, or raise what it raises.
+    """Run a function as a user with further groups, and return its result or raise its error.
 
-    In a fork, because another user need not be able to read Python's own modules.
+    It runs in a fork, because another user may not be able to read Python's modules.
     """
     reader, writer = os.pipe()
     if pid := os.fork():

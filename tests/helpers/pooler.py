@@ -30,15 +30,15 @@ def _program() -> str:
 
 
 class Pooler:
-    """A pooler in front of a server; as many clients as like share one connection per database."""
+    """A pooler in front of a server; all clients share one connection per database."""
 
     def __init__(self, server: Server) -> None:
-        """Pool connections to `server`, which runs."""
+        """Pool connections to the running `server`."""
         self._server = server
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start it, and return when it answers."""
+        """Start the pooler, and wait until it answers."""
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pb")))
         user = "nobody" if os.geteuid() == 0 else None
         settings = self.folder / "pgbouncer.ini"
@@ -83,5 +83,5 @@ class Pooler:
         self._stack.close()
 
     def url(self, database: Database) -> str:
-        """Return the URL by which clients of the pooler reach a database of the server."""
+        """Return the URL of a database through the pooler."""
         return f"postgresql+psycopg://shortsdb@/{database.name}?host={self.folder}"

@@ -17,7 +17,7 @@ class Checkout:
     """A copy of the checkout whose models may be changed."""
 
     def __init__(self, folder: Path) -> None:
-        """Copy the parts that matter into `folder`."""
+        """Copy the needed parts into `folder`."""
         self.folder = folder
         for part in ("alembic", "src"):
             shutil.copytree(ROOT / part, folder / part)
@@ -36,7 +36,7 @@ class Checkout:
         )
 
     def change(self, model: str, old: str, new: str) -> None:
-        """Replace `old`, which must be there, in a model."""
+        """Replace `old` in a model, which must contain it."""
         file = self.folder / "src" / "shortsdb" / "models" / f"{model}.py"
         text = file.read_text(encoding="utf-8")
         assert old in text

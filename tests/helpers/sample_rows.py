@@ -49,7 +49,7 @@ NEW_ROWS: dict[str, list[tuple[Any, ...]]] = {
 
 
 def _columns(table: str) -> str:
-    """Return the columns that NEW_ROWS has values for; later revisions may have added others."""
+    """Return the columns of NEW_ROWS; later revisions may add others."""
     return ", ".join(schema_of_script(BASELINES["0008"])[table].columns)
 
 

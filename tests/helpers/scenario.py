@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 
 IMPATIENT = {"busy_timeout": 1}
-"""Whoever has to wait for a lock with these fails at once."""
+"""Settings with which waiting for a lock fails at once."""
 
 
 @dataclass
 class Sessions:
-    """The engine, and what makes sessions on it; those of an async engine expire nothing."""
+    """An engine and its session factories; sessions of an async engine expire nothing."""
 
     engine: Engine
     plain: Callable[[], Session]
@@ -38,7 +38,7 @@ class Sessions:
 
 
 def play(kind: str, url: str, scenario: Callable[[Sessions], None], **options: Any) -> None:  # noqa: ANN401 - create_engine's
-    """Run a scenario, in a greenlet where the engine is async.
+    """Run a scenario, in a greenlet if the engine is async.
 
     Args:
         kind: "sync" or "async".

@@ -35,7 +35,7 @@ from shortsdb.repositories import AsyncShortRepository, ShortRepository
 
 
 def pipeline(path: str) -> None:
-    """Work on the database as the pipeline does."""
+    """Work on the database like the pipeline."""
     engine = init_db(path)
     with get_session(engine) as session:
         seed_db(session)
@@ -63,7 +63,7 @@ def pipeline(path: str) -> None:
 
 
 async def bot(path: str) -> None:
-    """Work on the database as the Telegram bot does."""
+    """Work on the database like the Telegram bot."""
     engine = await init_db_async(path)
     sessions = async_session_factory(engine)
     async with sessions() as session:

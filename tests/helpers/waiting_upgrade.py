@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-# It tries in one transaction after the other, see `migration.postgresql.advisory_lock`.
+# It tries in one transaction after the other, see `migration.locks.advisory_lock`.
 _TRIES = (
     "SELECT query_start FROM pg_stat_activity WHERE datname = current_database()"
     " AND query LIKE '%pg_try_advisory_xact_lock%' AND pid <> pg_backend_pid()"

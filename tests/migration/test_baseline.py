@@ -369,7 +369,7 @@ def test_a_nullable_column_is_logged(alembic: Program, tmp_path: Path) -> None:
     assert "the column pipeline_runs.niche may be NULL where NOT NULL belongs" in done.stderr
 
 
-# The product's schema as somebody writes it by hand: other types that SQLite treats alike,
+# The product's schema as written by hand: other types that SQLite treats alike,
 # AUTOINCREMENT, defaults, quoted names, NOT NULL only here and there.
 WRITTEN_BY_HAND = """
 CREATE TABLE IF NOT EXISTS "discovered_videos" (
@@ -441,7 +441,7 @@ def test_a_file_of_hand_written_sql_with_a_null_is_refused(
 
 
 def test_a_file_created_by_other_models_is_adopted(tmp_path: Path) -> None:
-    """What create_all makes of models that somebody else wrote by the same description."""
+    """create_all of other models that were written from the same description."""
     metadata = MetaData()
     types: dict[str, Any] = {"INTEGER": Integer, "FLOAT": Double, "TEXT": String(200)}
     for name, shape in schema_of_script(legacy_database.SCHEMA).items():

@@ -52,7 +52,7 @@ def test_read_only_commands_on_an_engine_of_the_application(deployed_file: Path)
     config = alembic_config()
     config.attributes["connection"] = engine
     command.check(config)
-    with engine.begin() as connection:  # what looked could not write, what follows can
+    with engine.begin() as connection:  # writing is possible again
         connection.execute(text("DELETE FROM config_overrides"))
     engine.dispose()
 

@@ -52,7 +52,7 @@ for statement in (
 
 
 def rebuild(columns: str = COLUMNS, after: str = AFTER, rows: str = "SELECT * FROM kept") -> str:
-    """Return the body of a revision that makes the table anew."""
+    """Return the body of a revision that rebuilds the table."""
     return (
         f'op.execute("""CREATE TABLE fresh ({columns})""")\n'
         f'op.execute("INSERT INTO fresh {rows}")\n'

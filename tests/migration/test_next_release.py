@@ -92,12 +92,12 @@ class Project:
         assert (done.returncode == 0) == succeeds, done.stdout
         return done.stdout
 
-    def insert(self, model: str, after: str, text: str) -> None:
-        """Insert text into a model, after the first line that begins with `after`."""
+    def insert(self, model: str, after: str, text: str, *, lines_below: int = 0) -> None:
+        """Insert text into a model, after the first line that begins with `after`, or below it."""
         file = self.models / f"{model}.py"
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         place = next(n for n, line in enumerate(lines) if line.strip().startswith(after))
-        lines.insert(place + 1, text)
+        lines.insert(place + 1 + lines_below, text)
         file.write_text("".join(lines), encoding="utf-8")
 
     def add_revision(self, revision: str, message: str) -> None:
@@ -123,9 +123,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     exports = "from shortsdb.models.sticker import Sticker\n"
     project.insert("__init__", "from shortsdb.models.short import Short", exports)
     project.insert("__init__", '"ShortStatus",', '    "Sticker",\n')
-    project.insert("script", '"""When it was written', _COLUMN.lstrip("\n"))
+    # Below the docstring of the column.
+    project.insert("script", "generated_at:", _COLUMN.lstrip("\n"), lines_below=1)
     project.add_revision(NEXT, "Stickers")
-    project.insert("sticker", '"""When it was made', _SECOND_COLUMN.lstrip("\n"))
+    project.insert("sticker", "created_at:", _SECOND_COLUMN.lstrip("\n"), lines_below=1)
     project.add_revision(number(2), "The height of a sticker")
     project.run("python", "tools/generate.py")
     return project

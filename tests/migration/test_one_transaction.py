@@ -13,7 +13,7 @@ import pytest
 from alembic import command
 from inspect_sqlite import execute, row_hashes, schema, version
 from project import HEAD
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from shortsdb.migration import MigrationRefused
@@ -75,7 +75,7 @@ def by_url(folder: Path, path: Path) -> None:
 
 
 def on_connection(folder: Path, path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         try:
             command.upgrade(extra_revision.config(folder, None, connection), "head")
@@ -86,11 +86,10 @@ def on_connection(folder: Path, path: Path) -> None:
             assert driver.isolation_level == ""
             driver.execute("BEGIN")  # nothing denies it any more
             driver.execute("COMMIT")
-    engine.dispose()
 
 
 def in_transaction(folder: Path, path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
         try:
@@ -98,7 +97,6 @@ def in_transaction(folder: Path, path: Path) -> None:
             connection.commit()
         finally:
             connection.rollback()
-    engine.dispose()
 
 
 def by_aiosqlite(folder: Path, path: Path) -> None:
@@ -126,7 +124,7 @@ WAYS = [by_url, on_connection, in_transaction, by_aiosqlite]
 def test_a_committing_revision_is_refused_and_named(
     path: Path, tmp_path: Path, way: Callable[[Path, Path], None], body: str
 ) -> None:
-    if way is by_aiosqlite:  # SQLAlchemy's adapter has no executescript of its own
+    if way is by_aiosqlite:  # SQLAlchemy's adapter has no executescript
         body = body.replace(
             f"{RAW}.executescript(",
             f"{RAW}.run_async(lambda driver: driver.executescript(",
@@ -149,7 +147,7 @@ def test_a_committing_revision_is_refused_and_named(
     assert (schema(path), row_hashes(path)) == before
     assert version(path) == [HEAD]
     assert not list(tmp_path.glob("backups/*"))
-    # What is mended goes on as if nothing had been.
+    # After the revision is corrected, the upgrade succeeds.
     extra_revision.add(tmp_path, HALF)
     way(tmp_path, path)
     assert version(path) == [extra_revision.number()]
@@ -187,12 +185,12 @@ def test_without_an_authorizer_the_upgrade_stops_at_once(
     assert version(path) == [HEAD]
     if isinstance(refusal.value, MigrationHalfApplied):
         (backup,) = tmp_path.glob("backups/*.db")
-        assert f"says that it is at {HEAD}, and may hold parts of" in str(refusal.value)
+        assert f"the database is at {HEAD}, and may also contain parts of" in str(refusal.value)
         assert str(backup) in str(refusal.value)
         assert "half" not in schema(backup)
     else:
         assert "nothing was changed" in str(refusal.value)
-    # Only what is sent past SQLAlchemy is noticed no sooner than at the revision's end.
+    # Statements sent without SQLAlchemy are detected only at the end of the revision.
     past_sqlalchemy = "driver" in name or "cursor" in name
     assert past_sqlalchemy or "never" not in schema(path)
 

@@ -20,7 +20,7 @@ from waiting_upgrade import wait_until_it_waits
 
 from shortsdb.engine import StaleRowError, session_factory
 from shortsdb.engine import create_engine as shortsdb_engine
-from shortsdb.migration.revisions import alembic_config
+from shortsdb.migration.revisions import alembic_config, revision_ids
 from shortsdb.models import Analytics, Base, ConfigOverride
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def test_one_step_down_and_up_again_at_every_revision(postgres: Server) -> None:
     database = postgres.create_database()
     config = alembic_config(database.url)
     command.upgrade(config, "head")
-    for number in range(7, 0, -1):
+    for revision in reversed(revision_ids()[:-1]):
         command.downgrade(config, "-1")
-        assert database.psql("SELECT version_num FROM alembic_version") == f"{number:04}\n"
+        assert database.psql("SELECT version_num FROM alembic_version") == f"{revision}\n"
         below = database.schema()
         command.upgrade(config, "+1")
         command.downgrade(config, "-1")
@@ -86,7 +86,7 @@ def test_a_stale_update_is_refused(postgres: Server, head_database: Database) ->
     with factory.begin() as session:
         session.add(ConfigOverride(key="counter", value="0"))
     with factory() as one, factory() as other:
-        # Kept: a session forgets a row that nobody holds, and would read it again.
+        # Keep a reference, because a session discards unreferenced rows and would reread it.
         ours, theirs = (session.get_one(ConfigOverride, "counter") for session in (one, other))
         assert (ours.value, theirs.value) == ("0", "0")
         ours.value = "1"
@@ -103,7 +103,7 @@ def test_a_stale_update_is_refused(postgres: Server, head_database: Database) ->
 def test_threads_lose_no_update(
     postgres: Server, head_database: Database, isolation_level: str
 ) -> None:
-    """In the first they run again what is refused; in the second they wait, and none is refused."""
+    """In the first kind they retry conflicts; in the second they wait, without conflicts."""
     url = postgres.create_database(head_database).url
     engine = shortsdb_engine(url, isolation_level=isolation_level)
     factory = session_factory(engine)
@@ -134,7 +134,7 @@ def test_down_and_up_again(postgres: Server) -> None:
     config = alembic_config(database.url)
     command.upgrade(config, "head")
     at_head = database.schema()
-    for _ in range(7):
+    for _ in revision_ids()[1:]:
         command.downgrade(config, "-1")
     database.psql(
         "INSERT INTO pipeline_runs (niche, cycle_start, cycle_end, status, retry_count)"

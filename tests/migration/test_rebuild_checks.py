@@ -50,7 +50,7 @@ def checkout(tmp_path: Path) -> Checkout:
     checkout = Checkout(tmp_path)
     path = legacy_database.make(tmp_path / "shortsdb.db")
     with closing(sqlite3.connect(path)) as connection, connection:
-        # Never enforced in deployment: some clips point nowhere, and that is no news.
+        # Deployed code does not enforce keys: existing violations are accepted.
         connection.execute("UPDATE clips SET pipeline_run_id = 777 WHERE id = 1")
     assert checkout.run("alembic", "upgrade", "head").returncode == 0
     return checkout

@@ -262,7 +262,7 @@ def test_missing_permission_is_refused(tmp_path: Path, target: str, mode: int, p
 def run_in_small_file_system(
     path: Path, tmp_path: Path, prepare: str, *, read_only: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Upgrade a copy of `path` on a file system of its own with 2 MiB, then print its hash."""
+    """Upgrade a copy of `path` on a separate file system of 2 MiB, then print its hash."""
     mount = tmp_path / "mount"
     mount.mkdir()
     alembic = shlex.join([str(PROGRAMS / "alembic"), "-c", str(ROOT / "alembic.ini")])

@@ -92,6 +92,12 @@ BAD: dict[str, tuple[str, str, str, set[str]]] = {
         "",
         {"require-concurrent-index-creation"},
     ),
+    "an index that cannot be built in a transaction": (
+        'op.create_index("ix_more", "shorts", ["title"], postgresql_concurrently=True)',
+        'op.drop_index("ix_more", table_name="shorts")',
+        "",
+        {"ban-concurrent-index-creation-in-transaction", "prefer-robust-stmts"},
+    ),
     "an allowance of nothing": (
         _ADD,
         _DROP,
@@ -129,6 +135,12 @@ op.execute("DELETE FROM moods")
 }
 
 
+_CONCURRENTLY = (
+    'op.create_index("ix_more", "shorts", ["title"], if_not_exists=True,'
+    " postgresql_concurrently=True)"
+)
+
+
 def found(folder: Path) -> set[str]:
     """Return the rules that find something in the revisions of a folder."""
     findings = lint_revisions.lint(extra_revision.config(folder, None))
@@ -147,6 +159,12 @@ def test_a_bad_revision_is_found_by_its_own_rules(bad: str, tmp_path: Path) -> N
 def test_nothing_is_found_in_a_good_revision(good: str, tmp_path: Path) -> None:
     upgrade, downgrade = GOOD[good]
     extra_revision.add(tmp_path, upgrade, downgrade=downgrade)
+    assert found(tmp_path) == set()
+
+
+def test_an_index_that_is_built_outside_a_transaction_is_good(tmp_path: Path) -> None:
+    drop = 'op.drop_index("ix_more", table_name="shorts")'
+    extra_revision.add(tmp_path, _CONCURRENTLY, downgrade=drop, attributes="transactional = False")
     assert found(tmp_path) == set()
 
 

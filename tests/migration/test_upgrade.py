@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from inspect_sqlite import (
     BOOKKEEPING,
     columns,
     file_hash,
-    holds_schema,
     row_hashes,
+    same_data,
     schema,
     version,
 )
@@ -58,16 +59,16 @@ def downgrade(path: Path, revision: str) -> None:
 def test_every_starting_point_reaches_head(start: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "start.db"
     start(path)
-    columns_before = columns(path) if path.exists() else {}
-    rows_before = row_hashes(path) if path.exists() else {}
-    schema_before = schema(path) if path.exists() else {}
+    before = tmp_path / "before.db"
+    if path.exists():
+        shutil.copy(path, before)
 
     upgrade(path)
 
     assert version(path) == [HEAD]
-    assert columns(path).keys() == metadata.tables.keys()
-    assert row_hashes(path, columns_before) == rows_before
-    assert holds_schema(path, schema_before)
+    assert columns(path).keys() >= metadata.tables.keys()
+    if before.exists():
+        assert same_data(before, path)
     command.check(alembic_config(str(path)))  # raises on any difference
 
 
@@ -193,6 +194,6 @@ def test_read_only_commands_do_not_write(
     assert "Traceback" not in done.stderr
     if arguments[0] == "downgrade" and before is None:
         assert done.returncode != 0
-        assert path.stat().st_size == 0  # opening it is what made it
+        assert path.stat().st_size == 0  # created by opening it
     else:
         assert (file_hash(path) if path.exists() else None) == before

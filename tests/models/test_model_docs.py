@@ -32,7 +32,7 @@ def test_every_model_is_complete() -> None:
 
 def test_a_column_means_what_stands_below_it_or_in_its_shape() -> None:
     meanings = column_meanings(Script)
-    assert meanings["llm_model_used"] == "The model that wrote it."
+    assert meanings["llm_model_used"] == "The LLM that wrote the script."
     assert meanings["pipeline_run_id"] == "The run that the row belongs to."
     assert list(meanings) == [column.key for column in Script.__table__.columns]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def printed(script: str, redirections: str = "", **environment: str) -> bytes:
-    """Return what a Python program prints that begins with `make_lenient`."""
+    """Return the output of a Python program that begins with `make_lenient`."""
     script = f"import os, sys\nfrom shortsdb.streams import *\n{script}"
     line = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(script)} {redirections}"
     done = subprocess.run(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the programs of the wheel, installed beside the SQLAlchemy of this environment."""
+    """Return the programs of the wheel, installed with the SQLAlchemy of this environment."""
     folder = tmp_path_factory.mktemp("release")
     wheel = release_check.build(folder / "dist")
     sqlalchemy = f"sqlalchemy=={installed_version('sqlalchemy')}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 5, 6, 12)  # noqa: DTZ001 - the models hold naive UTC
 HOUR = timedelta(hours=1)
 
-# Views and revenue of one snapshot after the other, and what they come to.
+# Views and revenue of consecutive snapshots, and the expected totals.
 CASES: dict[str, tuple[list[tuple[int | None, float | None]], tuple[int, float]]] = {
     "the last has all": ([(1, 0.5), (7, 1.5)], (7, 1.5)),
     "the last has no revenue": ([(1, 0.5), (7, None)], (7, 0.5)),

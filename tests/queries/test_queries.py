@@ -288,7 +288,7 @@ def test_view_growth(measured: Session, start: int, end: int, growth: int | None
 
 
 def expected_totals(session: Session) -> list[tuple[str, int, int, float]]:
-    """Count in Python what niche_totals counts."""
+    """Compute niche_totals in Python."""
     totals: dict[str, tuple[int, int, float]] = {}
     latest = {
         row.youtube_video_id: row
@@ -388,7 +388,7 @@ def test_an_index_can_serve_each_query_on_postgresql(
     with session_factory(engine)() as session:
         seed_db(session)
         session.execute(text("ANALYZE"))
-        # A small table is read whole where that may be; now only where no index would do.
+        # PostgreSQL scans small tables; with this setting only if no index can be used.
         session.execute(text("SET LOCAL enable_seqscan = off"))
         for name, (statement, _) in QUESTIONS.items():
             compiled = statement.compile(engine, compile_kwargs={"literal_binds": True})

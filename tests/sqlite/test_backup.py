@@ -262,7 +262,7 @@ def test_backup_succeeds_beside_a_writer_that_never_pauses(
         last = number
     with closing(sqlite3.connect(written_to)) as connection:
         in_wal = connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    # In WAL mode there is no need; else the writer is quicker than steps are, but for luck.
+    # WAL mode needs no second pass; otherwise the writer is usually faster than the steps.
     assert by_hand == [] if in_wal else True in by_hand
 
 
@@ -307,7 +307,7 @@ def test_backup_falls_back_when_the_copy_process_cannot_start(
 def test_a_copy_without_a_success_line_is_not_used(
     deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    """Its exit code is 0, as every one is where SIGCHLD is ignored."""
+    """Its exit code is 0, as always if SIGCHLD is ignored."""
     script = deployed_file.with_name("program.py")
     script.write_text(program)
     monkeypatch.setattr(_raw_copy, "__file__", str(script))
@@ -320,7 +320,7 @@ def test_a_copy_without_a_success_line_is_not_used(
 def test_a_file_that_enters_wal_mode_during_the_copy(
     deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is committed last is then beside the file, where the copying process does not look."""
+    """The last commits are then in the -wal, which the copying process does not read."""
     hold_snapshot = online_copy._hold_snapshot  # noqa: SLF001 - something happens before
     in_wal = sqlite3.connect(deployed_file)
 
@@ -554,7 +554,7 @@ def test_the_command_does_not_touch_other_files_in_the_backup_folder(
 
 
 def test_every_backup_made_by_the_command_can_be_restored(deployed_file: Path) -> None:
-    """Also what a newer release made, as one who regrets a restore needs it."""
+    """This includes backups of newer releases, which undo a restore."""
     url = ["--url", str(deployed_file)]
     upgrade(deployed_file, backup="off")
     execute(deployed_file, "UPDATE alembic_version SET version_num = '0042'")

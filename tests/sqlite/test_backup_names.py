@@ -19,7 +19,7 @@ from shortsdb.sqlite.files import NewFile
 
 
 class BackwardClock(datetime):
-    """A clock that goes back by a day each time it is asked."""
+    """A clock that is one day earlier at each call."""
 
     asked = 0
 

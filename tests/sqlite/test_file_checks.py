@@ -132,7 +132,7 @@ def test_a_nul_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["-wal", "-journal"])
 def orphan(deployed_file: Path, request: pytest.FixtureRequest) -> Path:
-    """Return a database that was moved away alone, while rows of it are in the file beside it."""
+    """Return the path of a database that was moved away without its file of recent rows."""
     journal = "wal" if request.param == "-wal" else "delete"
     execute(deployed_file, f"PRAGMA journal_mode = {journal}")
     with closing(sqlite3.connect(deployed_file, isolation_level=None)) as connection:
@@ -178,7 +178,7 @@ def test_an_empty_journal_is_ignored(tmp_path: Path) -> None:
 
 
 def as_user(user: int, *arguments: str | Path, group: int) -> subprocess.CompletedProcess[str]:
-    """Run the command as another user, who may read everything but not write it.
+    """Run the command as another user, with read access only.
 
     Reading: a Python in the home of root must start.
     """
@@ -253,7 +253,7 @@ def test_side_files_of_root_do_not_lock_the_owner_out(shared: Path, command: str
 
 @needs_root
 def test_control_another_users_side_files_lock_the_owner_out(shared: Path) -> None:
-    """What SQLite itself leaves behind for a member of the group."""
+    """Plain SQLite leaves side files that lock the owner out."""
     program = (
         "import sqlite3;"
         f"c = sqlite3.connect('file:{shared}?mode=ro', uri=True);"

@@ -102,13 +102,13 @@ def test_a_replaced_path_is_detected(deployed_file: Path, tmp_path: Path) -> Non
     deployed_file.symlink_to(other)
     before = open_files()
     for connect in (connect_read_only, connect_new):
-        with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+        with pytest.raises(OperationRefused, match="was replaced by another file at the same time"):
             connect(deployed_file, expected)
     assert open_files() == before  # and it is closed again
-    # Also where this process has the file open that was meant.
+    # It is refused even if this process has the expected file open.
     with closing(sqlite3.connect(tmp_path / "aside.db")) as connection:
         connection.execute("SELECT * FROM clips").fetchone()
-        with pytest.raises(OperationRefused, match="was replaced by another file meanwhile"):
+        with pytest.raises(OperationRefused, match="was replaced by another file at the same time"):
             connect_read_only(deployed_file, expected)
     (tmp_path / "gone.db").unlink(missing_ok=True)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):

@@ -78,7 +78,7 @@ def test_a_backup_that_is_named_through_a_link(file: Path, tmp_path: Path) -> No
     restore(link, file, None, None)
     assert row_hashes(file) == rows
     assert list(link.parent.iterdir()) == [link]
-    # What lies beside the file behind the link counts.
+    # Side files of the file behind the link count.
     beside = backup.with_name(f"{backup.name}-wal")
     beside.write_bytes(b"committed rows")
     with pytest.raises(OperationRefused, match="beside it"):

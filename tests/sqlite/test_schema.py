@@ -35,7 +35,7 @@ def test_columns_are_read_with_type_nullability_and_default() -> None:
     ("declared", "expected"),
     [
         ("BIGINT", "INTEGER"),
-        ("CHARINT", "INTEGER"),  # INT is looked for first
+        ("CHARINT", "INTEGER"),  # INT takes precedence
         ("FLOATING POINT", "INTEGER"),
         ("clob", "TEXT"),
         ("BLOB", "BLOB"),

@@ -20,7 +20,7 @@ from alembic import command
 from click.testing import CliRunner
 from inspect_sqlite import execute, file_hash, row_counts, row_hashes, version
 from project import HEAD, PROGRAMS, ROOT
-from sample_rows import fill_new_tables
+from sample_rows import fill_new_tables, later_tables
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
@@ -128,7 +128,8 @@ def test_the_next_row_gets_the_next_id(full_file: Path, target: Database) -> Non
         "INSERT INTO analytics (youtube_video_id) SELECT 'y' FROM generate_series(1, 100);"
         "DELETE FROM analytics"
     )
-    execute(full_file, "DELETE FROM shorts; UPDATE error_logs SET id = -id")
+    pointing = "".join(f"DELETE FROM {table};" for table in later_tables())
+    execute(full_file, f"{pointing} DELETE FROM shorts; UPDATE error_logs SET id = -id")
     copy(str(full_file), target.url)
     for table, following in (("analytics", 3), ("clips", 19), ("shorts", 1), ("error_logs", 1)):
         sequence = f"pg_get_serial_sequence('{table}', 'id')"
@@ -158,7 +159,7 @@ def test_a_target_that_holds_a_row_is_refused(
 
 
 INVALID = {
-    # What SQLite held, by table and key, and the message about it.
+    # Values in SQLite by table and key, with the expected message.
     "UPDATE discovered_videos SET title = 'a' || char(0) || 'b' WHERE id = 1": (
         ("discovered_videos", 1, "title"),
         r"'a\x00b' has a NUL in it",
@@ -249,12 +250,12 @@ def test_invalid_values_are_listed_and_stop_the_copy(
         left_out = [entry for entry in listed if entry["table"] == table]
         assert len({str(entry["key"]) for entry in left_out}) == len(left_out)
         assert copied[table] + len(left_out) == rows
-    # What points to a row that is left out is left out too.
+    # Rows that refer to a skipped row are skipped too.
     runs = {entry["row"]["id"] for entry in listed if entry["table"] == "pipeline_runs"}
     assert {e["key"] for e in listed if e["table"] == "scripts"} == {1}
     assert runs == {1}
     assert faults["scripts", "1", "pipeline_run_id"] == "row 1 of pipeline_runs is invalid"
-    # And so is what points to that: short 2 to clip 1.
+    # So are rows that refer to those: short 2 refers to clip 1.
     first = next(entry for entry in listed if entry["table"] == "discovered_videos")
     assert first["row"]["title"] == "a\0b"
     assert first["row"]["video_id"] == "vid00000001"
@@ -288,7 +289,7 @@ def test_no_file_is_written_without_invalid_rows_and_none_overwritten(
 
 
 def test_values_too_long_for_an_index_of_postgresql(full_file: Path, target: Database) -> None:
-    """2,600 bytes fit, of what does not compress; the limit is not our invention."""
+    """2,600 incompressible bytes fit; the limit is PostgreSQL's."""
     noise = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(50))
     with closing(sqlite3.connect(full_file)) as connection, connection:
         for table, column in (
@@ -509,7 +510,7 @@ def test_a_table_in_use_and_a_lost_connection(full_file: Path, target: Database)
 
 
 def test_a_row_added_while_the_copy_waits_is_detected(full_file: Path, target: Database) -> None:
-    """Also where transactions read by default what was there when they began."""
+    """This holds even if transactions are REPEATABLE READ by default."""
     command.upgrade(alembic_config(target.url), "head")
     target.psql(
         f"ALTER DATABASE {target.name} SET default_transaction_isolation = 'repeatable read'"

@@ -45,7 +45,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def around_the_name(calls: list[tuple[str, str]], file: Path) -> list[str]:
-    """Return what happens from the last call before the name was given."""
+    """Return the calls from the last one before the rename on."""
     at = calls.index(("name", str(file)))
     what, before = calls[at - 1]
     assert what == "fsync"

@@ -39,7 +39,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def copying(source: str) -> Iterator[Callable[[str, int], str]]:
-    """Give what copies to a target, killed at a point, and returns what the script prints."""
+    """Yield a function that copies to a target, killed at a point, and returns the output."""
     with subprocess.Popen(
         [sys.executable, str(SCRIPT), source],
         stdin=subprocess.PIPE,

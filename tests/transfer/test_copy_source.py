@@ -149,7 +149,7 @@ def test_a_database_in_sql_ascii_is_refused(
 def test_a_source_is_read_as_it_is_at_one_moment(
     full_file: Path, target: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody writes after the checks, and between two tables."""
+    """Another connection writes after the checks, and between two tables."""
     there = copy(str(full_file), target.url)
     read = Postgres.read
     wrote = 0

@@ -32,7 +32,7 @@ def test_the_file_of_skipped_rows_replaces_that_of_an_earlier_copy(tmp_path: Pat
             for _ in range(count):
                 findings.add(ROW)
             findings.settle(SOURCE)
-            # Complete under its name before the copy goes on.
+            # The file is complete before the copy continues.
             assert file.read_text() == f"{ROW.as_json()}\n" * count
         assert names(tmp_path) == [file.name]
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-PATIENCE = 60  # seconds, for what takes one; no test waits that long
+PATIENCE = 60  # seconds; a guard against hangs
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
 
 
@@ -346,5 +346,5 @@ def test_a_server_is_stopped_and_started_under_load(kind: str) -> None:
         assert not load.strange
         found = messages(database.url)
         assert len(set(found)) == len(found)
-        # The server may stop in a COMMIT, whose outcome is then said to be unknown.
+        # The server may stop during a COMMIT, whose outcome is then reported as unknown.
         assert set(load.acknowledged) <= set(found) <= {*load.acknowledged, *load.unknown}

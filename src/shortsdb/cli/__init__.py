@@ -48,7 +48,7 @@ COMMANDS = {
 }
 
 _CHANGING = {"upgrade", "downgrade", "stamp", "backup", "restore", "copy", "seed"}
-_OF_COMMANDS = {"--url", "--backup", "--json", "--yes"}
+_OF_COMMANDS = {"--url", "--schema", "--backup", "--json", "--yes"}
 
 
 class _Commands(click.Group):
@@ -168,6 +168,7 @@ def _settle_output(*, work_is_done: bool) -> None:
 _EPILOG = """\b
 Environment:
   SHORTSDB_URL                the database, as URL or path
+  SHORTSDB_SCHEMA             the schema of a PostgreSQL database
   SHORTSDB_BACKUP             where backups go: a folder, or off
   SHORTSDB_BACKUP_KEEP        how many backups are kept, or how long: 5, or 30d
   SHORTSDB_MUST_EXIST         1 makes upgrade refuse where there is no database

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import backup_option, json_option, url_option
+from shortsdb.cli.options import backup_option, json_option, schema_option, url_option
 from shortsdb.cli.output import mebibytes, say_fields
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @url_option
+@schema_option
 @backup_option
 @json_option
 @click.option(
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 )
 def health(  # noqa: PLR0913 - one parameter for each option
     url: str | None,
+    schema: str | None,
     backup: str | None,
     timeout: float | None,
     max_backup_age: float | None,
@@ -63,7 +65,7 @@ def health(  # noqa: PLR0913 - one parameter for each option
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
 
-    target = parse_target(url)
+    target = parse_target(url, schema)
     if target.file is None and max_backup_age is not None:
         raise click.UsageError("this is for SQLite files; a server has backups of its own")
     if target.file is not None:
@@ -82,7 +84,7 @@ def health(  # noqa: PLR0913 - one parameter for each option
         from shortsdb.migration import create_migration_engine
 
         create_migration_engine(target, changes=False)  # refuses a driver that is not there
-        engine = create_engine(target.url)
+        engine = create_engine(target.url, schema=target.schema)
         try:
             found = check_db_health(
                 engine, backup=backup, thorough=thorough, timeout_seconds=timeout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import json_option, url_option
+from shortsdb.cli.options import json_option, schema_option, url_option
 from shortsdb.cli.output import say, say_table
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @url_option
+@schema_option
 @json_option
-def history(url: str | None, *, as_json: bool) -> None:
+def history(url: str | None, schema: str | None, *, as_json: bool) -> None:
     """List the upgrades, downgrades, stamps and adoptions of the database.
 
     Oldest first, with times in UTC: how many seconds each took, how many of these others could not
@@ -34,7 +35,7 @@ def history(url: str | None, *, as_json: bool) -> None:
     from shortsdb.cli.target import parse_target
     from shortsdb.migration import read_applied
 
-    found = read_applied(parse_target(url))
+    found = read_applied(parse_target(url, schema))
     if as_json:
         click.echo(json.dumps([asdict(migration) for migration in found]))
     elif found:

@@ -13,6 +13,7 @@ from shortsdb.cli.options import (
     json_option,
     revision_id,
     revision_range,
+    schema_option,
     url_option,
     yes_option,
 )
@@ -31,6 +32,7 @@ log = get_logger("shortsdb.migration.environment")
 @click.command()
 @click.argument("revision", default="head", callback=revision_range)
 @url_option
+@schema_option
 @backup_option
 @click.option(
     "--must-exist",
@@ -38,8 +40,14 @@ log = get_logger("shortsdb.migration.environment")
     help="Refuse where there is no database yet, as SHORTSDB_MUST_EXIST=1 does.",
 )
 @click.option("--sql", is_flag=True, help="Print the SQL instead, and connect to nothing.")
-def upgrade(
-    revision: str, url: str | None, backup: str | None, *, must_exist: bool, sql: bool
+def upgrade(  # noqa: PLR0913 - one parameter for each option
+    revision: str,
+    url: str | None,
+    schema: str | None,
+    backup: str | None,
+    *,
+    must_exist: bool,
+    sql: bool,
 ) -> None:
     """Upgrade the database to REVISION, by default to the newest.
 
@@ -63,26 +71,29 @@ def upgrade(
     if sql:
         from alembic import command
 
-        command.upgrade(alembic_config(url), revision, sql=True)
+        command.upgrade(alembic_config(url, schema=schema), revision, sql=True)
         return
     if ":" in revision:
         raise click.UsageError("FROM:TO is for --sql; an upgrade begins where the database is")
-    file, head = parse_target(url).file, revision_ids()[-1]
+    file, head = parse_target(url, schema).file, revision_ids()[-1]
     if revision in {"head", head} and file is not None and is_at_head(file, head):
         log.info("%s is at %s already: nothing to do", file, head)
         return
     from alembic import command
 
-    config = alembic_config(url, backup=backup, must_exist=must_exist or None)
+    config = alembic_config(url, backup=backup, schema=schema, must_exist=must_exist or None)
     command.upgrade(config, revision)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
 @click.argument("revision", callback=revision_id)
 @url_option
+@schema_option
 @backup_option
 @yes_option
-def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) -> None:
+def downgrade(
+    revision: str, url: str | None, schema: str | None, backup: str | None, *, yes: bool
+) -> None:
     """Downgrade the database to REVISION.
 
     0001 is the schema before shortsdb, -1 one revision less than now. Says which tables would go
@@ -99,20 +110,21 @@ def downgrade(revision: str, url: str | None, backup: str | None, *, yes: bool) 
     from shortsdb.migration import alembic_config, preview_migration
 
     if not yes:
-        target = parse_target(url)
+        target = parse_target(url, schema)
         for one in preview_migration(target, alembic_config(), revision, back=True).tables:
             if one.effect == "dropped":
                 say(f"{one.table} would go, with {one.rows} rows in it")
         ask(f"Downgrade to {revision}?")
-    command.downgrade(alembic_config(url, backup=backup), revision)
+    command.downgrade(alembic_config(url, backup=backup, schema=schema), revision)
 
 
 @click.command()
 @click.argument("revision", callback=revision_id)
 @url_option
+@schema_option
 @click.option("--purge", is_flag=True, help="Whatever the version table says, even if it is wrong.")
 @yes_option
-def stamp(revision: str, url: str | None, *, purge: bool, yes: bool) -> None:
+def stamp(revision: str, url: str | None, schema: str | None, *, purge: bool, yes: bool) -> None:
     """Write REVISION into the version table, and change nothing else.
 
     For a database that is at REVISION and does not say so: one that fits several revisions, or
@@ -128,18 +140,24 @@ def stamp(revision: str, url: str | None, *, purge: bool, yes: bool) -> None:
     from shortsdb.errors import OperationRefused
     from shortsdb.migration import alembic_config
 
-    target = parse_target(url)
+    target = parse_target(url, schema)
     if target.file is not None and not target.file.exists():
         raise OperationRefused(f"{target.file} does not exist")
     if not yes:
         ask(f"Let {target.name} say that it is at {revision}, without looking whether it is?")
     from alembic import command
 
-    command.stamp(alembic_config(url), revision, purge=purge)
+    command.stamp(alembic_config(url, schema=schema), revision, purge=purge)
 
 
 @click.command()
 @url_option
+@schema_option
+@click.option(
+    "--all-schemas",
+    is_flag=True,
+    help="Of every schema of a PostgreSQL database that has a version.",
+)
 @backup_option
 @json_option
 @click.option(
@@ -149,8 +167,15 @@ def stamp(revision: str, url: str | None, *, purge: bool, yes: bool) -> None:
     "database is not one of this release.",
 )
 @click.pass_context
-def status(
-    ctx: click.Context, url: str | None, backup: str | None, *, as_json: bool, exit_code: bool
+def status(  # noqa: PLR0913 - an option each
+    ctx: click.Context,
+    url: str | None,
+    schema: str | None,
+    backup: str | None,
+    *,
+    all_schemas: bool,
+    as_json: bool,
+    exit_code: bool,
 ) -> None:
     """Say at which revision the database is, and what is pending.
 
@@ -163,17 +188,24 @@ def status(
       shortsdb status --exit-code || shortsdb upgrade
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
-    from shortsdb.migration import read_status
+    from shortsdb.migration import read_status, versioned_schemas
 
-    found = read_status(parse_target(url), backup)
+    target = parse_target(url, schema)
+    targets = [target]
+    if all_schemas:
+        targets = [target.in_schema(name) for name in versioned_schemas(target)]
+    found = [read_status(each, backup) for each in targets]
     if as_json:
-        click.echo(json.dumps(asdict(found)))
+        each = list(map(asdict, found))
+        click.echo(json.dumps(each if all_schemas else each[0]))
     else:
-        say_fields(
-            _lines(found), {"pending": "yellow" if found.pending else "green", "misfit": "red"}
-        )
+        for one in found:
+            colours = {"pending": "yellow" if one.pending else "green", "misfit": "red"}
+            say_fields(_lines(one), colours)
     if exit_code:
-        ctx.exit(_exit_code(found))
+        # What an upgrade would not mend comes first.
+        codes = {_exit_code(one) for one in found}
+        ctx.exit(next((code for code in (4, 1, 3) if code in codes), 0))
 
 
 def _exit_code(found: Status) -> int:
@@ -208,9 +240,10 @@ def _lines(found: Status) -> dict[str, str | None]:
 
 @click.command()
 @url_option
+@schema_option
 @json_option
 @click.pass_context
-def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
+def check(ctx: click.Context, url: str | None, schema: str | None, *, as_json: bool) -> None:
     """Compare the database with the models, and look for broken foreign keys.
 
     Each difference is a line that says what is missing or otherwise; what only the database has is
@@ -235,7 +268,7 @@ def check(ctx: click.Context, url: str | None, *, as_json: bool) -> None:
     from shortsdb.sqlite.foreign_keys import broken_keys
     from shortsdb.sqlite.history import changed_revisions
 
-    target = parse_target(url)
+    target = parse_target(url, schema)
     status = read_status(target, "off")
     why_not = outdated(status)
     applied = [] if status.exists is False else read_applied(target)

@@ -65,6 +65,13 @@ url_option = click.option(
     metavar="URL|PATH",
     help="The database, as URL or path; ./shortsdb.db where nothing is said.",
 )
+schema_option = click.option(
+    "--schema",
+    callback=not_empty,
+    metavar="NAME",
+    help="The schema of a PostgreSQL database, such as one for each channel; SHORTSDB_SCHEMA, or "
+    "the first of the search_path, where nothing is said.",
+)
 backup_option = click.option(
     "--backup",
     envvar=settings.BACKUP,

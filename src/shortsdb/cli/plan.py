@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import backup_option, json_option, revision_id, url_option
+from shortsdb.cli.options import (
+    backup_option,
+    json_option,
+    revision_id,
+    schema_option,
+    url_option,
+)
 from shortsdb.cli.output import mebibytes, say, say_fields, say_table
 
 if TYPE_CHECKING:
@@ -20,6 +26,7 @@ _SIGNED = {"ignore_unknown_options": True}  # -1 is a revision
 @click.command(context_settings=_SIGNED)
 @click.argument("revision", default="head", callback=revision_id)
 @url_option
+@schema_option
 @backup_option
 @json_option
 @click.option("--sql", is_flag=True, help="Print the SQL that would be run, and nothing else.")
@@ -29,6 +36,7 @@ def plan(  # noqa: PLR0913 - one parameter for each option
     ctx: click.Context,
     revision: str,
     url: str | None,
+    schema: str | None,
     backup: str | None,
     *,
     as_json: bool,
@@ -51,10 +59,10 @@ def plan(  # noqa: PLR0913 - one parameter for each option
     from shortsdb.cli.target import parse_target
     from shortsdb.migration import alembic_config, preview_migration, print_sql
 
-    target = parse_target(url)
+    target = parse_target(url, schema)
     found = preview_migration(target, alembic_config(), revision, backup)
     if sql:
-        print_sql(alembic_config(url), found)
+        print_sql(alembic_config(url, schema=schema), found)
     elif as_json:
         click.echo(json.dumps(asdict(found)))
     else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from shortsdb.cli.options import url_option
+from shortsdb.cli.options import schema_option, url_option
 from shortsdb.cli.output import say
 
 
 @click.command()
 @url_option
-def seed(url: str | None) -> None:
+@schema_option
+def seed(url: str | None, schema: str | None) -> None:
     """Fill an empty database with a small channel, for trying things out.
 
     Three niches, eight runs each at every stage of the pipeline, with all that belongs to them; the
@@ -30,11 +31,11 @@ def seed(url: str | None) -> None:
     from shortsdb.migration import MigrationRefused, outdated, read_status
     from shortsdb.models import metadata
 
-    target = parse_target(url)
+    target = parse_target(url, schema)
     found = read_status(target, "off")
     if why_not := outdated(found):
         raise MigrationRefused(why_not)
-    engine = create_engine(target.url)
+    engine = create_engine(target.url, schema=target.schema)
     try:
         with get_session(engine) as session:
             seed_db(session)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def parse_target(url: str | None) -> Target:
+def parse_target(url: str | None, schema: str | None = None) -> Target:
     """Return the database that the user named, or the default one.
 
     Raises:
         OperationRefused: It is malformed, or of a database in memory.
     """
-    target = Target.parse(url or DEFAULT_URL)
+    target = Target.parse(url or DEFAULT_URL, schema)
     target.refuse_in_memory()
     return target
 

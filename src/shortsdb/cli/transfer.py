@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shortsdb.cli.options import json_option, not_empty, plausible_path
+from shortsdb.cli.options import json_option, not_empty, plausible_path, schema_option
 from shortsdb.cli.output import say
 
 if TYPE_CHECKING:
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     callback=plausible_path,
     help="Leave out what the target cannot hold, and write those rows to FILE as JSON lines.",
 )
+@schema_option
 @json_option
-def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) -> None:
+def copy(
+    source: str, target: str, skip_invalid: Path | None, schema: str | None, *, as_json: bool
+) -> None:
     """Copy a database from SQLite to PostgreSQL or back, and compare.
 
     SOURCE is a SQLite file of any revision, or without a version, and TARGET a PostgreSQL database
@@ -57,7 +60,7 @@ def copy(source: str, target: str, skip_invalid: Path | None, *, as_json: bool) 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _exit)
-    verified = copy_database(source, target, skip_invalid)
+    verified = copy_database(source, target, skip_invalid, schema=schema)
     if as_json:
         click.echo(json.dumps([asdict(table) for table in verified]))
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError
 
 from shortsdb import url as urls
 from shortsdb.engine.fork import guard_forks
@@ -18,6 +19,7 @@ from shortsdb.engine.replaced_file import guard_replaced_file
 from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
 from shortsdb.extras import extra
 from shortsdb.settings import DEFAULT_URL, database_url
+from shortsdb.settings import schema as default_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +62,7 @@ _ASYNC_DRIVERS = {
 def create_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
+    schema: str | None = None,
     pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> Engine:
@@ -75,13 +78,16 @@ def create_engine(
     Args:
         url: The database as a URL, with a sync or async driver, or as a path. The default is
             SHORTSDB_URL, then `shortsdb.settings.DEFAULT_URL`.
+        schema: The schema of a PostgreSQL database that contains the tables. Unqualified names
+            refer only to it, whatever the search_path. The default is SHORTSDB_SCHEMA, then the
+            first schema of the search_path.
         pragmas: Settings that override or extend `PRAGMAS`; None keeps the setting of the file or
             SQLite's default. PostgreSQL uses only `busy_timeout`, the longest wait for the write
             lock in milliseconds; None means the server's `lock_timeout`.
         options: Passed to `sqlalchemy.create_engine`.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: The URL is malformed.
+        sqlalchemy.exc.ArgumentError: The URL is malformed, or `schema` is given for SQLite.
         ModuleNotFoundError: The driver is not installed.
     """
     resolved = _resolve(url, urls.SYNC_DRIVERS)
@@ -89,13 +95,14 @@ def create_engine(
         engine = _create_engine(
             resolved, **_engine_options(resolved, SharedConnectionPool, options)
         )
-    _prepare(engine, pragmas)
+    _prepare(engine, schema, pragmas)
     return engine
 
 
 def create_async_engine(
     url: str | os.PathLike[str] | URL | None = None,
     *,
+    schema: str | None = None,
     pragmas: Mapping[str, str | int | None] | None = None,
     **options: Any,  # noqa: ANN401 - SQLAlchemy's own
 ) -> AsyncEngine:
@@ -116,7 +123,7 @@ def create_async_engine(
     options = _engine_options(resolved, AsyncSharedConnectionPool, options)
     with extra("async", "aiosqlite"), extra("postgres", "psycopg"):
         engine = asyncio.create_async_engine(resolved, **options)
-    _prepare(engine.sync_engine, pragmas)
+    _prepare(engine.sync_engine, schema, pragmas)
     return engine
 
 
@@ -159,8 +166,14 @@ def _engine_options(
     }
 
 
-def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> None:
+def _prepare(
+    engine: Engine, schema: str | None, pragmas: Mapping[str, str | int | None] | None
+) -> None:
     """Configure the connections of an engine and its transactions."""
+    if engine.dialect.name != "sqlite":
+        schema = schema or default_schema()
+    elif schema is not None:
+        raise ArgumentError("SQLite has no schemas; give each channel a file of its own")
     guard_forks(engine)  # first, because its listeners replace the connections of the others
     settings = {**PRAGMAS, **(pragmas or {})}
     if engine.dialect.name == "sqlite":
@@ -170,7 +183,7 @@ def _prepare(engine: Engine, pragmas: Mapping[str, str | int | None] | None) -> 
             guard_replaced_file(engine, Path(str(engine.url.database)))
     timeout = settings["busy_timeout"]
     # In PostgreSQL 0 means forever.
-    track_transactions(engine, None if timeout is None else max(1, int(timeout)))
+    track_transactions(engine, None if timeout is None else max(1, int(timeout)), schema)
 
 
 def _set_connections(engine: Engine, settings: Mapping[str, str | int | None]) -> None:

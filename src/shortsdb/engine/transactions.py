@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from shortsdb.engine.errors import OutcomeUnknownError, ReadOnlyError, StaleRowError
 from shortsdb.engine.memory import SharedConnectionPool
 from shortsdb.engine.statements import is_pragma, may_lock_rows, may_write
+from shortsdb.search_path import set_search_path
 
 if TYPE_CHECKING:
     from sqlalchemy import (
@@ -43,8 +44,9 @@ The first is shortsdb's own, for SQLite; the second is SQLAlchemy's for SET TRAN
 
 # Key in the `info` of a SQLite connection: whether the caller has changed its settings.
 SETTINGS_CHANGED = "shortsdb_settings_changed"
-# Key in the `info` of a connection: how long to wait for the write lock on PostgreSQL.
+# Keys in the `info` of a PostgreSQL connection: how long to wait for the write lock, its schema.
 _LOCK_TIMEOUT = "shortsdb_lock_timeout"
+_SCHEMA = "shortsdb_schema"
 
 # serialization_failure and deadlock_detected
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
@@ -93,6 +95,8 @@ class TrackedConnection(Connection):
         if self.dialect.name == "sqlite":
             self._begin_on_sqlite()
         super()._begin_impl(transaction)
+        if (schema := self.info.get(_SCHEMA)) is not None:
+            set_search_path(self, schema)
 
     def _begin_on_sqlite(self) -> None:
         options = self.get_execution_options()
@@ -157,17 +161,21 @@ class _TrackedOptionEngine(OptionEngine):
 _TrackedOptionEngine._option_cls = _TrackedOptionEngine  # noqa: SLF001 - a class of this module
 
 
-def track_transactions(engine: Engine, lock_timeout_milliseconds: int | None) -> None:
+def track_transactions(
+    engine: Engine, lock_timeout_milliseconds: int | None, schema: str | None
+) -> None:
     """Make the transactions of an engine behave as this module describes.
 
     Args:
         engine: A sync engine on SQLite or PostgreSQL.
         lock_timeout_milliseconds: How long to wait for the write lock on PostgreSQL; None means the
             server's `lock_timeout`. SQLite waits for its `busy_timeout`.
+        schema: The schema of the tables on PostgreSQL; None means the first of the search_path.
     """
 
     def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         record.info[_LOCK_TIMEOUT] = lock_timeout_milliseconds
+        record.info[_SCHEMA] = schema
 
     # SQLAlchemy has no public setting for the class of connections.
     vars(engine).update(_connection_cls=TrackedConnection, _option_cls=_TrackedOptionEngine)

@@ -62,15 +62,13 @@ def _check(file: Path, backup: str | None, *, thorough: bool, read_only: bool) -
     begun = time.perf_counter()
     try:
         with reading(file, foreign_keys=True) as connection:
-            unwritable = None if read_only else why_unwritable(file, query_only=False)
             return read_health(
                 connection,
                 file,
                 backup,
                 begun,
                 thorough=thorough,
-                writable=None if read_only else unwritable is None,
-                unwritable=unwritable,
+                writable_wanted=not read_only,
             )
     except sqlite3.Error as error:
         return unreachable("it cannot be reached or read", error)
@@ -83,8 +81,8 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     begun: float,
     *,
     thorough: bool,
-    writable: bool | None,
-    unwritable: str | None,
+    writable_wanted: bool = True,
+    query_only: bool = False,
 ) -> Health:
     """Return the report on a SQLite database.
 
@@ -94,11 +92,12 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         backup: As for `check_db_health`.
         begun: The time before connecting, by `time.perf_counter`.
         thorough: As for `check_db_health`.
-        writable: As in the report.
-        unwritable: The result of `why_unwritable`.
+        writable_wanted: Whether a database that cannot be written is a problem.
+        query_only: Whether the connection cannot write because the caller has set query_only.
     """
     version = read_version(connection, revision_ids(), BASELINES, "it")
     latency = time.perf_counter() - begun
+    unwritable = _why_unwritable(file, query_only=query_only) if writable_wanted else None
     foreign_keys = bool(_pragma(connection, "foreign_keys"))
     last_backup = _last_backup(file, backup) if file else None
     age = datetime.now(UTC) - last_backup.moment if last_backup else None
@@ -109,7 +108,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         head=revision_ids()[-1],
         known=version.known,
         pending=version.pending,
-        writable=writable,
+        writable=unwritable is None if writable_wanted else None,
         foreign_keys=foreign_keys,
         journal_mode=read_journal_mode(connection, file),
         free_bytes=_free_bytes(file) if file else None,
@@ -125,7 +124,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     )
 
 
-def why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
+def _why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
     """Return why a SQLite file cannot be written, None if no reason was found.
 
     Only a write would be certain, but a health check must not wait for the write lock.

@@ -1,19 +1,19 @@
-"""In-place upgrades of a schema that Alembic manages, safe for SQLite files with data in them.
+"""Upgrade a schema managed by Alembic in place, safely for SQLite files that hold data.
 
-Serves any schema whose revisions meet these preconditions:
+This works for any schema whose revisions meet these preconditions:
 
-- There is one head: each revision follows the one before. Else a migration is refused.
-- Ids are decimal numbers of equal length, as `alembic revision` gives them here. By them a database
-  of newer code is told from one of other software, and a new revision gets the next number.
-- Revisions do not commit, roll back or leave the transaction. Else the migration is refused.
-- The version table has Alembic's own name, alembic_version.
+- There is one head: each revision follows the one before. Otherwise a migration is refused.
+- Ids are decimal numbers of equal length, as assigned by `alembic revision` here. They distinguish
+  a database of newer code from one of other software, and determine the next number.
+- Revisions do not commit, roll back or leave the transaction. Otherwise the migration is refused.
+- The version table has Alembic's default name, alembic_version.
 
-The metadata and the baselines, the schemas that databases without a version may have, are
-arguments of `run`. Without baselines only new databases and those with a version are upgraded.
+`run` takes the metadata and the baselines, which are the schemas that databases without a version
+may have. Without baselines it upgrades only new databases and those with a version.
 
-Everything else of shortsdb imports these names and nothing from inside. They are loaded when they
-are first used: to know the revisions of this release, or the status of a SQLite file, needs neither
-Alembic nor SQLAlchemy, which take half a second to import.
+Other packages of shortsdb import only the names below. They are loaded on first use, because the
+list of revisions and the status of a SQLite file need neither Alembic nor SQLAlchemy, which take
+half a second to import.
 """
 
 from __future__ import annotations
@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from shortsdb.migration.drift import find_drift
     from shortsdb.migration.environment import print_sql, run, x_arguments
     from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-    from shortsdb.migration.postgresql import advisory_lock, set_timeouts
+    from shortsdb.migration.locks import advisory_lock, set_timeouts
     from shortsdb.migration.preview import Preview, preview_migration
     from shortsdb.migration.rehearsal import Rehearsal, rehearse
     from shortsdb.migration.revisions import alembic_config, revision_checksums, revision_ids
-    from shortsdb.migration.status import Status, outdated, read_applied, read_file, read_status
+    from shortsdb.migration.status import (
+        Status,
+        outdated,
+        read_applied,
+        read_file,
+        read_status,
+        versioned_schemas,
+    )
 
 __all__ = [
     "BASELINES",
@@ -56,6 +63,7 @@ __all__ = [
     "revision_ids",
     "run",
     "set_timeouts",
+    "versioned_schemas",
     "x_arguments",
 ]
 
@@ -65,11 +73,18 @@ _MODULES = {
     "drift": ("find_drift",),
     "environment": ("print_sql", "run", "x_arguments"),
     "errors": ("MigrationRefused", "as_migration_refused"),
-    "postgresql": ("advisory_lock", "set_timeouts"),
+    "locks": ("advisory_lock", "set_timeouts"),
     "preview": ("Preview", "preview_migration"),
     "rehearsal": ("Rehearsal", "rehearse"),
     "revisions": ("alembic_config", "revision_checksums", "revision_ids"),
-    "status": ("Status", "outdated", "read_applied", "read_file", "read_status"),
+    "status": (
+        "Status",
+        "outdated",
+        "read_applied",
+        "read_file",
+        "read_status",
+        "versioned_schemas",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
@@ -14,6 +14,7 @@ from shortsdb import url as urls
 from shortsdb.driver_errors import explain
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.transaction import read_only_transaction
+from shortsdb.search_path import set_search_path
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
         refuse_unusable_file(file, changes=changes)
         if not changes and not file.exists():
             url = URL.create("sqlite")
+    schema = target.schema
     # No cause is chained: it may repeat the URL.
     try:
         engine = create_engine(url, poolclass=NullPool, connect_args=urls.connect_args(url))
@@ -54,6 +56,8 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
         ) from error
     except (ArgumentError, TypeError, ValueError):
         raise MigrationRefused(urls.MALFORMED) from None
+    if schema is not None:
+        event.listen(engine, "begin", lambda connection: set_search_path(connection, schema))
     return engine
 
 

@@ -42,18 +42,19 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-X_ARGUMENTS = ("url", "backup", "must-exist")
+X_ARGUMENTS = ("url", "backup", "schema", "must-exist")
 """What the alembic program is told by -x."""
 
 
 @operation()
 @as_migration_refused()
-def run(
+def run(  # noqa: PLR0913 - one parameter for each setting of env.py
     *,
     url: str | URL,
     metadata: Callable[[], MetaData],
     baselines: Mapping[str, str],
     backup: str | None = None,
+    schema: str | None = None,
     must_exist: str | bool | None = None,
 ) -> None:
     """Run the command of the present Alembic environment; env.py calls this and nothing else.
@@ -66,6 +67,7 @@ def run(
         baselines: The DDL script of every revision that unversioned databases are known to have.
         backup: Where backups of SQLite files go: a folder, "off", or None for `backups` beside
             the file.
+        schema: The schema of a PostgreSQL database, see `Target.parse`.
         must_exist: Whether to refuse where there is no database yet, see `settings.must_exist`.
 
     Raises:
@@ -78,7 +80,7 @@ def run(
     creates = changes and not settings.must_exist(must_exist)
     if changes:
         refuse_several_heads(context.script)
-    target, source = _open_target(url, changes=changes, creates=creates)
+    target, source = _open_target(url, schema, changes=changes, creates=creates)
     try:
         with _connection(source) as connection:
             if not changes:
@@ -153,13 +155,15 @@ def _changes() -> bool:
     return True
 
 
-def _open_target(url: str | URL, *, changes: bool, creates: bool) -> tuple[Target, Any]:
+def _open_target(
+    url: str | URL, schema: str | None, *, changes: bool, creates: bool
+) -> tuple[Target, Any]:
     """Return the database of the command, and what to connect to it by: a caller's, or ours."""
     handed_in = context.config.attributes.get("connection")
     if handed_in is not None:
         # Both an engine and a connection know their engine.
-        return Target.of(handed_in.engine.url), handed_in
-    target = Target.parse(url)
+        return Target.of(handed_in.engine.url).in_schema(schema), handed_in
+    target = Target.parse(url, schema)
     if changes:
         target.refuse_in_memory()
         if not creates and target.file is not None and not target.file.exists():

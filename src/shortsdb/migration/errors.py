@@ -1,4 +1,4 @@
-"""The refusal of a migration, in the form that the alembic program prints."""
+"""The error of a refused migration, which the alembic program prints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class MigrationRefused(OperationRefused, CommandError):  # noqa: N818 - as OperationRefused
-    """The database was left as it was; the message says what is wrong, where and what to do.
+    """The database was not changed; the message says what is wrong, where and what to do.
 
     A CommandError, so that the alembic program prints the message alone and exits non-zero.
     """

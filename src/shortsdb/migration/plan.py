@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from alembic.script.revision import RangeNotAncestorError
 from alembic.util import CommandError
-from sqlalchemy import exists, literal, select
+from sqlalchemy import exists, literal, select, text
 from sqlalchemy import table as sql_table
 
 from shortsdb.log import get_logger
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from shortsdb.target import Target
 
 log = get_logger(__name__)
+
+_OTHER_SCHEMA = text(
+    "SELECT nspname, current_schema() FROM pg_class"
+    " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE pg_class.oid = to_regclass(:table) AND nspname IS DISTINCT FROM current_schema()"
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,8 @@ class Planner:
         on_sqlite = self.context.dialect.name == "sqlite"
         if on_sqlite:
             refuse_leftovers(self._connection.connection, self.target.name)
+        else:
+            self._refuse_other_schema()
         refuse_strange_version(heads, self.context.opts["script"], self.target)
         steps = self._steps(heads)
         self._refuse_to_drop_rows(steps)
@@ -165,6 +173,22 @@ class Planner:
                 *(self.target, index),
             )
         self.context.stamp(self.context.opts["script"], revision)
+
+    def _refuse_other_schema(self) -> None:
+        """Refuse a version that is not of the schema in which new tables would be.
+
+        Raises:
+            MigrationRefused: The search_path leads to another installation.
+        """
+        found = self._connection.execute(
+            _OTHER_SCHEMA, {"table": self.context.version_table}
+        ).one_or_none()
+        if found is not None:
+            raise MigrationRefused(
+                f"{self.target}: the search_path leads to the version of the schema "
+                f"{found.nspname}, and new tables would be in {found.current_schema}; nothing was "
+                "changed. Name the schema: --schema NAME, or SHORTSDB_SCHEMA"
+            )
 
     @property
     def _connection(self) -> Connection:

@@ -1,34 +1,31 @@
-"""Migrations of PostgreSQL: one at a time, and none that queues everybody behind it."""
+"""Changes a PostgreSQL database: plans, runs the revisions, in one transaction if they can."""
 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from alembic import context
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.schema import CreateSchema
 
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.history import record
+from shortsdb.migration.locks import advisory_lock, autocommit, limit_waits, session_lock
 from shortsdb.migration.plan import Plan, Planner, runs_alone
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
-from shortsdb.settings import lock_timeout, statement_timeout, table_lock_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from alembic.runtime.migration import RevisionStep
     from sqlalchemy import Connection
 
 log = get_logger(__name__)
-
-_POLL_SECONDS = 0.05
 
 _INVALID_INDEXES = text(
     "SELECT indexrelid::regclass::text, indrelid::regclass::text FROM pg_index"
@@ -72,6 +69,7 @@ class PostgreSQLMigration:
         with advisory_lock(self.connection, version_table, context.begin_transaction):
             locked = time.monotonic()
             plan = self.planner.plan()
+            self._create_schema()
             alone = [step for step in plan.revisions if runs_alone(context.script, step)]
             if not alone:
                 self.planner.start(plan)
@@ -81,7 +79,7 @@ class PostgreSQLMigration:
                 return plan.heads, after
             self._refuse_without_session(alone[0])
         self.in_one_transaction = False
-        with _session_lock(self.connection, version_table) as holder:
+        with session_lock(self.connection, version_table) as holder:
             with context.begin_transaction():
                 plan = self.planner.plan()  # another upgrade may have come first
                 self.planner.start(plan)
@@ -97,6 +95,14 @@ class PostgreSQLMigration:
                     raise self._kept(error) from error
             with context.begin_transaction():
                 return plan.heads, context.get_context().get_current_heads()
+
+    def _create_schema(self) -> None:
+        """Create the schema of the target, if it is not there."""
+        there = text("SELECT count(*) FROM pg_namespace WHERE nspname = :name")
+        name = self.target.schema
+        if name is not None and not self.connection.scalar(there, {"name": name}):
+            self.connection.execute(CreateSchema(name))
+            log.info("%s: created the schema", self.target)
 
     def _record(self, part: Plan, begun: float) -> None:
         """Write a part into the history, in its own transaction if it has one."""
@@ -116,7 +122,7 @@ class PostgreSQLMigration:
                 self._record(part, begun)
             return
         with context.begin_transaction():
-            _limit_waits(self.connection)
+            limit_waits(self.connection)
             self._run_transaction(part)
             self._record(part, begun)
 
@@ -132,7 +138,7 @@ class PostgreSQLMigration:
                 one.
             MigrationHalfApplied: The revision has failed.
         """
-        with _autocommit(self.connection):
+        with autocommit(self.connection):
             if invalid := self._invalid_indexes():
                 raise MigrationRefused(
                     f"{self.target}: revision {revision} builds an index, and {invalid}; nothing "
@@ -212,119 +218,3 @@ def _parts(plan: Plan) -> Iterator[Plan]:
         steps = tuple(group)
         yield Plan(heads, None, steps)
         heads = tuple(map(str, steps[-1].info.destination_revision_ids))
-
-
-@contextmanager
-def advisory_lock(
-    connection: Connection,
-    version_table: str,
-    begin: Callable[[], AbstractContextManager[Any]],
-) -> Iterator[None]:
-    """Hold a transaction in which no other migration runs, and no statement waits or runs for long.
-
-    The timeouts are what they were after the block, because the transaction may be the caller's.
-
-    It is begun again for each try. One that waits for the lock would be waited for, in its turn, by
-    CREATE INDEX CONCURRENTLY of the migration that has the lock.
-
-    Args:
-        connection: The database.
-        version_table: Migrations with the same one take turns.
-        begin: Begins the transaction, such as `connection.begin`.
-    """
-    key = crc32(version_table.encode())
-    give_up = time.monotonic() + lock_timeout()
-    while True:
-        with begin():
-            before = _timeouts(connection)
-            if connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
-                _limit_waits(connection)
-                yield
-                _set(connection, before, local=True)
-                return
-            if time.monotonic() > give_up:  # the server's own error says it best
-                set_timeouts(connection, lock=0, statement=0)
-                connection.execute(select(func.pg_advisory_xact_lock(key)))
-        time.sleep(_POLL_SECONDS)
-
-
-@contextmanager
-def _session_lock(connection: Connection, version_table: str) -> Iterator[Any]:
-    """Take the same lock on another connection, for the time of the block, and give its cursor."""
-    # A pool of its own: the present one may have no second connection to give.
-    pool = connection.engine.pool.recreate()
-    try:
-        with closing(pool.connect()) as holder:
-            driver: Any = holder.dbapi_connection
-            driver.autocommit = True
-            cursor = holder.cursor()
-            cursor.execute(
-                "SELECT set_config(name, '0', false) FROM pg_settings"
-                " WHERE name IN ('statement_timeout', 'idle_session_timeout')"
-            )
-            key = crc32(version_table.encode())
-            give_up = time.monotonic() + lock_timeout()
-            while not _answer(cursor, f"SELECT pg_try_advisory_lock({key})"):
-                if time.monotonic() > give_up:  # as in advisory_lock
-                    cursor.execute("SET lock_timeout = 1")
-                    cursor.execute(f"SELECT pg_advisory_lock({key})")
-                time.sleep(_POLL_SECONDS)
-            yield cursor
-    finally:
-        pool.dispose()
-
-
-def _answer(cursor: Any, statement: str) -> Any:  # noqa: ANN401 - of any driver
-    cursor.execute(statement)
-    return cursor.fetchone()[0]
-
-
-@contextmanager
-def _autocommit(connection: Connection) -> Iterator[None]:
-    """Let each statement of the block commit by itself, and take as long as it takes."""
-    level = connection.get_execution_options().get(
-        "isolation_level", connection.default_isolation_level
-    )
-    connection.execution_options(isolation_level="AUTOCOMMIT")
-    before = _timeouts(connection)
-    try:
-        # CREATE INDEX CONCURRENTLY waits for older transactions, and nobody waits for it.
-        set_timeouts(connection, lock=lock_timeout(), statement=0, local=False)
-        yield
-        _set(connection, before, local=False)
-    finally:
-        if not connection.invalidated:
-            connection.rollback()
-            connection.execution_options(isolation_level=level)
-
-
-def set_timeouts(
-    connection: Connection, *, lock: float, statement: float, local: bool = True
-) -> None:
-    """Set how many seconds a statement waits for a lock and takes.
-
-    Args:
-        connection: One in a transaction.
-        lock: At least a millisecond: 0 would mean for ever to PostgreSQL, and means not at all.
-        statement: 0 for as long as it takes, whatever is set for the role or the database.
-        local: To the end of the transaction, else of the session.
-    """
-    seconds = {"lock_timeout": max(lock, 0.001), "statement_timeout": statement}
-    values = {name: f"{value * 1000:.0f}ms" for name, value in seconds.items()}
-    _set(connection, values, local=local)
-
-
-def _limit_waits(connection: Connection) -> None:
-    set_timeouts(connection, lock=table_lock_timeout(), statement=statement_timeout())
-
-
-def _timeouts(connection: Connection) -> dict[str, str]:
-    return {
-        name: connection.execute(select(func.current_setting(name))).scalar_one()
-        for name in ("lock_timeout", "statement_timeout")
-    }
-
-
-def _set(connection: Connection, values: dict[str, str], *, local: bool) -> None:
-    for name, value in values.items():
-        connection.execute(select(func.set_config(name, value, local)))

@@ -41,7 +41,11 @@ def revision_checksums() -> dict[str, str]:
 
 
 def alembic_config(
-    url: str | None = None, *, backup: str | None = None, must_exist: bool | None = None
+    url: str | None = None,
+    *,
+    backup: str | None = None,
+    schema: str | None = None,
+    must_exist: bool | None = None,
 ) -> Config:
     """Return a configuration with which `alembic.command` runs the revisions of this release.
 
@@ -49,6 +53,7 @@ def alembic_config(
         url: The database, by URL or path. Without one SHORTSDB_URL counts, then `DEFAULT_URL`.
         backup: Where backups go, a folder or "off". Without one SHORTSDB_BACKUP counts, then the
             folder `backups` beside the file.
+        schema: The schema of a PostgreSQL database. Without one SHORTSDB_SCHEMA counts.
         must_exist: Whether to refuse where there is no database yet. Without an answer
             SHORTSDB_MUST_EXIST counts.
     """
@@ -59,5 +64,10 @@ def alembic_config(
     config.set_main_option("script_location", str(_location()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.set_main_option("sqlalchemy.url", DEFAULT_URL)
-    config.attributes |= {"url": url, "backup": backup, "must_exist": must_exist}
+    config.attributes |= {
+        "url": url,
+        "backup": backup,
+        "schema": schema,
+        "must_exist": must_exist,
+    }
     return config

@@ -15,7 +15,14 @@ from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup_files import backups_of, folder_for
 from shortsdb.sqlite.history import Applied, read_history
-from shortsdb.sqlite.version import Version, read_journal_mode, read_version, reading, version_of
+from shortsdb.sqlite.version import (
+    VERSION_TABLE,
+    Version,
+    read_journal_mode,
+    read_version,
+    reading,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +119,22 @@ def _read_server(target: Target) -> Version:
         except OperationRefused as refusal:
             return version_of(heads, revision_ids(), misfit=str(refusal))
         return version_of(heads, revision_ids(), shape)
+
+
+def versioned_schemas(target: Target) -> list[str]:
+    """Return the schemas of a PostgreSQL database that have a version.
+
+    Raises:
+        OperationRefused: It cannot be read, or is of SQLite, which has no schemas.
+    """
+    target.in_schema("public")  # refuses SQLite
+    from sqlalchemy import text  # noqa: PLC0415 - a file needs no SQLAlchemy
+
+    from shortsdb.migration.database import read_only_connection  # noqa: PLC0415 - as above
+
+    with read_only_connection(target) as connection:
+        schemas = "SELECT schemaname FROM pg_tables WHERE tablename = :table ORDER BY 1"
+        return list(connection.scalars(text(schemas), {"table": VERSION_TABLE}))
 
 
 def read_applied(target: Target) -> list[Applied]:

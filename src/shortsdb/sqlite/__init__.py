@@ -1,1 +1,1 @@
-"""SQLite files by the sqlite3 module alone: copied, backed up, restored, checked."""
+"""Copy, back up, restore and check SQLite files, with the sqlite3 module only."""

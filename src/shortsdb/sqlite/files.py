@@ -288,6 +288,6 @@ def refuse_other_file(
 
 def _replaced(path: Path) -> OperationRefused:
     return OperationRefused(
-        f"{path} was replaced by another file meanwhile; nothing was changed. Find out who did "
-        "that, and run the command again"
+        f"{path} was replaced by another file at the same time; nothing was changed. Find out "
+        "what replaced it, and run the command again"
     )

@@ -49,7 +49,11 @@ class TableChecksum:
 @operation()
 @as_migration_refused()
 def copy(
-    source: str | URL, target: str | URL, skip_invalid: Path | None = None
+    source: str | URL,
+    target: str | URL,
+    skip_invalid: Path | None = None,
+    *,
+    schema: str | None = None,
 ) -> list[TableChecksum]:
     """Copy all tables from SQLite to PostgreSQL or back, and return what was compared.
 
@@ -63,11 +67,18 @@ def copy(
             not there.
         skip_invalid: A file for the rows that the target cannot hold, which are left out; that of
             an earlier copy is replaced if there are any. None to refuse the copy then.
+        schema: That of the PostgreSQL database, see `Target.parse`; created if need be.
 
     Raises:
         MigrationRefused: Nothing was copied; the message says why.
     """
     origin, destination = Target.parse(source), Target.parse(target)
+    if schema is not None:
+        into = destination.file is None
+        origin, destination = (
+            Target.parse(source, None if into else schema),
+            Target.parse(target, schema if into else None),
+        )
     kinds = [side.url.get_backend_name() for side in (origin, destination)]
     if kinds[0] == kinds[1]:
         raise MigrationRefused(

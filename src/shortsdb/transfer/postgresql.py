@@ -256,6 +256,7 @@ def connected(target: Target, **options: Any) -> Iterator[Postgres]:  # noqa: AN
         MigrationRefused: The driver is not there.
     """
     utf8 = Target.of(target.url.update_query_dict({"client_encoding": "utf8"}))
+    utf8 = utf8.in_schema(target.schema)
     engine = create_migration_engine(utf8, changes=True).execution_options(**options)
     with engine.connect() as connection, connection.begin():
         set_timeouts(connection, lock=table_lock_timeout(), statement=0)
@@ -289,7 +290,7 @@ def target_transaction(target: Target) -> Iterator[Postgres]:
         _wait_for_disk(connection)
         side.refuse_unusable_target()
         with quiet("shortsdb.migration", logging.ERROR):
-            upgrade(connection=connection, must_exist=False)
+            upgrade(connection=connection, schema=target.schema, must_exist=False)
         tables = ", ".join(_quoted(table) for table in metadata.tables)
         connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
         side.refuse_unusable_target()

@@ -1,8 +1,8 @@
-"""The schemas that deployed databases without a version are known to have, as DDL by revision.
+"""The known schemas of deployed databases without a version, as DDL by revision.
 
-0001 is what create_all made in every deployment before there were revisions, 0008 what create_all
-makes of the models of release 0.1, the newest what it makes of the models as they are. Golden
-files, which `make generate` writes: a test holds them against the revisions.
+0001 is the schema that create_all created in every deployment before there were revisions, 0008 the
+one that it creates for the models of release 0.1, and the newest the one for the current models.
+`make generate` writes these files, and a test compares them with the revisions.
 """
 
 from importlib.resources import files
@@ -12,4 +12,4 @@ BASELINES = {
     for file in sorted(files(__name__).iterdir(), key=lambda file: file.name)
     if file.name.endswith(".sql")
 }
-"""The DDL script of each revision that an unversioned database may be at."""
+"""The DDL script of each revision that an unversioned database may have."""

@@ -1,0 +1,26 @@
+"""Limit a PostgreSQL connection to one schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def set_search_path(connection: Connection, schema: str) -> None:
+    """Make unqualified names refer to one schema, whatever the settings of the role or database.
+
+    The setting lasts for the transaction, because behind a pooler the session then serves another
+    client. With AUTOCOMMIT it lasts for the session.
+
+    Args:
+        connection: A connection whose transaction has just begun.
+        schema: The name of the schema, which need not exist yet.
+    """
+    driver: Any = connection.connection.driver_connection
+    quoted = schema.replace('"', '""')
+    # Not through SQLAlchemy, which would treat it as the first statement of the transaction.
+    cursor = connection.connection.cursor()
+    cursor.execute(f'SET {"SESSION" if driver.autocommit else "LOCAL"} search_path TO "{quoted}"')
+    cursor.close()
