@@ -158,6 +158,12 @@ def test_plan_is_refused_like_the_migration(
     assert phrase in refused.output
 
 
+def test_plan_refuses_to_drop_rows_of_the_pipeline(full_file: Path) -> None:
+    refused = run("plan", "base", "--url", str(full_file))
+    assert refused.exit_code == 1
+    assert "downgrade below 0001 would drop clips, discovered_videos" in refused.output
+
+
 def test_plan_on_postgresql(target: Database) -> None:
     run("upgrade", "0007", "--url", target.url)
     target.psql("INSERT INTO config_overrides VALUES ('k', 'v', now(), 'me')")

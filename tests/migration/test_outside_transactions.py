@@ -86,6 +86,14 @@ def test_up_and_down_and_the_others_are_transactions(
     command.downgrade(extra_revision.config(tmp_path, database.url), BEFORE)
     assert found(database) == (BEFORE, "", "before_it")
     assert database.psql(LOCKS) == "0\n"
+    history = "SELECT action, from_revision, to_revision FROM shortsdb_history ORDER BY number"
+    assert database.psql(history).splitlines()[1:] == [
+        f"upgrade|{HEAD}|{BEFORE}",
+        f"upgrade|{BEFORE}|{CONCURRENT}",
+        f"upgrade|{CONCURRENT}|{AFTER}",
+        f"downgrade|{AFTER}|{CONCURRENT}",
+        f"downgrade|{CONCURRENT}|{BEFORE}",
+    ]
 
 
 @pytest.mark.parametrize("asked", ["+2", CONCURRENT])

@@ -69,6 +69,15 @@ def no_database(target: Target) -> MigrationRefused:
     )
 
 
+def would_drop(first: str, held: list[str]) -> MigrationRefused:
+    """Return the refusal to downgrade below the revision `first`, whose tables `held` hold rows."""
+    return MigrationRefused(
+        f"downgrade below {first} would drop {', '.join(held)} with the rows in it; nothing was "
+        f"changed. To go back to the deployed schema, downgrade to {first}; to start over, delete "
+        "the database yourself"
+    )
+
+
 class Planner:
     """Plans what a command does to one database, in the transaction that it is to be done in."""
 
@@ -212,11 +221,7 @@ class Planner:
                 continue
             tables = schema_of_script(self.baselines[first]) if first in self.baselines else {}
             if held := [table for table in tables if not self._is_empty(table)]:
-                raise MigrationRefused(
-                    f"downgrade below {first} would drop {', '.join(held)} with the rows in it; "
-                    "nothing was changed. To go back to the deployed schema, downgrade to "
-                    f"{first}; to start over, delete the database yourself"
-                )
+                raise would_drop(first, held)
 
     def _is_empty(self, table: str) -> bool:
         found = exists(select(literal(1)).select_from(sql_table(table)))

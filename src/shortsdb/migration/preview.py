@@ -13,13 +13,20 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from shortsdb.log import quiet
+from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.database import read_only_connection
 from shortsdb.migration.errors import MigrationRefused
-from shortsdb.migration.plan import known_revisions, refuse_strange_version, refuse_unversioned
+from shortsdb.migration.plan import (
+    known_revisions,
+    refuse_strange_version,
+    refuse_unversioned,
+    would_drop,
+)
 from shortsdb.migration.status import read_status
 from shortsdb.sqlite.backup_files import folder_for
 from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.open_files import open_by
+from shortsdb.sqlite.schema import schema_of_script
 from shortsdb.sqlite.version import VERSION_TABLE
 
 if TYPE_CHECKING:
@@ -133,6 +140,9 @@ def preview_migration(
     with read_only_connection(target) as connection:
         tables = _effects(connection, before, after)
         rows = bool(run) and any(_rows(connection, table) for table in before)
+    ours = schema_of_script(BASELINES[ids[0]])
+    if to is None and (held := [one.table for one in tables if one.rows and one.table in ours]):
+        raise would_drop(ids[0], held)
     folder = folder_for(file, backup) if file and rows else None
     free = _free(folder)
     return Preview(
