@@ -43,4 +43,5 @@ migration.run(
     baselines=migration.BASELINES,
     backup=(arguments.get("backup") or config.attributes.get("backup") or settings.backup()),
     schema=(arguments.get("schema") or config.attributes.get("schema")),
+    must_exist=arguments.get("must-exist", config.attributes.get("must_exist")),
 )

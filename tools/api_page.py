@@ -20,6 +20,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 # Not for import by applications, each with what documents it instead.
 INTERNAL = {
+    "shortsdb.__main__": "`shortsdb --help`",
     "shortsdb.cli": "`shortsdb --help`",
     "shortsdb.cli.*": "`shortsdb --help`",
     "shortsdb.migration.baselines": "decision 010",

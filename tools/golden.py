@@ -30,7 +30,7 @@ def sqlite_ddl(revision: str) -> str:
         with closing(sqlite3.connect(path)) as connection:
             statements = connection.execute(
                 "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
-                " AND name <> 'alembic_version' ORDER BY rowid"
+                " AND name NOT IN ('alembic_version', 'shortsdb_history') ORDER BY rowid"
             ).fetchall()
     return "".join(f"{sql};\n" for (sql,) in statements)
 

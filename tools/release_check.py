@@ -143,7 +143,7 @@ def _content(file: Path) -> dict[str, tuple[str, str]]:
     with closing(sqlite3.connect(file)) as connection:
         tables = connection.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'table'"
-            " AND name NOT IN ('alembic_version', 'sqlite_sequence')"
+            " AND name NOT IN ('alembic_version', 'shortsdb_history', 'sqlite_sequence')"
         ).fetchall()
         return {
             name: (ddl, str(connection.execute(f'SELECT * FROM "{name}" ORDER BY 1').fetchall()))

@@ -39,6 +39,12 @@ VARYING = {
     r"-[0-9a-f]{8}(?=\.)": "-<path>",  # in a folder that several databases share
     r"\b[\d.]+ ms\b": "<time>",
     r'"latency_seconds": [\d.e-]+': '"latency_seconds": <time>',
+    r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b": "<time>",
+    r"\b\d+\.\d+ s\b": "<time>",
+    r"\b\d+\.\d+ +\d+\.\d+ +(?=\d+\.\d+\.\d+$)": "<times> ",  # of the history
+    r"backup age:   [\d.]+ h": "backup age:   <time>",
+    r"has [\d.]+ MiB free": "has <size> free",
+    r"peak disk:    [\d.]+ MiB": "peak disk:    <size>",
     r"free space:   [\d.]+ MiB": "free space:   <size>",
     r'"free_bytes": \d+': '"free_bytes": <size>',
     r"\b[0-9a-f]{32}\b": "<correlation id>",  # made up
@@ -175,7 +181,7 @@ def _match(shown: str, printed: str) -> re.Match[str] | None:
 
 def _still(output: str) -> str:
     for pattern, replacement in VARYING.items():
-        output = re.sub(pattern, replacement, output)
+        output = re.sub(pattern, replacement, output, flags=re.MULTILINE)
     return output
 
 

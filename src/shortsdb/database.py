@@ -13,6 +13,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Required, TypedDict, TypeVar, Unpack
 
 from sqlalchemy import insert, select
+from sqlalchemy.util import greenlet_spawn
 
 from shortsdb import models, queries
 from shortsdb.engine import async_session_factory, session_factory
@@ -319,17 +320,11 @@ def _with_session(
     return counterpart
 
 
-def _with_engine(
-    helper: Callable[Concatenate[Engine, P], T],
-) -> Callable[Concatenate[AsyncEngine, P], Coroutine[Any, Any, T]]:
-    @wraps(helper)
-    async def counterpart(engine: AsyncEngine, /, *args: P.args, **options: P.kwargs) -> T:
-        async with get_session_async(engine) as session:
-            # Inside run_sync the helper can use the sync engine behind the async one.
-            return await session.run_sync(lambda _: helper(engine.sync_engine, *args, **options))
-
-    counterpart.__name__ += "_async"
-    return counterpart
+async def drop_db_async(
+    engine: AsyncEngine, *, confirm: bool = False, confirm_again: bool = False
+) -> None:
+    """Do as `drop_db`."""
+    await greenlet_spawn(drop_db, engine.sync_engine, confirm=confirm, confirm_again=confirm_again)
 
 
 get_pending_videos_async = _with_session(get_pending_videos)
@@ -341,4 +336,3 @@ delete_override_async = _with_session(delete_override)
 record_snapshot_async = _with_session(record_snapshot)
 record_snapshots_async = _with_session(record_snapshots)
 seed_db_async = _with_session(seed_db)
-drop_db_async = _with_engine(drop_db)

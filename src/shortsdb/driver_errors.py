@@ -43,7 +43,7 @@ _MEANINGS = {
     ),
 }
 
-# psycopg lists what came of each host in lines of its own, after the last of them.
+# psycopg lists the error of each host on a separate line, after the error of the last host.
 _ATTEMPT = re.compile(
     r"^- host: '(?P<host>[^']*)', port: '(?P<port>[^']*)', .*: (?P<why>.*)$", re.MULTILINE
 )

@@ -15,6 +15,7 @@ from shortsdb.engine import create_async_engine, create_engine
 from shortsdb.health import check_db_health
 from shortsdb.log import get_logger, logged
 from shortsdb.models import OWN_TABLES, Base
+from shortsdb.sqlite.history import HISTORY_TABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -139,8 +140,8 @@ def upgrade(**attributes: object) -> None:
     """Upgrade a database to this release; a process runs one upgrade at a time.
 
     Args:
-        attributes: Attributes for Alembic's environment: `url` or `connection`, `schema`, and
-            `backup`.
+        attributes: Attributes for Alembic's environment: `url` or `connection`, `schema`, `backup`
+            and `must_exist`.
 
     Raises:
         shortsdb.migration.MigrationRefused: The database was not changed; the message says why.
@@ -179,5 +180,6 @@ def drop_db(engine: Engine, *, confirm: bool = False, confirm_again: bool = Fals
         raise ValueError("drop_db deletes all rows: it needs confirm=True and confirm_again=True")
     with engine.begin() as connection:
         Base.metadata.drop_all(connection)
-        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        for table in ("alembic_version", HISTORY_TABLE):
+            connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
     log.info("dropped all tables of %s and their rows", engine.url.database)

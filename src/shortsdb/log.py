@@ -84,6 +84,11 @@ def operation() -> Iterator[None]:
         _correlation_id.reset(token)
 
 
+def correlation_id() -> str | None:
+    """Return the id of the present operation, None outside of any."""
+    return _correlation_id.get()
+
+
 def logged(function: Callable[P, T]) -> Callable[P, T]:
     """Run a function as one operation, and log its errors before they are raised."""
     log = get_logger(function.__module__)

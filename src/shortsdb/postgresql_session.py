@@ -1,4 +1,4 @@
-"""What a session of PostgreSQL is set to, whatever its role or database is set to."""
+"""Set up a session of PostgreSQL, whatever its role or database is set to."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def use_iso_dates(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> 
 
 
 def set_search_path(connection: Connection, schema: str) -> None:
-    """Let unqualified names mean those of one schema, whatever the role or database is set to.
+    """Make unqualified names refer to one schema, whatever the settings of the role or database.
 
-    For the transaction, because behind a pooler the session is another client's afterwards. One
-    without transactions (AUTOCOMMIT) has the setting for the session.
+    The setting lasts for the transaction, because behind a pooler the session then serves another
+    client. With AUTOCOMMIT it lasts for the session.
 
     Args:
-        connection: One whose transaction has just begun.
+        connection: A connection whose transaction has just begun.
         schema: The name of the schema, which need not exist yet.
     """
     driver: Any = connection.connection.driver_connection
     quoted = schema.replace('"', '""')
-    # Not through SQLAlchemy, which would take it for a statement of the transaction.
+    # Not through SQLAlchemy, which would treat it as the first statement of the transaction.
     cursor = connection.connection.cursor()
     cursor.execute(f'SET {"SESSION" if driver.autocommit else "LOCAL"} search_path TO "{quoted}"')
     cursor.close()

@@ -153,15 +153,7 @@ def overdue_reviews(sent_before: datetime) -> Executable:
 
     Index: ix_review_logs_auto_held_responded_at_sent_at.
     """
-    return (
-        select(ReviewLog)
-        .where(
-            ReviewLog.auto_held == 0,
-            ReviewLog.responded_at.is_(None),
-            ReviewLog.sent_at < sent_before,
-        )
-        .order_by(ReviewLog.sent_at, ReviewLog.id)
-    )
+    return open_reviews().where(ReviewLog.sent_at < sent_before)
 
 
 # Built once, because this is the most frequent query and building it cost more than running it.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 
 from shortsdb.errors import OperationRefused
 
@@ -12,8 +14,13 @@ DEFAULT_URL = "sqlite:///shortsdb.db"
 URL = "SHORTSDB_URL"
 BACKUP = "SHORTSDB_BACKUP"
 SCHEMA = "SHORTSDB_SCHEMA"
+BACKUP_KEEP = "SHORTSDB_BACKUP_KEEP"
+BACKUPS_KEPT = 5
+MUST_EXIST = "SHORTSDB_MUST_EXIST"
 
-# By libpq's names, https://www.postgresql.org/docs/current/libpq-connect.html.
+_ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
+
+# The names are libpq's, see https://www.postgresql.org/docs/current/libpq-connect.html.
 CONNECTION_LIMITS = {
     "connect_timeout": 10,
     "tcp_user_timeout": 20_000,
@@ -21,11 +28,11 @@ CONNECTION_LIMITS = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""How long a connection to PostgreSQL waits for a host that does not answer.
+"""Limits on how long a connection to PostgreSQL waits for a host that does not answer.
 
-Seconds for each host to connect to, milliseconds for it to acknowledge what was sent, and seconds
-of silence after which it is asked for a sign, how often and how many times. Without them a program
-waits for a host that is gone as long as its kernel does: a quarter of an hour.
+They are the seconds for connecting to each host, the milliseconds for acknowledging sent data, and
+the seconds of silence before keepalive probes, the interval of the probes and their number. The
+default of the kernel is a quarter of an hour.
 """
 
 # On PostgreSQL a migration that waits for a table's lock blocks all later queries of the table.
@@ -43,8 +50,42 @@ def schema() -> str | None:
 
 
 def backup() -> str | None:
-    """Return SHORTSDB_BACKUP, the folder of backups, see `sqlite.backup.folder_for`."""
+    """Return SHORTSDB_BACKUP, the folder of backups, see `sqlite.backup_files.folder_for`."""
     return os.environ.get(BACKUP) or None
+
+
+def backup_keep() -> int | timedelta:
+    """Return how many of the newest backups are kept, or how old they may get.
+
+    SHORTSDB_BACKUP_KEEP, a number or as many days as `30d`; or `BACKUPS_KEPT`.
+
+    Raises:
+        OperationRefused: The variable holds neither.
+    """
+    given = os.environ.get(BACKUP_KEEP) or str(BACKUPS_KEPT)
+    match = re.fullmatch(r"([1-9]\d{0,4})(d?)", given)
+    if match is None:
+        raise OperationRefused(
+            f"{BACKUP_KEEP} is {given!r}, neither a number of backups nor of days, such as 30d"
+        )
+    return timedelta(days=int(match[1])) if match[2] else int(match[1])
+
+
+def must_exist(given: str | bool | None = None) -> bool:  # noqa: FBT001 - an option's value
+    """Return whether an upgrade refuses to create a database.
+
+    Args:
+        given: What the command was told, None for nothing: then SHORTSDB_MUST_EXIST counts.
+
+    Raises:
+        OperationRefused: The answer is neither yes nor no.
+    """
+    if isinstance(given, bool):
+        return given
+    answer = (os.environ.get(MUST_EXIST) or "no") if given is None else given
+    if answer.lower() not in _ANSWERS:
+        raise OperationRefused(f"must-exist ({MUST_EXIST}) is {answer!r}, neither yes nor no")
+    return _ANSWERS[answer.lower()]
 
 
 def log_format() -> str:

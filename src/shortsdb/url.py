@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 from sqlalchemy import URL, make_url
@@ -15,6 +16,11 @@ from shortsdb.paths import absolute, may_hold_password, plausible_path
 from shortsdb.printable import printable
 from shortsdb.settings import CONNECTION_LIMITS
 from shortsdb.sqlite.files import behind_link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 SYNC_DRIVERS = {
     "sqlite+aiosqlite": "sqlite",
@@ -33,7 +39,7 @@ MALFORMED = (
 
 _BACKENDS = ("sqlite", "postgresql")
 _HOST = re.compile(r"[\w.,-]*|[0-9a-fA-F:.]+(%\w+)?")
-# With a port each, which make_url does not understand.
+# Several hosts with their ports, as in libpq; make_url does not support them.
 _SEVERAL_HOSTS = re.compile(
     r"(?P<before>postgresql[\w+]*://([^@/?#,]*@)?)"
     r"(?P<hosts>(?=[\w.,-]*:)[\w.-]+(:[0-9]+)?(,[\w.-]+(:[0-9]+)?)+)(?=[/?]|$)"
@@ -56,7 +62,7 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     if isinstance(given, os.PathLike) or (isinstance(given, str) and "://" not in given):
         if given in {"", ":memory:"}:
             return URL.create("sqlite", database=str(given))
-        return URL.create("sqlite", database=str(_path(given)))
+        return URL.create("sqlite", database=_resolved(plausible_path, given))
     hosts: list[str] = []
     if isinstance(given, str) and (listed := _SEVERAL_HOSTS.match(given)):
         hosts = listed["hosts"].split(",")
@@ -81,20 +87,13 @@ def parse(given: str | os.PathLike[str] | URL) -> URL:
     # More than one @ means that a password is not encoded and would end up in the host or path.
     if isinstance(given, str) and given.count("@") > 1:
         raise ArgumentError(MALFORMED)
-    # As SQLAlchemy has several hosts; libpq's own form is what others name them by.
+    # SQLAlchemy's form for several hosts is one parameter `host` for each.
     return _parse_server(url.update_query_pairs([("host", host) for host in hosts], append=True))
 
 
-def _path(given: str | os.PathLike[str]) -> Path:
+def _resolved(resolve: Callable[[T], Path], given: T) -> str:
     try:
-        return plausible_path(given)
-    except OperationRefused as refusal:
-        raise ArgumentError(str(refusal)) from None
-
-
-def _absolute(given: str) -> Path:
-    try:
-        return absolute(given)
+        return str(resolve(given))
     except OperationRefused as refusal:
         raise ArgumentError(str(refusal)) from None
 
@@ -106,7 +105,7 @@ def _parse_sqlite(url: URL) -> URL:
         raise ArgumentError(MALFORMED)
     if in_memory(url) or url.query.get("uri"):
         return url
-    return url.set(database=str(_absolute(url.database or "")))
+    return url.set(database=_resolved(absolute, url.database or ""))
 
 
 def _parse_server(url: URL) -> URL:
@@ -143,8 +142,8 @@ def connect_args(url: URL) -> dict[str, int | str | None]:
     sets the number of runs before, as in `?prepare_threshold=5`:
     https://www.psycopg.org/psycopg3/docs/advanced/prepare.html.
 
-    A connection waits for a silent host no longer than `shortsdb.settings.CONNECTION_LIMITS`, which
-    the parameters of the URL win over.
+    `shortsdb.settings.CONNECTION_LIMITS` limits the wait for a silent host; parameters of the URL
+    take precedence.
 
     Raises:
         ArgumentError: The value of the parameter is not a number.
@@ -177,7 +176,7 @@ def display(url: URL) -> str:
     hosts, ports = _listed(shown.get("host", "")), _listed(shown.get("port", ""))
     if len(hosts) <= 1 or hosts[0].startswith("/"):
         return str(file(url) or url.set(query=shown).render_as_string(hide_password=True))
-    # As libpq has it: `host=a%3A1&host=b%3A2` is hard to read.
+    # Use libpq's form for several hosts, because `host=a%3A1&host=b%3A2` is hard to read.
     if len(ports) == len(hosts):
         hosts = [f"{host}:{port}" for host, port in zip(hosts, ports, strict=True)]
         del shown["port"]

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import (
@@ -39,7 +38,7 @@ from shortsdb.printable import one_line
 
 with extra("web", "fastapi"):
     from fastapi import APIRouter, Depends, FastAPI, Request
-    from fastapi.responses import JSONResponse
+    from fastapi.responses import JSONResponse, Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -50,6 +49,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
 # Errors of the application or of its input, not of the database.
 _FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 
@@ -58,8 +59,14 @@ class UnknownSchemaError(RuntimeError):
     """The database is at a revision that this release does not know."""
 
 
-def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0) -> APIRouter:
-    """Return the routes /health/live, /health/ready and /health/db.
+def health_router(
+    engine: Engine | AsyncEngine,
+    *,
+    timeout_seconds: float = 5.0,
+    max_backup_age_hours: float | None = None,
+    metrics: bool = False,
+) -> APIRouter:
+    """Return the routes /health/live, /health/ready and /health/db, for GET and HEAD.
 
     /health/live always returns 200, whatever the state of the database.
 
@@ -67,46 +74,84 @@ def health_router(engine: Engine | AsyncEngine, *, timeout_seconds: float = 5.0)
     body says why: `reason` is "unreachable", "pending" (with the list `pending` of revisions),
     "unknown revision" (with `revision`, which is null for a file whose tables are not ours) or
     "read-only". A read-only engine, such as `engine.execution_options(**READ_ONLY_OPTIONS)`, is
-    also ready on a standby.
+    also ready on a standby. /health is the same page.
 
-    /health/db returns the fields of `Health`, without paths, hosts and SQL; `last_backup` is a file
-    name. The status is 200 if there are no problems, otherwise 503.
+    /health/db returns what `shortsdb health --json` prints, without paths, hosts and SQL;
+    `last_backup` is a file name. The status is 200 if there are no problems, otherwise 503.
+
+    /health/metrics returns the same as metrics in Prometheus' text format (extra: metrics).
 
     Args:
         engine: The application's own engine, so that the checks see what its requests see.
         timeout_seconds: After this time a database counts as unreachable.
+        max_backup_age_hours: For a SQLite file, an older last backup is a problem of /health/db.
+        metrics: Whether there is /health/metrics.
+
+    Raises:
+        ValueError: `max_backup_age_hours` is given for a server, whose backups are not ours.
     """
+    if max_backup_age_hours is not None and engine.dialect.name != "sqlite":
+        raise ValueError(
+            "max_backup_age_hours is for SQLite files; a server has backups of its own"
+        )
     router = APIRouter(prefix="/health", tags=["health"])
     checks = _Checks(engine, timeout_seconds)
+    page = partial(_page, router)
 
-    @router.get("/live", summary="Is the process alive?")
+    @page("/live", "Is the process alive?")
     async def live() -> dict[str, str]:
         return {"status": "alive"}
 
-    @router.get("/ready", summary="May requests come?", responses={503: {"description": "No"}})
+    @page("/ready", "May requests come?", "")
     async def ready() -> JSONResponse:
-        health = await checks.health()
-        if not health.reachable:
-            why_not: dict[str, Any] = {"reason": "unreachable"}
-        elif not health.known:
-            why_not = {"reason": "unknown revision", "revision": health.revision}
-        elif health.pending:
-            why_not = {"reason": "pending", "pending": health.pending}
-        elif health.writable is False:
-            why_not = {"reason": "read-only"}
-        else:
+        why_not = _why_not_ready(await checks.health())
+        if why_not is None:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", **why_not}, status_code=503)
 
-    @router.get("/db", summary="How is the database?", responses={503: {"description": "Bad"}})
+    @page("/db", "How is the database?")
     async def database() -> JSONResponse:
-        health = await checks.health()
-        found = asdict(health)
-        del found["error"]
-        found["last_backup"] = health.last_backup and Path(health.last_backup).name
-        return JSONResponse({"ok": health.ok, **found}, status_code=200 if health.ok else 503)
+        health = (await checks.health()).limit_backup_age(max_backup_age_hours)
+        return JSONResponse(health.fields(), status_code=200 if health.ok else 503)
+
+    if metrics:
+        from shortsdb.metrics import CONTENT_TYPE, prometheus  # noqa: PLC0415 - an extra of its own
+
+        @page("/metrics", "How is the database, for Prometheus?")
+        async def measured() -> Response:
+            health = (await checks.health()).limit_backup_age(max_backup_age_hours)
+            return Response(prometheus(health), media_type=CONTENT_TYPE)
 
     return router
+
+
+def _page(
+    router: APIRouter, path: str, summary: str, *others: str
+) -> Callable[[_Function], _Function]:
+    """Register a function for GET of a path; for HEAD and other paths without describing them."""
+
+    def register(function: _Function) -> _Function:
+        answers: dict[int | str, dict[str, Any]] = {503: {"description": "No"}}
+        router.get(path, summary=summary, responses=answers)(function)
+        for other in others:
+            router.get(other, include_in_schema=False)(function)
+        for any_path in (path, *others):
+            router.head(any_path, include_in_schema=False)(function)
+        return function
+
+    return register
+
+
+def _why_not_ready(health: Health) -> dict[str, Any] | None:
+    if not health.reachable:
+        return {"reason": "unreachable"}
+    if not health.known:
+        return {"reason": "unknown revision", "revision": health.revision}
+    if health.pending:
+        return {"reason": "pending", "pending": health.pending}
+    if health.writable is False:
+        return {"reason": "read-only"}
+    return None
 
 
 class _Checks:

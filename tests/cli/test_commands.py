@@ -81,7 +81,7 @@ def test_status_changes_nothing(deployed_file: Path, tmp_path: Path) -> None:
     status = json.loads(run("status", "--json", "--url", str(deployed_file)).output)
     assert status["revision"] == HEAD
     assert status["pending"] == []
-    assert "/backups/deployed.0001." in status["last_backup"]
+    assert "/backups/deployed.0001-upgrade." in status["last_backup"]
 
     absent = tmp_path / "absent.db"
     assert run("status", "--url", str(absent)).output == (
@@ -282,7 +282,7 @@ def test_health(deployed_file: Path, tmp_path: Path, postgres: Server) -> None:
     as_json = json.loads(run("health", "--json", "--url", str(deployed_file)).output)
     assert as_json["ok"]
     assert as_json["journal_mode"] == "delete"
-    assert "/backups/deployed.0001." in as_json["last_backup"]
+    assert "/backups/deployed.0001-upgrade." in as_json["last_backup"]
     execute(deployed_file, "UPDATE clips SET pipeline_run_id = 777 WHERE id < 3")
     assert run("health", "--url", str(deployed_file)).exit_code == 0
     assert run("health", "--thorough", "--url", str(deployed_file)).exit_code == 1

@@ -158,7 +158,7 @@ def test_a_version_of_ten_megabytes_is_not_printed(tmp_path: Path) -> None:
 def test_an_x_key_that_is_not_known_is_refused(alembic: Program, tmp_path: Path) -> None:
     done = alembic("-x", "ulr=other.db", "upgrade", "head")
     assert done.returncode != 0
-    assert "-x knows url=…, backup=…, schema=…, and not ulr" in done.stdout
+    assert "-x knows url=…, backup=…, schema=…, must-exist=…, and not ulr" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -185,6 +185,7 @@ def test_a_tilde_is_expanded_or_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", str(home))
     assert run("upgrade", "--url", "~/a.db").exit_code == 0
     assert run("upgrade", "--url", "sqlite:///~/b.db").exit_code == 0
+    (home / "kept").mkdir()
     assert run("backup", "--url", "~/a.db", "--backup", "~/kept").exit_code == 0
     assert {path.name for path in home.iterdir()} == {"a.db", "b.db", "kept"}
     for nobody in ("~nobody-at-all/a.db", "sqlite:///~nobody-at-all/a.db"):
@@ -199,6 +200,7 @@ def test_every_path_printed_is_absolute(
     monkeypatch.chdir(deployed_file.parent)
     url = ("--url", deployed_file.name)
     assert run("status", *url).output.splitlines()[0].split()[1] == str(deployed_file)
+    (deployed_file.parent / "kept").mkdir()
     made = run("backup", *url, "--backup", "kept").stdout.splitlines()[-1]
     assert Path(made).parent == deployed_file.parent / "kept"
     run("restore", os.path.relpath(made), "--yes", *url)

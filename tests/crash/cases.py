@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import legacy_database
 from alembic import command
 from sample_rows import fill_new_tables
-from starts import REVISIONS, STARTS, at_revision, create_all, no_file, unversioned
+from starts import REVISIONS, STARTS, AtRevision, create_all, no_file, unversioned
 
 from shortsdb.migration.revisions import alembic_config
 
@@ -66,7 +66,7 @@ DOWNGRADE = ("downgrade", ("0001", "--yes"))
 COMMANDS: list[tuple[Callable[[Path], None], str, tuple[str, ...]]] = [
     *((start, *UPGRADE) for start in STARTS),
     *((start, *DOWNGRADE) for start in (at_head, adopted_at_head)),
-    *((at_revision(revision), *DOWNGRADE) for revision in REVISIONS[1:-1]),
+    *((AtRevision(revision), *DOWNGRADE) for revision in REVISIONS[1:-1]),
     *((start, "backup", ()) for start in (unversioned, at_head)),
     (restorable, "restore", (f"{{folder}}/{SAVED}", "--yes")),
 ]

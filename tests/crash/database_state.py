@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspect_sqlite import row_hashes, schema, version
+from inspect_sqlite import history, row_hashes, schema, version
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,18 +19,24 @@ ROWS = "lost or changed rows"
 
 @dataclass(frozen=True)
 class State:
-    """What must not be lost: the text of sqlite_master, the revisions, a hash of all rows."""
+    """What must not be lost: the text of sqlite_master, the revisions, a hash of all rows.
+
+    And of the history what does not differ from one run to the next: it is written in the same
+    transaction.
+    """
 
     schema: dict[str, str]
     versions: tuple[str, ...]
     rows: dict[str, str]
+    history: tuple[tuple[str, str | None, str | None], ...]
 
 
 def read_state(path: Path) -> State:
     """Return the state of a database, recovered as by the first connection after a crash."""
     objects = schema(path)
     versions = tuple(version(path)) if "alembic_version" in objects else ()
-    return State(objects, versions, row_hashes(path))
+    done = tuple(history(path)) if "shortsdb_history" in objects else ()
+    return State(objects, versions, row_hashes(path), done)
 
 
 def damage(path: Path) -> str | None:

@@ -35,7 +35,7 @@ from shortsdb.engine import (
     session_factory,
 )
 from shortsdb.errors import OperationRefused
-from shortsdb.migration import MigrationRefused, alembic_config, read_status
+from shortsdb.migration import MigrationRefused, alembic_config, read_status, revision_ids
 from shortsdb.models import PipelineRun
 from shortsdb.target import Target
 
@@ -48,7 +48,7 @@ WAYS = ("kill", "freeze", "switchover")
 ROUNDS = 10
 ATTEMPTS = 500  # of at most two seconds: a failover takes half a minute
 WRITERS = 2  # of each kind
-LOWER, HEAD = "0006", "0008"  # the migrations go from the one to the other and back
+LOWER, HEAD = "0006", revision_ids()[-1]  # the migrations go from the one to the other and back
 NOW = datetime(2026, 1, 1)  # noqa: DTZ001 - the models hold naive UTC
 
 

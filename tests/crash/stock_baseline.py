@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cases import DOWNGRADE, UPGRADE, Case, at_head
 from fault_points import faults, sample
 from figures import AT_CALL, AT_STATEMENT
-from starts import at_revision, empty_file
+from starts import AtRevision, empty_file
 
 if TYPE_CHECKING:
     from harness import Harness
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Stock Alembic cannot upgrade an unversioned file, so the control starts from versioned ones.
 CASES = [
     Case(empty_file, *UPGRADE, "DELETE", "stock"),
-    Case(at_revision("0001"), *UPGRADE, "DELETE", "stock"),
+    Case(AtRevision("0001"), *UPGRADE, "DELETE", "stock"),
     Case(at_head, *DOWNGRADE, "DELETE", "stock"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +16,17 @@ from power_cuts import lose_power
 from races import race
 from starts import unversioned
 from stock_baseline import CASES, run_stock_with_faults
+from tasks import all_tasks
 from traffic import drive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cases import Journal
+
+
+def test_every_task_of_the_whole_torture_can_be_sent_to_a_process() -> None:
+    assert len(pickle.dumps(all_tasks(limit=1))) > 0
 
 
 @pytest.fixture(scope="module")

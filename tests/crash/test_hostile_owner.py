@@ -20,7 +20,8 @@ from other_user import OWNER, needs_root
 
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite import online_copy
-from shortsdb.sqlite.backup import backups_of, make_backup
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.backup_files import backups_of
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:

@@ -70,7 +70,9 @@ def test_units(files: dict[str, str], tmp_path: Path) -> None:
     for name in ("shortsdb-upgrade.service", "shortsdb-backup.service"):
         service = parsed[name]["Service"]
         assert service["EnvironmentFile"] == "/etc/shortsdb.env"
-        run(shlex.split(service["ExecStart"]), environment)
+        for key in ("ExecStart", "ExecStartPost"):
+            if key in service:
+                run(shlex.split(service[key]), environment)
     assert version(tmp_path / "shorts.db") == [HEAD]
     assert len(list(tmp_path.glob("backups/shorts.*.db"))) == 2
 
@@ -102,9 +104,12 @@ def test_crontab(files: dict[str, str], tmp_path: Path) -> None:
     assert all(re.fullmatch(r"[\d*/,-]+", field) for field in when)
     assert user == "shorts"
     command = command.replace("logger -t shortsdb", f"cat > {tmp_path}/log")
-    run(["sh", "-c", command], environment)
-    assert len(list(tmp_path.glob("backups/shorts.0001.*.db"))) == 1
+    run([environment["SHELL"], "-c", command], environment)
+    assert len(list(tmp_path.glob("backups/shorts.0001-manual.*.db"))) == 1
     assert "backup of" in (tmp_path / "log").read_text(encoding="utf-8")
+    (tmp_path / "shorts.db").unlink()
+    failed = run([environment["SHELL"], "-c", command], environment)
+    assert failed.stdout == "no backup: see the log\n"  # which cron mails
 
 
 def test_dockerfile(files: dict[str, str], tmp_path: Path) -> None:

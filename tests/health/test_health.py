@@ -8,8 +8,11 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import legacy_database
+import pytest
 import sqlalchemy
 from inspect_sqlite import execute
+from other_user import STRANGER, needs_root, run_as
 from project import HEAD
 from sqlalchemy import text
 
@@ -22,6 +25,8 @@ from shortsdb.database import (
     init_db_async,
     seed_db,
 )
+from shortsdb.health import check_file_health
+from shortsdb.migration import read_file
 from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup import make_backup
@@ -57,7 +62,9 @@ def test_one_call_returns_the_whole_report(tmp_path: Path) -> None:
         foreign_keys=True,
         journal_mode="wal",
         free_bytes=health.free_bytes,
+        size_bytes=path.stat().st_size,
         last_backup=str(backup),
+        last_backup_age_seconds=health.last_backup_age_seconds,
         latency_seconds=health.latency_seconds,
         problems=(),
         error=None,
@@ -86,6 +93,32 @@ def test_postgresql(postgres: Server) -> None:
     assert (health.revision, health.foreign_keys, health.journal_mode) == (HEAD, True, None)
     assert (health.free_bytes, health.last_backup) == (None, None)
     engine.dispose()
+
+
+@needs_root
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+@pytest.mark.parametrize("live", [True, False], ids=["in use", "not in use"])
+def test_a_user_who_may_only_read_gets_a_status(reachable: Path, mode: str, *, live: bool) -> None:
+    file = legacy_database.make(reachable / "d.db")
+    file.chmod(0o644)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("UPDATE clips SET id = id")
+        connection.commit()
+        if not live:
+            connection.close()
+        before = sorted(reachable.iterdir())
+
+        def look() -> list[object]:
+            version, journal_mode = read_file(file)
+            monitor = check_file_health(file, read_only=True)
+            return [version.shape, journal_mode, monitor.writable, monitor.problems]
+
+        check_file_health(file)  # loads what another user may not be able to read
+        pending = f"revisions are pending: {', '.join(ALL[1:])}"
+        assert run_as(STRANGER, look) == ["0001", mode, None, (pending,)]
+        assert run_as(STRANGER, lambda: check_file_health(file)).writable is False
+        assert sorted(reachable.iterdir()) == before
 
 
 def test_unreachable_databases(tmp_path: Path) -> None:

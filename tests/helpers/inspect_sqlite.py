@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+BOOKKEEPING = ("alembic_version", "shortsdb_history")
+"""The tables of the migrations themselves, which a downgrade leaves behind."""
+
 
 def execute(path: Path, script: str) -> None:
     """Run a script on the file."""
@@ -35,7 +38,8 @@ def columns(path: Path) -> dict[str, list[str]]:
     with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table'"
-            " AND name NOT LIKE 'sqlite_%' AND name <> 'alembic_version'"
+            " AND name NOT LIKE 'sqlite_%'"
+            f" AND name NOT IN {BOOKKEEPING}"
         ).fetchall()
         return {
             table: [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]
@@ -93,6 +97,14 @@ def version(path: Path) -> list[str]:
     """Return the rows of the version table."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+
+
+def history(path: Path) -> list[tuple[str, str | None, str | None]]:
+    """Return what was done to the file by its own history: each action, from where and to where."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT action, from_revision, to_revision FROM shortsdb_history ORDER BY number"
+        ).fetchall()
 
 
 def file_hash(path: Path) -> str:

@@ -177,7 +177,8 @@ class Database:
 
     def ddl(self) -> str:
         """Return the schema as pg_dump writes it, without what depends on its version."""
-        options = ("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=alembic_*")
+        excluded = ("--exclude-table=alembic_*", "--exclude-table=shortsdb_history")
+        options = ("--schema-only", "--no-owner", "--no-privileges", *excluded)
         return "".join(
             f"{line}\n"
             for line in self.dump(*options).splitlines()
@@ -189,7 +190,9 @@ class Database:
         return {
             what: self.psql(query).splitlines()
             for what, query in {
-                "columns": "SELECT table_name, column_name, ordinal_position, data_type,"
+                "columns": "SELECT table_name, column_name, row_number() OVER"
+                # A dropped column keeps its position, which is not counted here.
+                " (PARTITION BY table_name ORDER BY ordinal_position), data_type,"
                 " is_nullable, column_default FROM information_schema.columns"
                 " WHERE table_schema = 'public' ORDER BY 1, 3",
                 "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)"

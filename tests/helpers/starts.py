@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import legacy_database
@@ -55,25 +56,31 @@ def create_all(path: Path) -> None:
     fill_new_tables(path)
 
 
-def at_revision(revision: str) -> Callable[[Path], None]:
-    """Return a function that makes a database with rows at a revision."""
+@dataclass(frozen=True)
+class AtRevision:
+    """Makes a database with rows at a revision; unlike a closure it can be sent to a process."""
 
-    def start(path: Path) -> None:
-        command.upgrade(alembic_config(str(path)), revision)
+    revision: str
+
+    @property
+    def __name__(self) -> str:
+        """Return a name like that of the functions above."""
+        return f"at_{self.revision}"
+
+    def __call__(self, path: Path) -> None:
+        """Make the database."""
+        command.upgrade(alembic_config(str(path)), self.revision)
         with closing(sqlite3.connect(path)) as connection, connection:
             legacy_database.fill(connection, 60)
         fill_new_tables(path)
 
-    start.__name__ = f"at_{revision}"
-    return start
 
-
-STARTS = [
+STARTS: list[Callable[[Path], None]] = [
     no_file,
     empty_file,
     unversioned,
     empty_version_table,
     only_an_empty_version_table,
     create_all,
-    *map(at_revision, REVISIONS[:-1]),
+    *map(AtRevision, REVISIONS[:-1]),
 ]

@@ -13,7 +13,7 @@ import pytest
 from alembic import command
 from inspect_sqlite import execute, row_hashes, schema, version
 from project import HEAD
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from shortsdb.migration import MigrationRefused
@@ -75,7 +75,7 @@ def by_url(folder: Path, path: Path) -> None:
 
 
 def on_connection(folder: Path, path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         try:
             command.upgrade(extra_revision.config(folder, None, connection), "head")
@@ -86,11 +86,10 @@ def on_connection(folder: Path, path: Path) -> None:
             assert driver.isolation_level == ""
             driver.execute("BEGIN")  # nothing denies it any more
             driver.execute("COMMIT")
-    engine.dispose()
 
 
 def in_transaction(folder: Path, path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
         try:
@@ -98,7 +97,6 @@ def in_transaction(folder: Path, path: Path) -> None:
             connection.commit()
         finally:
             connection.rollback()
-    engine.dispose()
 
 
 def by_aiosqlite(folder: Path, path: Path) -> None:

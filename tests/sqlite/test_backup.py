@@ -24,8 +24,10 @@ from shortsdb.cli import main
 from shortsdb.errors import OperationRefused
 from shortsdb.migration import MigrationRefused
 from shortsdb.migration.revisions import alembic_config
-from shortsdb.sqlite import _raw_copy, backup, online_copy
-from shortsdb.sqlite.backup import KEPT, backups_of, make_backup
+from shortsdb.settings import BACKUPS_KEPT as KEPT
+from shortsdb.sqlite import _raw_copy, backup_files, online_copy
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.backup_files import backups_of, list_backups
 from shortsdb.sqlite.files import identity
 from shortsdb.sqlite.restore import restore
 
@@ -53,12 +55,13 @@ def test_an_upgrade_backs_up_exactly_the_old_content(file: Path) -> None:
     file.chmod(0o640)
     upgrade(file)
     (backup,) = backups_of(file, file.parent / "backups")
-    assert backup.name.startswith("deployed.0001.2")
+    assert backup.name.startswith("deployed.0001-upgrade.2")
     assert schema(backup) == schema_before
     assert row_hashes(backup) == rows_before
     assert stat.S_IMODE(backup.stat().st_mode) == 0o640
     command.downgrade(alembic_config(str(file)), "0001")
-    assert [path.name.split(".")[1] for path in backups_of(file, backup.parent)] == ["0001", HEAD]
+    made = [(one.revision, one.kind) for one in list_backups(file, backup.parent)]
+    assert made == [("0001", "upgrade"), (HEAD, "downgrade")]
 
 
 def test_no_backup_without_changes_or_without_rows(tmp_path: Path) -> None:
@@ -83,11 +86,16 @@ def test_backups_can_be_redirected_or_switched_off(
     for number, (arguments, environment, folder) in enumerate(
         [
             (["-x", "backup=by_x"], {"SHORTSDB_BACKUP": "by_env"}, "by_x"),
-            ([], {"SHORTSDB_BACKUP": "deep/er/by_env"}, "deep/er/by_env"),
+            ([], {"SHORTSDB_BACKUP": "by_env"}, "by_env"),
             ([], {}, "backups"),
         ],
         start=2,
     ):
+        if folder != "backups":  # only the default one is made
+            refused = alembic(*url, *arguments, "upgrade", "head", **environment)
+            assert refused.returncode == 255
+            assert f"{tmp_path / folder} does not exist; nothing was changed" in refused.stdout
+            (tmp_path / folder).mkdir()
         done = alembic(*url, *arguments, "upgrade", f"000{number}", **environment)
         assert done.returncode == 0, done.stdout
         assert len(backups_of(deployed_file, tmp_path / folder)) == 1
@@ -118,8 +126,8 @@ def test_the_newest_backups_are_kept_and_foreign_files_untouched(deployed_file: 
     under_way.touch()
     for number in range(1, KEPT + 3):
         upgrade(deployed_file, f"000{number + 1}")
-    kept = backups_of(deployed_file, folder)
-    assert [path.name.split(".")[1] for path in kept] == ["0003", "0004", "0005", "0006", "0007"]
+    kept = list_backups(deployed_file, folder)
+    assert [backup.revision for backup in kept] == ["0003", "0004", "0005", "0006", "0007"]
     assert all(other.exists() for other in others)
     assert under_way.exists()
     assert not abandoned.exists()
@@ -453,6 +461,7 @@ def test_restore_refuses_files_that_are_not_backups(file: Path, tmp_path: Path) 
 
 def test_databases_of_the_same_name_can_share_a_backup_folder(tmp_path: Path) -> None:
     shared = tmp_path / "all"
+    shared.mkdir()
     cats, dogs = (tmp_path / name / "shortsdb.db" for name in ("cats", "dogs"))
     for file in (cats, dogs):
         file.parent.mkdir()
@@ -496,12 +505,12 @@ def test_two_backups_in_one_microsecond_get_different_names(
 ) -> None:
     folder = deployed_file.parent / "backups"
     folder.mkdir()
-    of_another = folder / f"deployed.0001.20260101T000000000000Z.db{suffix}"
+    of_another = folder / f"deployed.0001-manual.20260101T000000000000Z.db{suffix}"
     of_another.write_bytes(b"of another process")
     monkeypatch.setattr(Clock, "asked", 0)
-    monkeypatch.setattr(backup, "datetime", Clock)
+    monkeypatch.setattr(backup_files, "datetime", Clock)
     made = make_backup(deployed_file, "0001", folder)
-    assert made.name == "deployed.0001.20260101T000000000001Z.db"
+    assert made.name == "deployed.0001-manual.20260101T000000000001Z.db"
     assert row_hashes(made) == row_hashes(deployed_file)
     assert of_another.read_bytes() == b"of another process"
     assert sorted(folder.iterdir()) == sorted([of_another, made])

@@ -11,8 +11,10 @@ import pytest
 from inspect_sqlite import row_hashes
 
 from shortsdb.errors import OperationRefused
-from shortsdb.sqlite import backup
-from shortsdb.sqlite.backup import KEPT, backups_of, folder_for, keep_newest, make_backup
+from shortsdb.settings import BACKUPS_KEPT as KEPT
+from shortsdb.sqlite import backup_files
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.backup_files import backups_of, folder_for, keep_newest
 from shortsdb.sqlite.files import NewFile
 
 
@@ -39,11 +41,11 @@ def test_a_clock_set_back_does_not_delete_newer_backups(
 ) -> None:
     folder = deployed_file.parent / "backups"
     monkeypatch.setattr(BackwardClock, "asked", 0)
-    monkeypatch.setattr(backup, "datetime", BackwardClock)
+    monkeypatch.setattr(backup_files, "datetime", BackwardClock)
     made = [make_and_prune(deployed_file) for _ in range(KEPT + 3)]
     assert made == sorted(made)
     assert backups_of(deployed_file, folder) == made[-KEPT:]
-    assert made[1].name == "deployed.0001.20251231T000000000001Z.db"
+    assert made[1].name == "deployed.0001-manual.20251231T000000000001Z.db"
 
 
 def test_a_backup_from_the_future_does_not_hide_the_newest(deployed_file: Path) -> None:
@@ -53,7 +55,7 @@ def test_a_backup_from_the_future_does_not_hide_the_newest(deployed_file: Path) 
     for name in ("deployed.0001.20261399T000000000000Z.db", "deployed.0001.20261399T0Z.db"):
         (folder / name).touch()  # no dates
     made = make_and_prune(deployed_file)
-    assert made.name == "deployed.0001.20990101T000000000001Z.db"
+    assert made.name == "deployed.0001-manual.20990101T000000000001Z.db"
     assert backups_of(deployed_file, folder)[-1] == made
 
 
@@ -85,6 +87,7 @@ def test_a_long_database_name_gives_a_valid_name(
 ) -> None:
     file = deployed_file.rename(tmp_path / name)
     other = legacy_database.make(tmp_path / f"{name[:-5]}other")
+    (tmp_path / folder).mkdir()
     made = make_backup(file, "r" * 300, tmp_path / folder)
     assert row_hashes(made) == row_hashes(file)
     assert backups_of(file, made.parent) == [made]
@@ -117,7 +120,7 @@ def test_a_name_used_by_another_process_is_not_reused(
 def test_a_short_name_is_kept_as_it_is(deployed_file: Path, tmp_path: Path) -> None:
     file = deployed_file.rename(tmp_path / ("x" * 147 + ".db"))
     made = make_backup(file, "0001", tmp_path / "backups")
-    assert made.name.startswith(f"{file.stem}.0001.")
+    assert made.name.startswith(f"{file.stem}.0001-manual.")
     assert made.suffix == ".db"
 
 

@@ -34,6 +34,14 @@ def home(reachable: Path) -> Iterator[Path]:
     os.umask(before)
 
 
+@pytest.fixture
+def elsewhere(home: Path) -> Path:
+    """Return a folder for backups that is not below `home`."""
+    folder = home.parent / "elsewhere"
+    folder.mkdir(mode=0o755)
+    return folder
+
+
 def database(home: Path, mode: int, group: int = OWNER) -> Path:
     """Make a database of OWNER."""
     file = legacy_database.make(home / "d.db")
@@ -86,12 +94,12 @@ def test_a_backup_has_the_owner_group_and_mode_of_its_database(home: Path, mode:
     ],
 )
 def test_permissions_of_parent_folders_restrict_the_backup(
-    home: Path, folder_mode: int, folder_group: int, expected: int
+    home: Path, elsewhere: Path, folder_mode: int, folder_group: int, expected: int
 ) -> None:
     file = database(home, 0o644, TEAM)
     os.chown(home, OWNER, folder_group)
     home.chmod(folder_mode)
-    backup = make_backup(file, "0001", home.parent / "elsewhere")
+    backup = make_backup(file, "0001", elsewhere)
     assert mode_of(backup) == expected
     for user, groups in ((MEMBER, [TEAM]), (STRANGER, [])):
         assert can_read(backup, user, *groups) <= can_read(file, user, *groups)
@@ -101,13 +109,12 @@ def test_permissions_of_parent_folders_restrict_the_backup(
 
 def test_a_backup_by_another_user_gives_a_foreign_group_no_access(home: Path) -> None:
     file = database(home, 0o640, TEAM)
-    (home.parent / "mine").mkdir()
-    os.chown(home.parent / "mine", MEMBER, MEMBER)
+    mine = home.parent / "mine"
+    mine.mkdir()
+    os.chown(mine, MEMBER, MEMBER)
     for groups, expected in (([TEAM], (TEAM, 0o640)), ([], (MEMBER, 0o604))):
         file.chmod(0o644 if not groups else 0o640)
-        backup = run_as(
-            MEMBER, lambda: make_backup(file, "0001", home.parent / "mine" / "b"), *groups
-        )
+        backup = run_as(MEMBER, lambda: make_backup(file, "0001", mine), *groups)
         assert (backup.stat().st_gid, mode_of(backup)) == expected
         assert backup.stat().st_uid == MEMBER
 
@@ -122,12 +129,12 @@ def test_an_acl_mask_is_not_mistaken_for_group_permissions(home: Path) -> None:
     assert not can_read(backup, MEMBER, TEAM)
 
 
-def test_an_acl_of_a_parent_folder_restricts_the_backup(home: Path) -> None:
+def test_an_acl_of_a_parent_folder_restricts_the_backup(home: Path, elsewhere: Path) -> None:
     file = database(home, 0o644)
     home.chmod(0o755)
     setfacl("-m", f"u:{STRANGER}:-", home)
     assert not can_read(file, STRANGER)
-    backup = make_backup(file, "0001", home.parent / "elsewhere")
+    backup = make_backup(file, "0001", elsewhere)
     assert not can_read(backup, STRANGER)
 
 
@@ -152,10 +159,9 @@ def test_a_default_acl_gives_no_access_to_a_backup(home: Path, *, made: bool) ->
 def test_others_cannot_write_to_a_new_backup_folder(home: Path, above: int, expected: int) -> None:
     file = database(home, 0o644, TEAM)
     home.chmod(above)
-    make_backup(file, "0001", home / "deep" / "er")
-    for folder in (home / "deep", home / "deep" / "er"):
-        assert stat.S_IMODE(folder.stat().st_mode) & 0o777 == expected
-        assert (folder.stat().st_uid, folder.stat().st_gid) == (OWNER, TEAM)
+    folder = make_backup(file, "0001", home / "backups").parent
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o777 == expected
+    assert (folder.stat().st_uid, folder.stat().st_gid) == (OWNER, TEAM)
 
 
 def test_an_unfinished_backup_is_private(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,10 +192,10 @@ def test_a_restored_file_has_the_permissions_of_the_backup(home: Path) -> None:
 
 
 def test_a_default_acl_gives_no_access_to_a_restored_file(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = database(home, 0o640)
-    backup = make_backup(file, "0001", home.parent / "elsewhere")
+    backup = make_backup(file, "0001", elsewhere)
     file.unlink()
     setfacl("-d", "-m", f"u:{STRANGER}:rwx", home)
     before = []

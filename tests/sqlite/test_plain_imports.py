@@ -41,6 +41,9 @@ def file(request: pytest.FixtureRequest, head_file: Path, tmp_path: Path) -> Pat
         ["health"],
         ["health", "--thorough", "--timeout", "20"],
         ["backup"],
+        ["backups"],
+        ["history", "--json"],
+        ["verify", "{copy}"],
         ["restore", "{copy}", "--yes"],
     ],
     ids=" ".join,
@@ -60,7 +63,7 @@ def test_simple_commands_import_neither_sqlalchemy_nor_alembic(
     )
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == "imported: set()"
-    missing_is_a_failure = file.stem == "missing" and command[0] in {"health", "backup"}
+    missing_is_a_failure = file.stem == "missing" and command[0] in {"health", "backup", "history"}
     if missing_is_a_failure:
         assert done.returncode == 1
         assert not file.exists()

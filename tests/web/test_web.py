@@ -87,7 +87,10 @@ def test_a_healthy_database(tmp_path: Path, kind: str) -> None:
         found = database.json()
         assert found.pop("free_bytes") > 0
         assert found.pop("latency_seconds") > 0
+        assert found.pop("size_bytes") > 0
+        assert 0 <= found.pop("last_backup_age_seconds") < 3600
         assert found == {
+            "database": None,
             "ok": True,
             "reachable": True,
             "revision": HEAD,
@@ -100,6 +103,7 @@ def test_a_healthy_database(tmp_path: Path, kind: str) -> None:
             "journal_mode": "wal",
             "last_backup": backup.name,
             "problems": [],
+            "error": None,
         }
 
 

@@ -25,17 +25,29 @@ log = get_logger(__name__)
 COMMANDS = {
     "upgrade": ("migrate", "Upgrade the database to REVISION, by default to the newest."),
     "downgrade": ("migrate", "Downgrade the database to REVISION."),
+    "stamp": ("migrate", "Write REVISION into the version table, and change nothing else."),
     "status": ("migrate", "Say at which revision the database is, and what is pending."),
     "check": ("migrate", "Compare the database with the models, and look for broken foreign keys."),
+    "plan": (
+        "plan",
+        "Say what an upgrade or downgrade to REVISION would do, by default to the newest.",
+    ),
+    "rehearse": (
+        "plan",
+        "Migrate a copy of the SQLite database to REVISION and back, and compare.",
+    ),
+    "history": ("history", "List the upgrades, downgrades, stamps and adoptions of the database."),
     "health": ("health", "Say whether the database can be reached, is current and sound."),
     "backup": ("backups", "Copy the SQLite database while it is in use, and check the copy."),
+    "backups": ("backups", "List the backups of the SQLite database."),
     "restore": ("backups", "Put BACKUP back over the SQLite database."),
+    "verify": ("backups", "Restore BACKUP into a temporary file, and check that."),
     "copy": ("transfer", "Copy a database from SQLite to PostgreSQL or back, and compare."),
     "seed": ("seed", "Fill an empty database with a small channel, for trying things out."),
     "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
 }
 
-_CHANGING = {"upgrade", "downgrade", "backup", "restore", "copy", "seed"}
+_CHANGING = {"upgrade", "downgrade", "stamp", "backup", "restore", "copy", "seed"}
 _OF_COMMANDS = {"--url", "--schema", "--backup", "--json", "--yes"}
 
 
@@ -158,6 +170,8 @@ Environment:
   SHORTSDB_URL                the database, as URL or path
   SHORTSDB_SCHEMA             the schema of a PostgreSQL database
   SHORTSDB_BACKUP             where backups go: a folder, or off
+  SHORTSDB_BACKUP_KEEP        how many backups are kept, or how long: 5, or 30d
+  SHORTSDB_MUST_EXIST         1 makes upgrade refuse where there is no database
   SHORTSDB_LOCK_TIMEOUT       seconds to wait for a lock: 60, on PostgreSQL 5
                               for a table
   SHORTSDB_STATEMENT_TIMEOUT  seconds for a statement on PostgreSQL: 300

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from shortsdb.cli.options import backup_option, json_option, schema_option, url_option
-from shortsdb.cli.output import say_fields
+from shortsdb.cli.output import mebibytes, say_fields
 
 if TYPE_CHECKING:
     from shortsdb.health import Health
@@ -32,14 +31,27 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="How long the database may take to answer; 30 for a server, no limit for SQLite.",
 )
-def health(  # noqa: PLR0913 - an option each
+@click.option(
+    "--max-backup-age",
+    metavar="HOURS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How old the last backup of a SQLite file may be.",
+)
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Of a user who monitors a SQLite file and need not be able to write it.",
+)
+def health(  # noqa: PLR0913 - one parameter for each option
     url: str | None,
     schema: str | None,
     backup: str | None,
     timeout: float | None,
+    max_backup_age: float | None,
     *,
     as_json: bool,
     thorough: bool,
+    read_only: bool,
 ) -> None:
     """Say whether the database can be reached, is current and sound.
 
@@ -49,15 +61,22 @@ def health(  # noqa: PLR0913 - an option each
     Examples:
       shortsdb health --json              what a probe asks every minute
       shortsdb health --thorough          what a timer asks every night
+      shortsdb health --max-backup-age 26 after nightly backups
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
 
     target = parse_target(url, schema)
+    if target.file is None and max_backup_age is not None:
+        raise click.UsageError("this is for SQLite files; a server has backups of its own")
     if target.file is not None:
         from shortsdb.health import check_file_health
 
         found = check_file_health(
-            target.file, backup=backup, thorough=thorough, timeout_seconds=timeout
+            target.file,
+            backup=backup,
+            thorough=thorough,
+            read_only=read_only,
+            timeout_seconds=timeout,
         )
     else:
         from shortsdb.engine import create_engine
@@ -72,8 +91,9 @@ def health(  # noqa: PLR0913 - an option each
             )
         finally:
             engine.dispose()
+    found = found.limit_backup_age(max_backup_age)
     if as_json:
-        click.echo(json.dumps({"database": target.name, "ok": found.ok} | asdict(found)))
+        click.echo(json.dumps(found.fields(target.name)))
     else:
         say_fields(_lines(target.name, found), {"problems": "green" if found.ok else "red"})
     if not found.ok:
@@ -81,7 +101,7 @@ def health(  # noqa: PLR0913 - an option each
 
 
 def _lines(database: str, found: Health) -> dict[str, str | None]:
-    latency, free = found.latency_seconds, found.free_bytes
+    latency, age = found.latency_seconds, found.last_backup_age_seconds
     return {
         "database": database,
         "reachable": "yes" if found.reachable else "no",
@@ -90,8 +110,10 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "pending": (", ".join(found.pending) or "nothing") if found.reachable else None,
         "writable": {True: "yes", False: "no", None: None}[found.writable],
         "journal mode": found.journal_mode,
-        "free space": None if free is None else f"{free / 2**20:.1f} MiB",
+        "size": mebibytes(found.size_bytes),
+        "free space": mebibytes(found.free_bytes),
         "last backup": found.last_backup,
+        "backup age": None if age is None else f"{age / 3600:.1f} h",
         "latency": None if latency is None else f"{latency * 1000:.1f} ms",
         "problems": "; ".join(found.problems) or "none",
         "error": found.error,

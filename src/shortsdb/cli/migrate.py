@@ -12,11 +12,12 @@ from shortsdb.cli.options import (
     backup_option,
     json_option,
     revision_id,
+    revision_range,
     schema_option,
     url_option,
     yes_option,
 )
-from shortsdb.cli.output import ask, say, say_fields
+from shortsdb.cli.output import ask, mebibytes, say, say_fields
 from shortsdb.log import get_logger
 
 if TYPE_CHECKING:
@@ -29,33 +30,59 @@ log = get_logger("shortsdb.migration.environment")
 
 
 @click.command()
-@click.argument("revision", default="head", callback=revision_id)
+@click.argument("revision", default="head", callback=revision_range)
 @url_option
 @schema_option
 @backup_option
-def upgrade(revision: str, url: str | None, schema: str | None, backup: str | None) -> None:
+@click.option(
+    "--must-exist",
+    is_flag=True,
+    help="Refuse where there is no database yet, as SHORTSDB_MUST_EXIST=1 does.",
+)
+@click.option("--sql", is_flag=True, help="Print the SQL instead, and connect to nothing.")
+def upgrade(  # noqa: PLR0913 - one parameter for each option
+    revision: str,
+    url: str | None,
+    schema: str | None,
+    backup: str | None,
+    *,
+    must_exist: bool,
+    sql: bool,
+) -> None:
     """Upgrade the database to REVISION, by default to the newest.
 
     Creates the database if there is none, and recognises a deployed one that has no version yet.
-    All revisions run in one transaction; a SQLite file that holds rows is backed up before.
+    All revisions run in one transaction; a SQLite file that holds rows is backed up before. --sql
+    prints what a new database needs, or what is between FROM:TO; `shortsdb plan --sql` prints what
+    this database needs.
 
     \b
     Examples:
       shortsdb upgrade                    ./shortsdb.db, or what SHORTSDB_URL names
+      shortsdb upgrade --must-exist       in a timer or unit: never a new, empty database
       shortsdb upgrade --url /srv/shorts/deployed.db --backup /srv/backups
       shortsdb upgrade 0007               not further than that
+      shortsdb upgrade 0007:0008 --sql    from one revision to another
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
     from shortsdb.migration import alembic_config, revision_ids
     from shortsdb.sqlite.version import is_at_head
 
+    if sql:
+        from alembic import command
+
+        command.upgrade(alembic_config(url, schema=schema), revision, sql=True)
+        return
+    if ":" in revision:
+        raise click.UsageError("FROM:TO is for --sql; an upgrade begins where the database is")
     file, head = parse_target(url, schema).file, revision_ids()[-1]
     if revision in {"head", head} and file is not None and is_at_head(file, head):
         log.info("%s is at %s already: nothing to do", file, head)
         return
     from alembic import command
 
-    command.upgrade(alembic_config(url, backup=backup, schema=schema), revision)
+    config = alembic_config(url, backup=backup, schema=schema, must_exist=must_exist or None)
+    command.upgrade(config, revision)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a revision
@@ -80,14 +107,47 @@ def downgrade(
     from alembic import command
 
     from shortsdb.cli.target import parse_target
-    from shortsdb.migration import alembic_config, dropped_tables
+    from shortsdb.migration import alembic_config, preview_migration
 
     if not yes:
         target = parse_target(url, schema)
-        for table, rows in dropped_tables(target, alembic_config(), revision).items():
-            say(f"{table} would go, with {rows} rows in it")
+        for one in preview_migration(target, alembic_config(), revision, back=True).tables:
+            if one.effect == "dropped":
+                say(f"{one.table} would go, with {one.rows} rows in it")
         ask(f"Downgrade to {revision}?")
     command.downgrade(alembic_config(url, backup=backup, schema=schema), revision)
+
+
+@click.command()
+@click.argument("revision", callback=revision_id)
+@url_option
+@schema_option
+@click.option("--purge", is_flag=True, help="Whatever the version table says, even if it is wrong.")
+@yes_option
+def stamp(revision: str, url: str | None, schema: str | None, *, purge: bool, yes: bool) -> None:
+    """Write REVISION into the version table, and change nothing else.
+
+    For a database that is at REVISION and does not say so: one that fits several revisions, or
+    whose version somebody has changed. Runs no revision and compares nothing; `shortsdb check` does
+    afterwards. Asks before.
+
+    \b
+    Examples:
+      shortsdb stamp 0008
+      shortsdb stamp 0008 --purge --yes   over versions that this release does not know
+    """  # noqa: D301 - \b is click's, for lines that stay as they are
+    from shortsdb.cli.target import parse_target
+    from shortsdb.errors import OperationRefused
+    from shortsdb.migration import alembic_config
+
+    target = parse_target(url, schema)
+    if target.file is not None and not target.file.exists():
+        raise OperationRefused(f"{target.file} does not exist")
+    if not yes:
+        ask(f"Let {target.name} say that it is at {revision}, without looking whether it is?")
+    from alembic import command
+
+    command.stamp(alembic_config(url, schema=schema), revision, purge=purge)
 
 
 @click.command()
@@ -171,7 +231,7 @@ def _lines(found: Status) -> dict[str, str | None]:
         "head": found.head,
         "pending": None if found.misfit else ", ".join(found.pending) or "nothing",
         "misfit": found.misfit,
-        "size": None if found.size_bytes is None else f"{found.size_bytes / 2**20:.1f} MiB",
+        "size": mebibytes(found.size_bytes),
         "journal mode": found.journal_mode,
         # Only a file has backups of ours.
         "last backup": found.last_backup or (None if found.exists is None else "none"),
@@ -187,8 +247,8 @@ def check(ctx: click.Context, url: str | None, schema: str | None, *, as_json: b
     """Compare the database with the models, and look for broken foreign keys.
 
     Each difference is a line that says what is missing or otherwise; what only the database has is
-    none. A database with pending revisions is not compared. Exits with 1 if anything was found,
-    with 4 if there is no such file.
+    none. So is each revision that is no longer the one that was applied. A database with pending
+    revisions is not compared. Exits with 1 if anything was found, with 4 if there is no such file.
 
     \b
     Examples:
@@ -200,19 +260,29 @@ def check(ctx: click.Context, url: str | None, schema: str | None, *, as_json: b
         alembic_config,
         find_drift,
         outdated,
+        read_applied,
         read_only_connection,
         read_status,
+        revision_checksums,
     )
     from shortsdb.sqlite.foreign_keys import broken_keys
+    from shortsdb.sqlite.history import changed_revisions
 
     target = parse_target(url, schema)
     status = read_status(target, "off")
     why_not = outdated(status)
+    applied = [] if status.exists is False else read_applied(target)
+    changed = changed_revisions(applied, revision_checksums())
     with read_only_connection(target) as connection:
         broken = broken_keys(connection.connection) if target.file else []
         drift = [] if why_not else find_drift(alembic_config(), connection)
     if as_json:
-        found = {"outdated": why_not, "drift": drift, "broken_keys": list(map(asdict, broken))}
+        found = {
+            "outdated": why_not,
+            "drift": drift,
+            "broken_keys": list(map(asdict, broken)),
+            "changed_revisions": changed,
+        }
         click.echo(json.dumps(found))
     else:
         for line in drift:
@@ -230,10 +300,16 @@ def check(ctx: click.Context, url: str | None, schema: str | None, *, as_json: b
                 f"{key.table} ({key.columns}): {key.rows} rows point to rows of "
                 f"{key.referred_table} that are not there"
             )
+        for revision in changed:
+            say(
+                f"Revision {revision} of this release is not the text that was applied to this "
+                "database: somebody has changed it. Put it back, and write the change as a new "
+                "revision (shortsdb history says when it was applied, and by which release)"
+            )
         # Of a file that is not there, or of other software, nobody asked.
         if not broken and status.known and status.exists is not False:
             say("No foreign key is broken.")
     if status.exists is False:
         ctx.exit(4)
-    if why_not or drift or broken:
+    if why_not or drift or broken or changed:
         ctx.exit(1)

@@ -28,6 +28,13 @@ def revision_id(ctx: click.Context, parameter: click.Parameter, value: str) -> s
     return value
 
 
+def revision_range(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse what is neither a revision nor two with a colon between them."""
+    for part in value.split(":", 1):
+        revision_id(ctx, parameter, part)
+    return value
+
+
 def plausible_path(
     _ctx: click.Context, _parameter: click.Parameter, value: str | None
 ) -> Path | None:
@@ -41,6 +48,13 @@ def plausible_path(
         return parse(value)
     except OperationRefused as error:
         raise click.BadParameter(str(error)) from None
+
+
+def plausible_paths(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> list[Path]:
+    """Return the absolute paths that were given, as `plausible_path` does."""
+    return [path for value in values if (path := plausible_path(ctx, parameter, value))]
 
 
 url_option = click.option(

@@ -11,7 +11,7 @@ from shortsdb import streams
 from shortsdb.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 def say(text: object) -> None:
@@ -27,6 +27,22 @@ def say_fields(fields: Mapping[str, object], colours: Mapping[str, str]) -> None
             if name in colours:
                 text = click.style(text, fg=colours[name])
             click.echo(f"{name + ':':<14}{text}")
+
+
+def say_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows below their titles, each column as wide as it must be; None is a dash."""
+    lines = [
+        ["-" if value is None else printable(value) for value in row] for row in (titles, *rows)
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def mebibytes(size: int | None) -> str | None:
+    """Return a number of bytes for people; None if it is not known."""
+    return None if size is None else f"{size / 2**20:.1f} MiB"
 
 
 def ask(question: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shortsdb.settings import DEFAULT_URL
-from shortsdb.sqlite.backup import folder_for
+from shortsdb.sqlite.backup_files import folder_for
 from shortsdb.target import Target
 
 if TYPE_CHECKING:

@@ -79,9 +79,9 @@ def create_engine(
     Args:
         url: The database as a URL, with a sync or async driver, or as a path. The default is
             SHORTSDB_URL, then `shortsdb.settings.DEFAULT_URL`.
-        schema: The schema of a PostgreSQL database that contains the tables; no name leads out of
-            it, whatever the search_path is. The default is SHORTSDB_SCHEMA, then the first schema
-            of the search_path.
+        schema: The schema of a PostgreSQL database that contains the tables. Unqualified names
+            refer only to it, whatever the search_path. The default is SHORTSDB_SCHEMA, then the
+            first schema of the search_path.
         pragmas: Settings that override or extend `PRAGMAS`; None keeps the setting of the file or
             SQLite's default. PostgreSQL uses only `busy_timeout`, the longest wait for the write
             lock in milliseconds; None means the server's `lock_timeout`.

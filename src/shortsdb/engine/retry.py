@@ -33,8 +33,7 @@ def run_transaction(
     failure, a deadlock, or a connection that was lost before the COMMIT or could not be made. Its
     effects outside the database must therefore be safe to repeat. The pause between attempts has a
     random length of up to 2 s: to outlast the failover of a PostgreSQL cluster, which takes half a
-    minute, allow about 60 attempts. Rows that `work` returns are detached:
-    return values instead.
+    minute, allow about 60 attempts. Rows that `work` returns are detached: return values instead.
 
     Args:
         factory: A factory returned by `session_factory`.
@@ -90,9 +89,9 @@ def _may_be_repeated(error: StaleDataError | DBAPIError) -> bool:
     if getattr(error.orig, "sqlstate", None) in CONFLICT_STATES:
         return True
     if error.connection_invalidated:
-        # Without a statement it was a COMMIT, of an engine that does not raise OutcomeUnknownError.
+        # Without a statement it is of a COMMIT: other engines do not raise OutcomeUnknownError.
         return error.statement is not None
-    # psycopg's when it cannot connect: the server starts, or its standby is not promoted yet.
+    # psycopg raises this if it cannot connect: the server is starting, or failing over.
     return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", "") is None
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.util import greenlet_spawn
 from shortsdb import url
 from shortsdb.engine import READ_ONLY_OPTIONS
 from shortsdb.health.report import CALLS, Health, unanswered, unreachable, version_problems
-from shortsdb.health.sqlite_file import read_health, why_unwritable
+from shortsdb.health.sqlite_file import read_health
 from shortsdb.migration import revision_ids
 from shortsdb.sqlite.version import version_of
 
@@ -101,15 +101,14 @@ def _check(engine: Engine, backup: str | None, *, thorough: bool) -> Health:
             # Read this first, because the transaction of the next statement sets it.
             query_only = _query_only(connection)
             connection.exec_driver_sql("SELECT 1")  # begins the transaction
-            unwritable = why_unwritable(file, query_only=query_only) if wanted else None
             return read_health(
                 connection.connection,
                 file,
                 backup,
                 begun,
                 thorough=thorough,
-                writable=None if not wanted else unwritable is None,
-                unwritable=unwritable,
+                writable_wanted=wanted,
+                query_only=query_only,
             )
     except (SQLAlchemyError, sqlite3.Error) as error:
         return unreachable("it cannot be reached or read", getattr(error, "orig", None) or error)
@@ -127,6 +126,7 @@ def _of_server(connection: Connection, begun: float, *, writable_wanted: bool) -
         pending=version.pending,
         writable=unwritable is None if writable_wanted else None,
         foreign_keys=True,
+        size_bytes=connection.scalar(text("SELECT pg_database_size(current_database())")),
         latency_seconds=latency,
         problems=(
             *version_problems(version, foreign_keys=True),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from shortsdb.bounded_calls import BoundedCalls
 from shortsdb.migration import revision_ids
@@ -35,7 +36,10 @@ class Health:
         foreign_keys: Whether connections of this engine enforce foreign keys.
         journal_mode: The journal mode of a SQLite database, otherwise None.
         free_bytes: The free space on the file system of a SQLite file, otherwise None.
+        size_bytes: The size of a SQLite file, without its -wal, or of a server's database; None in
+            memory.
         last_backup: The path of the newest backup of a SQLite file, or None.
+        last_backup_age_seconds: The time since that backup was made.
         latency_seconds: The time for connecting and reading the revision; None if that failed.
         problems: The problems, one sentence each, without paths, hosts, passwords and SQL.
         error: The driver's message if the database could not be read. It is for operators only,
@@ -55,7 +59,9 @@ class Health:
     foreign_keys: bool | None = None
     journal_mode: str | None = None
     free_bytes: int | None = None
+    size_bytes: int | None = None
     last_backup: str | None = None
+    last_backup_age_seconds: float | None = None
     latency_seconds: float | None = None
     problems: tuple[str, ...] = ()
     error: str | None = None
@@ -64,6 +70,33 @@ class Health:
     def ok(self) -> bool:
         """Whether there are no problems."""
         return not self.problems
+
+    def limit_backup_age(self, hours: float | None) -> Health:
+        """Return this report, with a problem if a SQLite file has no backup that is so new.
+
+        Args:
+            hours: How old the last backup may be; None for no limit.
+        """
+        age = self.last_backup_age_seconds
+        if hours is None or not self.reachable or (age is not None and age <= hours * 3600):
+            return self
+        problem = f"there is no backup of the last {hours:g} h"
+        if age is not None:
+            problem += f": the newest is {age / 3600:.1f} h old"
+        return replace(self, problems=(*self.problems, problem))
+
+    def fields(self, database: str | None = None) -> dict[str, Any]:
+        """Return the report for JSON.
+
+        Args:
+            database: The name of the database; None for a page that anybody may read: then neither
+                that nor the driver's own words are told, and of the last backup its name only.
+        """
+        fields = {"database": database, "ok": self.ok, **asdict(self)}
+        if database is None:
+            fields["error"] = None
+            fields["last_backup"] = self.last_backup and PurePath(self.last_backup).name
+        return fields
 
 
 CALLS: BoundedCalls[Health] = BoundedCalls()

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ from shortsdb.errors import OperationRefused
 from shortsdb.health.report import CALLS, Health, unanswered, unreachable, version_problems
 from shortsdb.migration import BASELINES, revision_ids
 from shortsdb.printable import VALUE_LENGTH, printable
-from shortsdb.sqlite.backup import backups_of, folder_for
+from shortsdb.sqlite.backup_files import Backup, folder_for, list_backups
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.sqlite.foreign_keys import broken_keys
-from shortsdb.sqlite.version import read_version, reading
+from shortsdb.sqlite.version import read_journal_mode, read_version, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,38 +36,39 @@ def check_file_health(
     *,
     backup: str | None = None,
     thorough: bool = True,
+    read_only: bool = False,
     timeout_seconds: float | None = None,
 ) -> Health:
     """Do as `check_db_health` for a SQLite file, without an engine and without setting WAL mode.
+
+    With `read_only` this user need not be able to write it, as one that monitors it.
 
     Raises:
         OperationRefused: The path cannot be a database, for example because it is a folder.
     """
     refuse_unusable_file(file, changes=False)
-    check = partial(_check, file, backup, thorough=thorough)
+    check = partial(_check, file, backup, thorough=thorough, read_only=read_only)
     if timeout_seconds is None:
         return check()
     try:
-        return CALLS.call((file, backup, thorough), check, timeout_seconds)
+        return CALLS.call((file, backup, thorough, read_only), check, timeout_seconds)
     except TimeoutError:
         return unanswered(timeout_seconds)
 
 
-def _check(file: Path, backup: str | None, *, thorough: bool) -> Health:
+def _check(file: Path, backup: str | None, *, thorough: bool, read_only: bool) -> Health:
     if not os.path.exists(file):  # noqa: PTH110 - does not raise
         return unreachable("the file does not exist")
     begun = time.perf_counter()
     try:
         with reading(file, foreign_keys=True) as connection:
-            unwritable = why_unwritable(file, query_only=False)
             return read_health(
                 connection,
                 file,
                 backup,
                 begun,
                 thorough=thorough,
-                writable=unwritable is None,
-                unwritable=unwritable,
+                writable_wanted=not read_only,
             )
     except sqlite3.Error as error:
         return unreachable("it cannot be reached or read", error)
@@ -79,8 +81,8 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     begun: float,
     *,
     thorough: bool,
-    writable: bool | None,
-    unwritable: str | None,
+    writable_wanted: bool = True,
+    query_only: bool = False,
 ) -> Health:
     """Return the report on a SQLite database.
 
@@ -90,12 +92,15 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         backup: As for `check_db_health`.
         begun: The time before connecting, by `time.perf_counter`.
         thorough: As for `check_db_health`.
-        writable: As in the report.
-        unwritable: The result of `why_unwritable`.
+        writable_wanted: Whether a database that cannot be written is a problem.
+        query_only: Whether the connection cannot write because the caller has set query_only.
     """
     version = read_version(connection, revision_ids(), BASELINES, "it")
     latency = time.perf_counter() - begun
+    unwritable = _why_unwritable(file, query_only=query_only) if writable_wanted else None
     foreign_keys = bool(_pragma(connection, "foreign_keys"))
+    last_backup = _last_backup(file, backup) if file else None
+    age = datetime.now(UTC) - last_backup.moment if last_backup else None
     return Health(
         reachable=True,
         revision=version.revision,
@@ -103,11 +108,13 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         head=revision_ids()[-1],
         known=version.known,
         pending=version.pending,
-        writable=writable,
+        writable=unwritable is None if writable_wanted else None,
         foreign_keys=foreign_keys,
-        journal_mode=str(_pragma(connection, "journal_mode")),
+        journal_mode=read_journal_mode(connection, file),
         free_bytes=_free_bytes(file) if file else None,
-        last_backup=_last_backup(file, backup) if file else None,
+        size_bytes=file.stat().st_size if file else None,
+        last_backup=str(last_backup.path) if last_backup else None,
+        last_backup_age_seconds=age.total_seconds() if age else None,
         latency_seconds=latency,
         problems=(
             *version_problems(version, foreign_keys=foreign_keys),
@@ -117,7 +124,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     )
 
 
-def why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
+def _why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
     """Return why a SQLite file cannot be written, None if no reason was found.
 
     Only a write would be certain, but a health check must not wait for the write lock.
@@ -148,13 +155,13 @@ def _free_bytes(file: Path) -> int | None:
         return None
 
 
-def _last_backup(file: Path, backup: str | None) -> str | None:
+def _last_backup(file: Path, backup: str | None) -> Backup | None:
     try:
         folder = folder_for(file, backup or settings.backup())
-        backups = backups_of(file, folder) if folder else []
+        backups = list_backups(file, folder) if folder else []
     except (OSError, OperationRefused):  # the user may not read the folder
         return None
-    return str(backups[-1]) if backups else None
+    return backups[-1] if backups else None
 
 
 def _damage(connection: Connection) -> Iterator[str]:

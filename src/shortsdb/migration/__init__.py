@@ -24,15 +24,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shortsdb.migration.baselines import BASELINES
     from shortsdb.migration.database import create_migration_engine, read_only_connection
-    from shortsdb.migration.downgrade_preview import dropped_tables
     from shortsdb.migration.drift import find_drift
-    from shortsdb.migration.environment import run, x_arguments
+    from shortsdb.migration.environment import print_sql, run, x_arguments
     from shortsdb.migration.errors import MigrationRefused, as_migration_refused
     from shortsdb.migration.locks import advisory_lock, set_timeouts
-    from shortsdb.migration.revisions import alembic_config, revision_ids
+    from shortsdb.migration.preview import Preview, preview_migration
+    from shortsdb.migration.rehearsal import Rehearsal, rehearse
+    from shortsdb.migration.revisions import alembic_config, revision_checksums, revision_ids
     from shortsdb.migration.status import (
         Status,
         outdated,
+        read_applied,
         read_file,
         read_status,
         versioned_schemas,
@@ -41,17 +43,23 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINES",
     "MigrationRefused",
+    "Preview",
+    "Rehearsal",
     "Status",
     "advisory_lock",
     "alembic_config",
     "as_migration_refused",
     "create_migration_engine",
-    "dropped_tables",
     "find_drift",
     "outdated",
+    "preview_migration",
+    "print_sql",
+    "read_applied",
     "read_file",
     "read_only_connection",
     "read_status",
+    "rehearse",
+    "revision_checksums",
     "revision_ids",
     "run",
     "set_timeouts",
@@ -62,13 +70,21 @@ __all__ = [
 _MODULES = {
     "baselines": ("BASELINES",),
     "database": ("create_migration_engine", "read_only_connection"),
-    "downgrade_preview": ("dropped_tables",),
     "drift": ("find_drift",),
-    "environment": ("run", "x_arguments"),
+    "environment": ("print_sql", "run", "x_arguments"),
     "errors": ("MigrationRefused", "as_migration_refused"),
     "locks": ("advisory_lock", "set_timeouts"),
-    "revisions": ("alembic_config", "revision_ids"),
-    "status": ("Status", "outdated", "read_file", "read_status", "versioned_schemas"),
+    "preview": ("Preview", "preview_migration"),
+    "rehearsal": ("Rehearsal", "rehearse"),
+    "revisions": ("alembic_config", "revision_checksums", "revision_ids"),
+    "status": (
+        "Status",
+        "outdated",
+        "read_applied",
+        "read_file",
+        "read_status",
+        "versioned_schemas",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -6,18 +6,25 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from alembic import context
+from alembic import command, context
 from alembic.script.revision import RangeNotAncestorError, ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb import settings
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger, operation
 from shortsdb.migration.autogenerate import comparison_options
 from shortsdb.migration.database import create_migration_engine
 from shortsdb.migration.errors import MigrationRefused, as_migration_refused
-from shortsdb.migration.plan import Planner, known_revisions, refuse_several_heads, runs_alone
+from shortsdb.migration.plan import (
+    Planner,
+    known_revisions,
+    no_database,
+    refuse_several_heads,
+    runs_alone,
+)
 from shortsdb.migration.postgresql import PostgreSQLMigration
 from shortsdb.migration.sqlite import SQLiteMigration
 from shortsdb.migration.transaction import read_only_transaction, sqlite_transactions
@@ -27,24 +34,28 @@ from shortsdb.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
     from sqlalchemy import MetaData
 
+    from shortsdb.migration.preview import Preview
+
 log = get_logger(__name__)
 
-X_ARGUMENTS = ("url", "backup", "schema")
+X_ARGUMENTS = ("url", "backup", "schema", "must-exist")
 """What the alembic program is told by -x."""
 
 
 @operation()
 @as_migration_refused()
-def run(
+def run(  # noqa: PLR0913 - one parameter for each setting of env.py
     *,
     url: str | URL,
     metadata: Callable[[], MetaData],
     baselines: Mapping[str, str],
     backup: str | None = None,
     schema: str | None = None,
+    must_exist: str | bool | None = None,
 ) -> None:
     """Run the command of the present Alembic environment; env.py calls this and nothing else.
 
@@ -57,6 +68,7 @@ def run(
         backup: Where backups of SQLite files go: a folder, "off", or None for `backups` beside
             the file.
         schema: The schema of a PostgreSQL database, see `Target.parse`.
+        must_exist: Whether to refuse where there is no database yet, see `settings.must_exist`.
 
     Raises:
         MigrationRefused: The database was left as it was; the message says why.
@@ -65,17 +77,18 @@ def run(
         _print_script(Target.parse(url).url)
         return
     changes = _changes()
+    creates = changes and not settings.must_exist(must_exist)
     if changes:
         refuse_several_heads(context.script)
-    target, source = _open_target(url, schema, changes=changes)
+    target, source = _open_target(url, schema, changes=changes, creates=creates)
     try:
         with _connection(source) as connection:
             if not changes:
                 _run_read_only(connection, comparison_options(metadata(), baselines))
             elif connection.dialect.name == "sqlite":
-                _migrate_sqlite(connection, target, baselines, backup)
+                _migrate_sqlite(connection, target, baselines, backup, creates=creates)
             else:
-                _migrate_postgresql(connection, target, baselines)
+                _migrate_postgresql(connection, target, baselines, creates=creates)
     # Some statements do not go through SQLAlchemy: they raise the driver's own errors.
     except (DBAPIError, source.engine.dialect.loaded_dbapi.Error) as error:
         raise MigrationRefused(
@@ -96,6 +109,21 @@ def run(
                 f"{error}: this release knows {known[-1]} to {known[0]}; nothing was changed"
             ) from error
         raise
+
+
+def print_sql(config: Config, preview: Preview) -> None:
+    """Print the SQL of a migration, for a database as it is now.
+
+    Args:
+        config: Alembic's, with the revisions and the database, which is not connected to.
+        preview: What the migration would do.
+    """
+    if not preview.revisions:
+        return
+    if preview.adopts:
+        command.stamp(config, str(preview.at), sql=True)
+    run = command.downgrade if preview.goes_back else command.upgrade
+    run(config, f"{preview.at or 'base'}:{preview.to or 'base'}", sql=True)
 
 
 def x_arguments() -> dict[str, str]:
@@ -127,7 +155,9 @@ def _changes() -> bool:
     return True
 
 
-def _open_target(url: str | URL, schema: str | None, *, changes: bool) -> tuple[Target, Any]:
+def _open_target(
+    url: str | URL, schema: str | None, *, changes: bool, creates: bool
+) -> tuple[Target, Any]:
     """Return the database of the command, and what to connect to it by: a caller's, or ours."""
     handed_in = context.config.attributes.get("connection")
     if handed_in is not None:
@@ -136,6 +166,8 @@ def _open_target(url: str | URL, schema: str | None, *, changes: bool) -> tuple[
     target = Target.parse(url, schema)
     if changes:
         target.refuse_in_memory()
+        if not creates and target.file is not None and not target.file.exists():
+            raise no_database(target)
     return target, create_migration_engine(target, changes=changes)
 
 
@@ -164,23 +196,29 @@ def _run_read_only(connection: Connection, options: dict[str, Any]) -> None:
 
 
 def _migrate_sqlite(
-    connection: Connection, target: Target, baselines: Mapping[str, str], backup: str | None
+    connection: Connection,
+    target: Target,
+    baselines: Mapping[str, str],
+    backup: str | None,
+    *,
+    creates: bool,
 ) -> None:
     with sqlite_transactions(connection, changes=True) as begins:
         # Alembic itself holds SQLite incapable of DDL in transactions.
         context.configure(
             connection=connection, transactional_ddl=True, on_version_apply=_report_step
         )
-        planner = Planner(context.get_context(), target, baselines)
+        planner = Planner(context.get_context(), target, baselines, creates=creates)
         before, after = SQLiteMigration(connection, planner, backup).run(begins=begins)
     _report(target, before, after)
 
 
 def _migrate_postgresql(
-    connection: Connection, target: Target, baselines: Mapping[str, str]
+    connection: Connection, target: Target, baselines: Mapping[str, str], *, creates: bool
 ) -> None:
     context.configure(connection=connection, on_version_apply=_report_step)
-    migration = PostgreSQLMigration(connection, Planner(context.get_context(), target, baselines))
+    planner = Planner(context.get_context(), target, baselines, creates=creates)
+    migration = PostgreSQLMigration(connection, planner)
     before, after = migration.run()
     _report(target, before, after, in_one_transaction=migration.in_one_transaction)
 

@@ -48,16 +48,37 @@ class Plan:
     steps: tuple[RevisionStep, ...] = ()
 
     @property
+    def action(self) -> str:
+        """What it is: an upgrade, a downgrade or a stamp."""
+        if not self.steps:
+            return "stamp"
+        return "upgrade" if self.steps[0].info.is_upgrade else "downgrade"
+
+    @property
     def revisions(self) -> tuple[str, ...]:
         """The revisions to run, up or down, in their order."""
         return tuple(step.info.up_revision_id or "" for step in self.steps)
+
+
+def no_database(target: Target) -> MigrationRefused:
+    """Return the refusal to create a database where one must exist."""
+    return MigrationRefused(
+        f"{target} does not exist or has no tables, and must exist (--must-exist, "
+        "SHORTSDB_MUST_EXIST); nothing was created. Check the path, and that its disk is mounted; "
+        "the first time, run the upgrade without that"
+    )
 
 
 class Planner:
     """Plans what a command does to one database, in the transaction that it is to be done in."""
 
     def __init__(
-        self, context: MigrationContext, target: Target, baselines: Mapping[str, str]
+        self,
+        context: MigrationContext,
+        target: Target,
+        baselines: Mapping[str, str],
+        *,
+        creates: bool,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -66,7 +87,9 @@ class Planner:
             target: The database.
             baselines: The DDL script of every revision that unversioned databases are known to
                 have.
+            creates: Whether a database without tables may be made ours.
         """
+        self.creates = creates
         self.context = context
         self.target = target
         self.baselines = baselines
@@ -102,7 +125,21 @@ class Planner:
             stamp = postgresql_schema.recognise(self._connection, self.baselines, name)
         return Plan(heads, stamp, steps if stamp is None else self._steps((stamp,)))
 
-    def adopt(self, revision: str) -> None:
+    def start(self, plan: Plan) -> None:
+        """Adopt a database that was recognised, or log that it is new, which may be a mistake.
+
+        Raises:
+            MigrationRefused: It is new, and must not be.
+        """
+        in_memory = self.context.dialect.name == "sqlite" and self.target.file is None
+        if plan.stamp is not None:
+            self._adopt(plan.stamp)
+        elif plan.steps and not plan.heads and not in_memory:
+            if not self.creates:
+                raise no_database(self.target)
+            log.warning("%s is new: creating the schema from the first revision", self.target)
+
+    def _adopt(self, revision: str) -> None:
         """Stamp the database with the revision that it was recognised as, and say what it lacks."""
         if self.context.dialect.name == "sqlite":
             shape = schema_of_script(self.baselines[revision])
@@ -246,7 +283,7 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, targ
         raise MigrationRefused(
             f"{target} has {len(heads)} versions ({', '.join(sorted(map(str, heads)))}) where "
             "there can be one; nothing was changed. Restore the last backup, or find out which "
-            "one is true and run `alembic stamp --purge REVISION`"
+            "one is true and run `shortsdb stamp REVISION --purge`"
         )
     known = known_revisions(script)
     for version in map(str, heads):  # other software may store a number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sqlalchemy.schema import CreateSchema
 from shortsdb.driver_errors import explain, left_behind
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.history import record
 from shortsdb.migration.locks import advisory_lock, autocommit, limit_waits, session_lock
 from shortsdb.migration.plan import Plan, Planner, runs_alone
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
@@ -63,22 +65,26 @@ class PostgreSQLMigration:
         """
         migration = context.get_context()
         version_table = migration.version_table
+        begun = time.monotonic()
         with advisory_lock(self.connection, version_table, context.begin_transaction):
+            locked = time.monotonic()
             plan = self.planner.plan()
             self._create_schema()
             alone = [step for step in plan.revisions if runs_alone(context.script, step)]
             if not alone:
-                if plan.stamp is not None:
-                    self.planner.adopt(plan.stamp)
+                self.planner.start(plan)
                 self._run_transaction(plan)
-                return plan.heads, migration.get_current_heads()
+                after = migration.get_current_heads()
+                record(self.connection, plan, after, begun=begun, locked=locked)
+                return plan.heads, after
             self._refuse_without_session(alone[0])
         self.in_one_transaction = False
         with session_lock(self.connection, version_table) as holder:
             with context.begin_transaction():
                 plan = self.planner.plan()  # another upgrade may have come first
+                self.planner.start(plan)
                 if plan.stamp is not None:
-                    self.planner.adopt(plan.stamp)
+                    self._record(Plan(plan.heads, plan.stamp), time.monotonic())
             for number, part in enumerate(_parts(plan)):
                 holder.execute("SELECT 1")  # fails if the lock is lost
                 try:
@@ -98,7 +104,13 @@ class PostgreSQLMigration:
             self.connection.execute(CreateSchema(name))
             log.info("%s: created the schema", self.target)
 
+    def _record(self, part: Plan, begun: float) -> None:
+        """Write a part into the history, in its own transaction if it has one."""
+        after = context.get_context().get_current_heads() if part.steps else (str(part.stamp),)
+        record(self.connection, part, after, begun=begun, locked=begun)
+
     def _run_part(self, part: Plan) -> None:
+        begun = time.monotonic()
         context.configure(
             connection=self.connection,
             on_version_apply=context.get_context().on_version_apply_callbacks,
@@ -106,10 +118,13 @@ class PostgreSQLMigration:
         )
         if runs_alone(context.script, part.revisions[0]):
             self._run_alone(part.revisions[0])
+            with context.begin_transaction():
+                self._record(part, begun)
             return
         with context.begin_transaction():
             limit_waits(self.connection)
             self._run_transaction(part)
+            self._record(part, begun)
 
     def _run_transaction(self, plan: Plan) -> None:
         backup = "No backup of it was made"
@@ -198,5 +213,8 @@ def _parts(plan: Plan) -> Iterator[Plan]:
     def alone(step: RevisionStep) -> RevisionStep | None:
         return step if runs_alone(context.script, step.info.up_revision_id or "") else None
 
-    for _, steps in groupby(plan.steps, alone):
-        yield Plan(plan.heads, None, tuple(steps))
+    heads = plan.heads if plan.stamp is None else (plan.stamp,)
+    for _, group in groupby(plan.steps, alone):
+        steps = tuple(group)
+        yield Plan(heads, None, steps)
+        heads = tuple(map(str, steps[-1].info.destination_revision_ids))

@@ -59,7 +59,7 @@ class RebuildChecks:
         self.target = target
         self._file = file
         self._copy: bytes | None = None
-        # What the revisions of this transaction have dropped on purpose until now.
+        # The triggers and indexes that migrations of this transaction have dropped on purpose.
         self._dropped: set[str] = set()
         self._lost: dict[str, set[str]] = {}
         self._roots: dict[str, int] = {}
@@ -111,7 +111,7 @@ class RebuildChecks:
         if authorizer is not None:
             self._dropped |= authorizer.dropped
         with self._before() as (engine_connection, before):
-            # An earlier revision of this transaction may have made a table: it was not there.
+            # Skip tables that an earlier migration of this transaction has created.
             there = {table.lower(): table for table in table_names(before)}
             for table in sorted(there[name.lower()] for name in rebuilt if name.lower() in there):
                 now = after.get(table.lower())

@@ -12,12 +12,15 @@ from alembic import context
 from shortsdb.driver_errors import UNCERTAIN
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
+from shortsdb.migration.history import record
 from shortsdb.migration.rebuild_checks import RebuildChecks
 from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
 from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
 from shortsdb.settings import lock_timeout
-from shortsdb.sqlite.backup import folder_for, keep_newest, make_backup
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.backup_files import folder_for, keep_newest
 from shortsdb.sqlite.file_checks import refuse_without_space
+from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.schema import table_names
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class SQLiteMigration:
         Args:
             connection: The database.
             planner: What plans the command.
-            backup: Where backups go, see `backup.folder_for`.
+            backup: Where backups go, see `backup_files.folder_for`.
         """
         self.connection = connection
         self.planner = planner
@@ -64,9 +67,10 @@ class SQLiteMigration:
         Raises:
             MigrationRefused: Nothing was changed; the message says why.
         """
+        begun = time.monotonic()
         try:
             seen = self._copy_unlocked() if begins else None
-            before, after = self._run_beside_readers(seen, begins=begins)
+            before, after = self._run_beside_readers(seen, begun, begins=begins)
         except Exception as error:
             # Where the database is as it was for certain, another copy of it is no use.
             code = str(getattr(getattr(error, "orig", None), "sqlite_errorname", ""))
@@ -80,13 +84,13 @@ class SQLiteMigration:
         return before, after
 
     def _run_beside_readers(
-        self, seen: int | None, *, begins: bool
+        self, seen: int | None, begun: float, *, begins: bool
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Run the transaction, and again after readers that keep it from being committed."""
         give_up = None
         while True:
             try:
-                return self._run_transaction(seen, begins=begins)
+                return self._run_transaction(seen, begun, begins=begins)
             except ReadersInTheWay as error:
                 now = time.monotonic()
                 give_up = give_up or now + lock_timeout()
@@ -100,7 +104,7 @@ class SQLiteMigration:
                 log.info("%s was read by another process: trying again", self.target)
 
     def _run_transaction(
-        self, seen: int | None, *, begins: bool
+        self, seen: int | None, begun: float, *, begins: bool
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         with context.begin_transaction():
             if begins:
@@ -111,6 +115,8 @@ class SQLiteMigration:
             self._settle_backup(plan, outdated=self._data_version() != seen)
             self._apply(plan, begins=begins)
             after = context.get_context().get_current_heads()
+            times = {"begun": begun, "locked": self.locked_at}
+            record(self.connection, plan, after, **times, backup=self.backup)
             if begins:
                 commit(self.connection)
         return plan.heads, after
@@ -164,14 +170,14 @@ class SQLiteMigration:
         return bool(plan.revisions) and self.file is not None and self._holds_rows()
 
     def _holds_rows(self) -> bool:
-        version_table = context.get_context().version_table
+        not_rows = {context.get_context().version_table, HISTORY_TABLE}
         quote = self.connection.dialect.identifier_preparer.quote_identifier
         return any(
             self.connection.exec_driver_sql(
                 f"SELECT EXISTS (SELECT 1 FROM {quote(table)})"  # noqa: S608 - quoted
             ).scalar_one()
             for table in table_names(self.connection.connection)
-            if table != version_table
+            if table not in not_rows
         )
 
     def _make_backup(self, plan: Plan) -> None:
@@ -181,7 +187,8 @@ class SQLiteMigration:
             refuse_without_space(self.file, None, 0)
         else:
             begun = time.monotonic()
-            self.backup = make_backup(self.file, next(iter(plan.heads), plan.stamp), folder)
+            revision = next(iter(plan.heads), plan.stamp)
+            self.backup = make_backup(self.file, revision, folder, plan.action)
             self.seconds = time.monotonic() - begun
 
     def _discard_backup(self) -> None:
@@ -191,10 +198,7 @@ class SQLiteMigration:
 
     def _apply(self, plan: Plan, *, begins: bool) -> None:
         migration = context.get_context()
-        if plan.stamp is not None:
-            self.planner.adopt(plan.stamp)
-        elif plan.revisions and not plan.heads:
-            log.info("%s is new: creating the schema from the first revision", self.target)
+        self.planner.start(plan)
         if not plan.revisions:
             context.run_migrations()
             return

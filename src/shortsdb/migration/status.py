@@ -13,9 +13,16 @@ from shortsdb.driver_errors import explain
 from shortsdb.errors import OperationRefused
 from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
-from shortsdb.sqlite.backup import backups_of, folder_for
-from shortsdb.sqlite.connection import values
-from shortsdb.sqlite.version import VERSION_TABLE, Version, read_version, reading, version_of
+from shortsdb.sqlite.backup_files import backups_of, folder_for
+from shortsdb.sqlite.history import Applied, read_history
+from shortsdb.sqlite.version import (
+    VERSION_TABLE,
+    Version,
+    read_journal_mode,
+    read_version,
+    reading,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +58,7 @@ def read_status(target: Target, backup: str | None) -> Status:
 
     Args:
         target: The database.
-        backup: Where backups go, see `backup.folder_for`.
+        backup: Where backups go, see `backup_files.folder_for`.
 
     Raises:
         OperationRefused: It cannot be opened or read.
@@ -91,8 +98,8 @@ def read_file(file: Path, *, immutable: bool = False) -> tuple[Version, str]:
     """
     try:
         with reading(file, immutable=immutable) as connection:
-            (journal_mode,) = values(connection, "PRAGMA journal_mode")
-            return read_version(connection, revision_ids(), BASELINES, str(file)), journal_mode
+            version = read_version(connection, revision_ids(), BASELINES, str(file))
+            return version, read_journal_mode(connection, file)
     except sqlite3.Error as error:
         raise OperationRefused(explain(error, str(file))) from error
 
@@ -128,6 +135,28 @@ def versioned_schemas(target: Target) -> list[str]:
     with read_only_connection(target) as connection:
         schemas = "SELECT schemaname FROM pg_tables WHERE tablename = :table ORDER BY 1"
         return list(connection.scalars(text(schemas), {"table": VERSION_TABLE}))
+
+
+def read_applied(target: Target) -> list[Applied]:
+    """Return what was applied to a database, see `sqlite.history`.
+
+    Raises:
+        OperationRefused: It does not exist, or cannot be opened or read.
+    """
+    file = target.file
+    if file is None:
+        from shortsdb.migration.database import read_only_connection  # noqa: PLC0415 - as above
+        from shortsdb.migration.history import read_history as read  # noqa: PLC0415 - as above
+
+        with read_only_connection(target) as server:
+            return read(server)
+    try:
+        with reading(file) as connection:
+            if not file.exists():
+                raise OperationRefused(f"{file} does not exist")
+            return read_history(connection)
+    except sqlite3.Error as error:
+        raise OperationRefused(explain(error, str(file))) from error
 
 
 def outdated(found: Status) -> str | None:

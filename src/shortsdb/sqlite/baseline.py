@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite.connection import rows, values
+from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.rows import quote
 from shortsdb.sqlite.schema import (
     Schema,
@@ -59,18 +60,19 @@ def fitting_revision(
     faults: Callable[[Schema, Collection[str]], list[str]],
     name: str,
 ) -> str | None:
-    """Return the revision whose shape the tables of a database have, None if there is no table.
+    """Return the revision whose schema the tables of a database have, None if it has no table.
 
     Args:
-        tables: The names of its tables.
-        known: The shape of every revision that unversioned databases are known to have.
-        faults: Says in which ways those of the tables that it gets do not fit a shape.
-        name: What to call the database in messages.
+        tables: The names of the tables.
+        known: The schema of each revision that an unversioned database may have.
+        faults: Returns the differences between a schema and the tables that have the given names.
+        name: The name of the database in messages.
 
     Raises:
-        OperationRefused: It holds tables and fits no known shape, and then every table and column
-            at fault is named; or it fits several alike.
+        OperationRefused: The tables fit no known schema (the message names every table and column
+            at fault), or fit several equally well.
     """
+    tables = [table for table in tables if table != HISTORY_TABLE]
     if not tables:
         return None
     ours = {table for shape in known.values() for table in shape}
@@ -104,7 +106,7 @@ def fitting_revision(
     if len(best) > 1:
         raise OperationRefused(
             f"{name} has no version, and its tables fit the revisions {', '.join(best)} equally; "
-            "nothing was changed. Find out which one is right and run `alembic stamp REVISION`"
+            "nothing was changed. Find out which one is right and run `shortsdb stamp REVISION`"
         )
     return best[0]
 
@@ -112,7 +114,7 @@ def fitting_revision(
 def null_mismatches(
     shape: Schema, found: Schema, rows_with_null: Callable[[str, str], int]
 ) -> list[str]:
-    """Return the columns that may be NULL where `shape` says NOT NULL, and are in some row."""
+    """Return a phrase for each column that is NOT NULL in `shape` but NULL in some row."""
     return [
         f"column {table}.{column} may be NULL where NOT NULL belongs, and is in {nulls} rows"
         for table, column in nullable_columns(shape, found)

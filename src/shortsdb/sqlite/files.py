@@ -97,9 +97,9 @@ def open_folder(folder: Path) -> Iterator[int]:
 
 
 def make_folder(folder: Path, owner: os.stat_result) -> None:
-    """Create a folder and its missing parents durably.
+    """Create a folder durably, unless it exists.
 
-    Each gets the mode of its parent folder, but only its owner and group may write to it, and only
+    It gets the mode of its parent folder, but only its owner and group may write to it, and only
     its owner if the parent is sticky like /tmp. ACLs are not inherited.
 
     Args:
@@ -108,7 +108,6 @@ def make_folder(folder: Path, owner: os.stat_result) -> None:
     """
     if os.path.lexists(folder):
         return
-    make_folder(folder.parent, owner)
     with open_folder(folder.parent) as above:
         there = os.fstat(above)
         mode = there.st_mode & (0o755 if there.st_mode & stat.S_ISVTX else 0o775)

@@ -99,7 +99,7 @@ def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None
         (pages,) = target.execute("PRAGMA page_count").fetchone()
         # A table has a page beside the first one, which a new file has by now.
         if pages > 1 and folder is not None:
-            replaced = make_backup(file, revision, folder, replaced_through=target)
+            replaced = make_backup(file, revision, folder, "restore", replaced_through=target)
             refuse_without_space(file, file.parent, backup.stat().st_size)
         with closing(connect_read_only(backup, immutable=True)) as source:
             if _page_size(source) != _page_size(target):

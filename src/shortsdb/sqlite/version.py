@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -115,11 +116,25 @@ def reading(
         immutable: Nobody writes to the file; nothing is made beside it.
         foreign_keys: Have the connection enforce foreign keys, as the application's do.
 
+    A user who may not write in the folder cannot read a file in WAL mode that nobody has open, as
+    SQLite would make a -shm there. It is then read as one that nobody writes to, and it is looked
+    at afterwards whether somebody did.
+
     Raises:
         OperationRefused: It is not a file that could be a database, or a name in it is not UTF-8.
         sqlite3.Error: It cannot be opened or read.
     """
     refuse_unusable_file(file, changes=False, in_use=not immutable)
+    found = _unopened(file)
+    if found is not None and not immutable and not _can_be_read(file):
+        with reading(file, immutable=True, foreign_keys=foreign_keys) as unlocked:
+            yield unlocked
+        if _unopened(file) != found:
+            raise OperationRefused(
+                f"{file} was opened by another process while this user, who may only read it, "
+                "read it; run the same again"
+            )
+        return
     with closing(_connect(file, immutable=immutable)) as connection:
         # Not opened as read-only: such a connection leaves the -wal behind when it is closed.
         connection.execute("PRAGMA query_only = ON")
@@ -129,6 +144,37 @@ def reading(
             yield connection
         except UnicodeDecodeError as error:
             raise undecodable_name(str(file)) from error
+
+
+def read_journal_mode(connection: Connection, file: Path | None) -> str:
+    """Return the journal mode of a database; a connection of `reading` may not know of WAL mode."""
+    mode = str(values(connection, "PRAGMA journal_mode")[0])
+    in_wal = file is not None and _unopened(file) is not None and not _can_be_read(file)
+    return "wal" if in_wal else mode
+
+
+def _unopened(file: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file is written to; None if this user may write in its folder.
+
+    Also None if its -wal or -shm is there: then somebody has it open in WAL mode, and SQLite reads
+    it with their help.
+    """
+    beside = [file.with_name(f"{file.name}-{end}") for end in ("wal", "shm")]
+    if os.access(file.parent, os.W_OK) or any(map(os.path.lexists, beside)) or not file.exists():
+        return None
+    there = file.stat()
+    return there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns
+
+
+def _can_be_read(file: Path) -> bool:
+    """Return whether SQLite can read a file without making one beside it, as WAL mode needs."""
+    with closing(connect(file, "mode=rw")) as connection:
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            code = error.sqlite_errorcode & 0xFF
+            return code not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+    return True
 
 
 def _connect(file: Path, *, immutable: bool) -> sqlite3.Connection:

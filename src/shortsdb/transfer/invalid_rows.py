@@ -16,7 +16,7 @@ from shortsdb.log import get_logger
 from shortsdb.migration import MigrationRefused
 from shortsdb.sqlite.file_checks import kind
 from shortsdb.sqlite.files import NewFile, open_folder
-from shortsdb.transfer.scratch import scratch_folder
+from shortsdb.sqlite.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

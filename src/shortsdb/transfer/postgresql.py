@@ -287,7 +287,7 @@ def target_transaction(target: Target) -> Iterator[Postgres]:
         _wait_for_disk(connection)
         side.refuse_unusable_target()
         with quiet("shortsdb.migration", logging.ERROR):
-            upgrade(connection=connection, schema=target.schema)
+            upgrade(connection=connection, schema=target.schema, must_exist=False)
         tables = ", ".join(_quoted(table) for table in metadata.tables)
         connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
         side.refuse_unusable_target()

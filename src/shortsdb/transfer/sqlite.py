@@ -22,10 +22,10 @@ from shortsdb.sqlite.backup import refuse_damaged
 from shortsdb.sqlite.file_checks import refuse_orphans, refuse_shared_folder
 from shortsdb.sqlite.files import NewFile, fsync, open_folder
 from shortsdb.sqlite.online_copy import connect_new, connect_read_only, copy_to_new
+from shortsdb.sqlite.scratch import scratch_folder
 from shortsdb.transfer.invalid_rows import InvalidRow, plain
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
 from shortsdb.transfer.pgcopy import RowFormat
-from shortsdb.transfer.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import sqlite3
@@ -248,4 +248,4 @@ def refuse_existing(file: Path) -> None:
 
 def _upgrade(file: Path) -> None:
     with quiet("shortsdb.migration", logging.ERROR):
-        upgrade(url=str(file), backup="off")
+        upgrade(url=str(file), backup="off", must_exist=False)

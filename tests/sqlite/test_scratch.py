@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from project import PROGRAMS
 
-from shortsdb.transfer.scratch import scratch_folder
+from shortsdb.sqlite.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,192 @@
+"""shortsdb backups, restore --latest and verify, and which backups are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+from inspect_sqlite import execute, file_hash, row_hashes
+from project import HEAD
+
+from shortsdb.cli import main
+from shortsdb.errors import OperationRefused
+from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.backup_files import keep_newest, list_backups
+from shortsdb.sqlite.restore import restore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def url(deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Return the option for a deployed file; what `verify` makes goes into a folder of the test."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    return ("--url", str(deployed_file))
+
+
+def test_backups_says_when_and_why_each_was_made(deployed_file: Path, url: tuple[str, str]) -> None:
+    assert f"{deployed_file} has no backup in" in run("backups", *url).output
+    assert run("backups", "--json", *url).output == "[]\n"
+    folder = deployed_file.parent / "backups"
+    folder.mkdir()
+    old = folder / "deployed.0001.20200101T000000000000Z.db"  # of an earlier release
+    old.write_bytes(deployed_file.read_bytes())
+    run("backup", *url)
+    run("upgrade", *url)
+    run("downgrade", "0001", "--yes", *url)
+    run("restore", "--latest", "--yes", *url)
+    found = json.loads(run("backups", "--json", *url).output)
+    assert [(one["revision"], one["kind"], one["checked"]) for one in found] == [
+        ("0001", None, None),
+        ("0001", "manual", True),
+        ("0001", "upgrade", True),
+        (HEAD, "downgrade", True),
+        ("0001", "restore", False),
+    ]
+    assert found[0]["made_at"] == "2020-01-01T00:00:00+00:00"
+    assert found[0]["backup"] == str(old)
+    assert found[0]["size_bytes"] == old.stat().st_size
+    title, first, *_, last = run("backups", *url).output.splitlines()
+    assert title.split() == ["when", "revision", "why", "MiB", "checked", "file"]
+    assert first.split()[:4] == ["2020-01-01", "00:00:00", "0001", "-"]
+    assert last.split()[2:4] == ["0001", "restore"]
+
+
+def test_restore_takes_the_latest_or_the_one_that_is_named(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    none = run("restore", "--latest", "--yes", *url)
+    assert none.exit_code == 1
+    assert "has no backup in" in none.output
+    before = row_hashes(deployed_file)
+    made = [run("backup", *url).stdout.splitlines()[-1] for _ in range(2)]
+    execute(deployed_file, "DELETE FROM clips")
+    for arguments, phrase in (
+        ((), "name one backup, or say --latest"),
+        ((made[0], "--latest"), "name one backup, or say --latest"),
+        (made, "2 backups were named, and one is needed"),
+    ):
+        refused = run("restore", *arguments, "--yes", *url)
+        assert refused.exit_code == 2
+        assert phrase in refused.output
+    asked = CliRunner().invoke(main, ["restore", "--latest", *url], input="n\n")
+    assert made[1] in asked.output
+    assert row_hashes(deployed_file) != before
+    assert run("restore", "--latest", "--yes", *url).exit_code == 0
+    assert row_hashes(deployed_file) == before
+    off = run("restore", "--latest", "--backup", "off", *url)
+    assert "the backup is switched off; name a folder" in off.output
+
+
+def test_verify_restores_into_a_temporary_file(
+    deployed_file: Path, url: tuple[str, str], tmp_path: Path
+) -> None:
+    run("upgrade", *url)
+    (backup,) = list_backups(deployed_file, deployed_file.parent / "backups")
+    before = file_hash(backup.path), file_hash(deployed_file)
+    found = run("verify", "--latest", "--json", *url)
+    assert found.exit_code == 0, found.output
+    verified = json.loads(found.stdout)
+    assert verified["ok"]
+    assert verified["backup"] == str(backup.path)
+    assert verified["version"]["shape"] == "0001"
+    assert verified["rows"].keys() == {"clips", "discovered_videos", "pipeline_runs"}
+    assert verified["rows"]["clips"] > 0
+    assert "it can be restored" in run("verify", str(backup.path)).stdout
+    assert (file_hash(backup.path), file_hash(deployed_file)) == before
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_verify_finds_what_is_wrong(
+    deployed_file: Path, url: tuple[str, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    for change, phrase in (
+        ("UPDATE clips SET pipeline_run_id = 777 WHERE id < 3", "2 rows of clips point to rows"),
+        ("DROP TABLE clips", "table clips is missing"),
+        # integrity_check compares indexes with their tables, quick_check does not.
+        (
+            """CREATE INDEX x ON clips (id); PRAGMA writable_schema = ON;
+            UPDATE sqlite_master SET sql = 'CREATE INDEX x ON clips (id DESC)' WHERE name = 'x'""",
+            "missing from index x",
+        ),
+    ):
+        copy.write_bytes(deployed_file.read_bytes())
+        execute(copy, change)
+        found = run("verify", str(copy), *url)
+        assert found.exit_code == 1, change
+        assert phrase in found.stdout
+        assert "something is wrong" in found.stdout
+        assert not json.loads(run("verify", str(copy), "--json").stdout)["ok"]
+    copy.write_bytes(b"not a database" * 1000)
+    assert "is not an SQLite database" in run("verify", str(copy)).output
+    assert run("verify", str(tmp_path / "nowhere.db")).exit_code == 1
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def make(file: Path, moment: datetime, kind: str) -> Path:
+    path = file.parent / "backups" / f"deployed.0001-{kind}.{moment:%Y%m%dT%H%M%S%fZ}.db"
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("3", 3), ("10d", 10), ("30d", 30), ("999", 40)])
+def test_the_newest_of_each_kind_outlives_any_number_of_nightly_ones(
+    deployed_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    keep: str,
+    kept: int,
+) -> None:
+    caplog.set_level("INFO", "shortsdb")
+    monkeypatch.setenv("SHORTSDB_BACKUP_KEEP", keep)
+    folder = deployed_file.parent / "backups"
+    folder.mkdir()
+    now = datetime.now(UTC) - timedelta(hours=1)
+    kinds = [make(deployed_file, now - timedelta(days=90), kind) for kind in ("upgrade", "restore")]
+    older = make(deployed_file, now - timedelta(days=91), "upgrade")
+    nightly = [make(deployed_file, now - timedelta(days=days), "manual") for days in range(40)]
+    keep_newest(deployed_file, nightly[0])
+    left = {backup.path for backup in list_backups(deployed_file, folder)}
+    assert left == {*kinds, *nightly[:kept], *([older] if keep == "999" else [])}
+    deleted = [message for message in caplog.messages if message.startswith("deleted")]
+    assert len(deleted) == 43 - len(left)
+    assert all("SHORTSDB_BACKUP_KEEP keeps" in message for message in deleted)
+    assert all("and the newest of each kind" in message for message in deleted)
+
+
+@pytest.mark.parametrize("keep", ["0", "-1", "0d", "many", "3 d", "1e3"])
+def test_a_number_that_is_none_is_refused_before_anything_is_done(
+    deployed_file: Path, url: tuple[str, str], monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    monkeypatch.setenv("SHORTSDB_BACKUP_KEEP", keep)
+    before = file_hash(deployed_file)
+    for command in ("upgrade", "backup"):
+        refused = run(command, *url)
+        assert refused.exit_code == 1
+        assert "neither a number of backups nor of days" in refused.output
+    assert file_hash(deployed_file) == before
+    assert not (deployed_file.parent / "backups").exists()
+
+
+def test_names_of_two_databases_are_never_mixed_up(deployed_file: Path) -> None:
+    """The kind is a part of the name that no revision can be."""
+    folder = deployed_file.parent / "backups"
+    other = deployed_file.with_name("deployed.0001-manual.db")
+    os.link(deployed_file, other)
+    mine = make_backup(deployed_file, "0001", folder)
+    others = make_backup(other, "up-grade", folder, "upgrade")
+    assert [one.path for one in list_backups(deployed_file, folder)] == [mine]
+    assert [one.path for one in list_backups(other, folder)] == [others]
+    with pytest.raises(OperationRefused, match="is the database itself"):
+        restore(other, deployed_file, None, None)
