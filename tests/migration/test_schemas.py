@@ -58,6 +58,7 @@ def upgrade(url: str, schema: str | None = None, to: str = "head") -> None:
 
 
 def tables(database: Database) -> dict[str, int]:
+    """Return how many tables each schema has: ours, that of the version and that of the history."""
     counted = (
         "SELECT table_schema, count(*) FROM information_schema.tables"
         " WHERE table_schema NOT IN ('pg_catalog', 'information_schema') GROUP BY 1"
@@ -78,7 +79,7 @@ def test_each_schema_has_its_own_version_and_tables(database: Database) -> None:
     for schema, revision in ((ONE, "head"), (OTHER, "0001")):
         done = run("upgrade", revision, "--url", database.url, "--schema", schema)
         assert done.exit_code == 0, done.output
-    assert tables(database) == {ONE: 11, OTHER: 4}
+    assert tables(database) == {ONE: 12, OTHER: 5}
     shown = run("status", "--url", database.url, "--all-schemas", "--json", "--exit-code")
     assert shown.exit_code == 3
     found = {each["database"].partition(" (")[2]: each for each in json.loads(shown.output)}
@@ -89,7 +90,7 @@ def test_each_schema_has_its_own_version_and_tables(database: Database) -> None:
         assert run(name, "--url", database.url, "--schema", ONE).exit_code == 0, name
     assert run("seed", "--url", database.url, "--schema", ONE).exit_code == 0
     assert run("downgrade", "0001", "--yes", "--url", database.url, "--schema", ONE).exit_code == 0
-    assert tables(database) == {ONE: 4, OTHER: 4}
+    assert tables(database) == {ONE: 5, OTHER: 5}
 
 
 def test_the_environment_names_the_schema(
@@ -100,7 +101,7 @@ def test_the_environment_names_the_schema(
     engine = create_engine(database.url)
     assert check_db_health(engine).ok
     engine.dispose()
-    assert tables(database) == {ONE: 11}
+    assert tables(database) == {ONE: 12}
     init_db(tmp_path / "x.db").dispose()  # SQLite has none, and is not disturbed
 
 
@@ -113,7 +114,7 @@ def test_a_search_path_never_leads_to_another_installation(database: Database) -
         upgrade(database.url)
     assert read_status(Target.parse(database.url, "two"), None).revision is None
     upgrade(database.url, "two")
-    assert tables(database) == {ONE: 11, "two": 11}
+    assert tables(database) == {ONE: 12, "two": 12}
     engine = create_engine(database.url, schema=ONE)
     with get_session(engine) as session:
         set_override(session, "volume", "11")
@@ -143,14 +144,14 @@ def test_async_engines_and_a_schema_that_is_created(database: Database) -> None:
         await other.dispose()
 
     asyncio.run(run_it())
-    assert tables(database) == {OTHER: 11}
+    assert tables(database) == {OTHER: 12}
 
 
 def test_a_copy_into_a_schema_and_back(database: Database, full_file: Path, tmp_path: Path) -> None:
     upgrade(database.url, "two")
     into = run("copy", str(full_file), database.url, "--schema", ONE)
     assert into.exit_code == 0, into.output
-    assert tables(database) == {ONE: 11, "two": 11}
+    assert tables(database) == {ONE: 12, "two": 12}
     assert values(database.url, "two") == []
     back = run("copy", database.url, str(tmp_path / "back.db"), "--schema", ONE)
     assert back.stdout == into.stdout
