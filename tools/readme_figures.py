@@ -15,7 +15,8 @@ _SECTION = re.compile(
 _STOCK, _DEFAULT = "Alembic, stock env.py", "SQLAlchemy, default engine"
 
 _FIGURES = """
-- **With nothing to do**, `shortsdb upgrade` takes {nothing_to_do:.2f} times as long as stock Alembic.
+- **With nothing to do**, `shortsdb upgrade` takes {nothing_to_do:.2f} times as long as stock
+  Alembic.
 - **A deploy of {rows} rows** takes {grown:.2f} times as long as that of an empty file, without
   the backup; Django's, which checks all foreign keys, {django_grown:,.0f} times. The backup takes
   {backup:.1f} times as long as `cp` and `sync`.

@@ -56,7 +56,7 @@ def test_what_may_be_a_password_is_refused(given: str) -> None:
     assert "s3" not in str(refused.value)
 
 
-@pytest.mark.parametrize("make", [create_engine, create_migration_engine], ids=str)
+@pytest.mark.parametrize("make", [create_engine, create_migration_engine])
 def test_a_silent_host_is_given_up(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401 - one of two
     """Unless the URL says something else."""
     given: dict[str, object] = {}
