@@ -61,6 +61,7 @@ SLOW = {
         "test_pooler.py",
         "test_postgresql_standby.py",
         "test_schemas.py",
+        "test_server_settings.py",
     },
     "release": {"test_packaging.py"},
 }

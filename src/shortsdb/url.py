@@ -133,7 +133,7 @@ def _parse_server(url: URL) -> URL:
     return url
 
 
-def connect_args(url: URL) -> dict[str, int | None]:
+def connect_args(url: URL) -> dict[str, int | str | None]:
     """Return SQLAlchemy's option `connect_args`: further arguments for the driver's `connect`.
 
     By default psycopg prepares a named statement when a connection runs it for the sixth time. If a
@@ -150,15 +150,19 @@ def connect_args(url: URL) -> dict[str, int | None]:
     """
     if url.get_backend_name() != "postgresql":
         return {}
-    limits = {name: value for name, value in CONNECTION_LIMITS.items() if name not in url.query}
+    arguments: dict[str, int | str | None] = {
+        name: value for name, value in CONNECTION_LIMITS.items() if name not in url.query
+    }
+    # Whatever PGCLIENTENCODING or a role says; a database in SQL_ASCII would give bytes.
+    arguments["client_encoding"] = "utf8"
     given = url.query.get("prepare_threshold")
     if given is None:
-        return {"prepare_threshold": None, **limits}
+        return {"prepare_threshold": None, **arguments}
     if not (isinstance(given, str) and re.fullmatch("[0-9]{1,9}", given)):
         raise ArgumentError(
             "prepare_threshold in the database URL is not a number; psycopg's default is 5"
         )
-    return {"prepare_threshold": int(given), **limits}
+    return {"prepare_threshold": int(given), **arguments}
 
 
 def display(url: URL) -> str:

@@ -58,6 +58,7 @@ def upgrade(url: str, schema: str | None = None, to: str = "head") -> None:
 
 
 def tables(database: Database) -> dict[str, int]:
+    """Return how many tables each schema has: ours, that of the version and that of the history."""
     counted = (
         "SELECT table_schema, count(*) FROM information_schema.tables"
         " WHERE table_schema NOT IN ('pg_catalog', 'information_schema') GROUP BY 1"

@@ -18,6 +18,7 @@ from shortsdb.engine.memory import AsyncSharedConnectionPool, SharedConnectionPo
 from shortsdb.engine.replaced_file import guard_replaced_file
 from shortsdb.engine.transactions import SETTINGS_CHANGED, track_transactions
 from shortsdb.extras import extra
+from shortsdb.postgresql_session import use_iso_dates
 from shortsdb.settings import DEFAULT_URL, database_url
 from shortsdb.settings import schema as default_schema
 
@@ -171,6 +172,7 @@ def _prepare(
 ) -> None:
     """Configure the connections of an engine and its transactions."""
     if engine.dialect.name != "sqlite":
+        event.listen(engine, "connect", use_iso_dates)
         schema = schema or default_schema()
     elif schema is not None:
         raise ArgumentError("SQLite has no schemas; give each channel a file of its own")

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from shortsdb.engine.errors import OutcomeUnknownError, ReadOnlyError, StaleRowError
 from shortsdb.engine.memory import SharedConnectionPool
 from shortsdb.engine.statements import is_pragma, may_lock_rows, may_write
-from shortsdb.search_path import set_search_path
+from shortsdb.postgresql_session import set_search_path
 
 if TYPE_CHECKING:
     from sqlalchemy import (

@@ -14,7 +14,7 @@ from shortsdb import url as urls
 from shortsdb.driver_errors import explain
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.transaction import read_only_transaction
-from shortsdb.search_path import set_search_path
+from shortsdb.postgresql_session import set_search_path, use_iso_dates
 from shortsdb.sqlite.file_checks import refuse_unusable_file
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
         ) from error
     except (ArgumentError, TypeError, ValueError):
         raise MigrationRefused(urls.MALFORMED) from None
+    if file is None and engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", use_iso_dates)
     if schema is not None:
         event.listen(engine, "begin", lambda connection: set_search_path(connection, schema))
     return engine

@@ -36,7 +36,6 @@ from shortsdb.migration import (
 )
 from shortsdb.models import metadata
 from shortsdb.settings import table_lock_timeout
-from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRow
 from shortsdb.transfer.keys import foreign_keys, key_order, primary_key
 from shortsdb.transfer.pgcopy import HEADER, TRAILER, kind
@@ -46,6 +45,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, Table
     from sqlalchemy.sql import ClauseElement
+
+    from shortsdb.target import Target
 
 _ROWS_A_STEP = 100  # few, because a row may hold a long text
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -246,8 +247,6 @@ def _sql(statement: ClauseElement) -> str:
 def connected(target: Target, **options: Any) -> Iterator[Postgres]:  # noqa: ANN401 - SQLAlchemy's
     """Give a database in a transaction, in which a query may last as long as it takes.
 
-    Its connection speaks UTF-8, whatever PGCLIENTENCODING or a role says.
-
     Args:
         target: The database.
         options: The execution options of the connection.
@@ -255,9 +254,7 @@ def connected(target: Target, **options: Any) -> Iterator[Postgres]:  # noqa: AN
     Raises:
         MigrationRefused: The driver is not there.
     """
-    utf8 = Target.of(target.url.update_query_dict({"client_encoding": "utf8"}))
-    utf8 = utf8.in_schema(target.schema)
-    engine = create_migration_engine(utf8, changes=True).execution_options(**options)
+    engine = create_migration_engine(target, changes=True).execution_options(**options)
     with engine.connect() as connection, connection.begin():
         set_timeouts(connection, lock=table_lock_timeout(), statement=0)
         yield Postgres(connection, target)

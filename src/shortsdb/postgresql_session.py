@@ -1,4 +1,4 @@
-"""Limit a PostgreSQL connection to one schema."""
+"""Set up a session of PostgreSQL, whatever its role or database is set to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+
+def use_iso_dates(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """Have moments sent in the one form that psycopg reads; a listener of "connect".
+
+    PgBouncer keeps this setting for each of its clients.
+    """
+    driver: Any = getattr(connection, "driver_connection", connection)
+    if not driver.info.parameter_status("DateStyle").startswith("ISO"):
+        cursor = connection.cursor()
+        cursor.execute("SET datestyle TO ISO")
+        cursor.close()
+        connection.commit()
 
 
 def set_search_path(connection: Connection, schema: str) -> None:
