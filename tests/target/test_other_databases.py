@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from project import HEAD
 from sqlalchemy import URL
 from sqlalchemy.exc import ArgumentError
 
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 NAMES = ["mariadb", "mysql", "mssql", "oracle", "cockroachdb", "postgres", "duckdb", "mongodb"]
 
-ARGUMENTS = {"downgrade": ["0001"], "restore": ["x.backup"]}
+ARGUMENTS = {
+    "downgrade": ["0001"],
+    "stamp": [HEAD],
+    "restore": ["x.backup"],
+    "verify": ["--latest"],
+}
 
 
 def phrase(name: str) -> str:
