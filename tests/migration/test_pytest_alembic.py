@@ -19,6 +19,8 @@ from pytest_alembic.tests.experimental import (
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
+from shortsdb.sqlite.history import CREATE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -44,11 +46,15 @@ def alembic_config() -> dict[str, str]:
 def alembic_engine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Engine:
-    """Give pytest-alembic a plain engine on a new database."""
+    """Give pytest-alembic a plain engine on a new database, with the history, which stays."""
     if request.param == "sqlite":
-        return create_engine(f"sqlite:///{tmp_path / 'pytest_alembic.db'}", poolclass=NullPool)
-    server: Server = request.getfixturevalue("postgres")
-    # pytest-alembic hands the URL to Alembic's Config, which cannot take a %.
-    monkeypatch.setenv("PGHOST", str(server.folder))
-    name = server.create_database().name
-    return create_engine(f"postgresql+psycopg://shortsdb@/{name}", poolclass=NullPool)
+        url = f"sqlite:///{tmp_path / 'pytest_alembic.db'}"
+    else:
+        server: Server = request.getfixturevalue("postgres")
+        # pytest-alembic passes the URL to Alembic's Config, which cannot take a %.
+        monkeypatch.setenv("PGHOST", str(server.folder))
+        url = f"postgresql+psycopg://shortsdb@/{server.create_database().name}"
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(CREATE)
+    return engine

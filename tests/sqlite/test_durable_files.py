@@ -46,12 +46,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
 def test_a_backup_in_a_new_folder(
     deployed_file: Path, tmp_path: Path, calls: list[tuple[str, Path]]
 ) -> None:
-    backup = make_backup(deployed_file, "0001", tmp_path / "a" / "b")
+    backup = make_backup(deployed_file, "0001", tmp_path / "backups")
     assert calls == [
-        ("folder", tmp_path / "a"),
+        ("folder", tmp_path / "backups"),
         ("fsync", tmp_path),
-        ("folder", tmp_path / "a" / "b"),
-        ("fsync", tmp_path / "a"),
         ("fsync", backup.with_name(f"{backup.name}.partial")),
         ("name", backup),
         ("fsync", backup.parent),
