@@ -9,6 +9,7 @@ from alembic import command
 from project import HEAD
 from sqlalchemy import create_engine
 
+from shortsdb.health import Health, check_db_health
 from shortsdb.migration import BASELINES, MigrationRefused, read_status
 from shortsdb.migration.postgresql_schema import read_schema, schema_of_baseline
 from shortsdb.migration.revisions import alembic_config
@@ -36,6 +37,14 @@ def unversioned(postgres: Server, head_database: Database, shape: str) -> Iterat
     postgres.drop_database(database)
 
 
+def health_of(database: Database) -> Health:
+    engine = create_engine(database.url)
+    try:
+        return check_db_health(engine)
+    finally:
+        engine.dispose()
+
+
 @pytest.mark.parametrize("shape", BASELINES)
 def test_what_a_baseline_looks_like_there(unversioned: Database, shape: str) -> None:
     expected = schema_of_baseline(BASELINES[shape])
@@ -56,6 +65,8 @@ def test_a_schema_that_fits_is_adopted_with_its_rows(
 ) -> None:
     status = read_status(Target.parse(unversioned.url), None)
     assert (status.shape, status.misfit, status.known) == (shape, None, True)
+    health = health_of(unversioned)
+    assert (health.shape, health.known, list(health.pending)) == (shape, True, status.pending)
     unversioned.psql("CREATE TABLE of_other_software (id int)")
     with caplog.at_level("INFO", "shortsdb"):
         command.upgrade(alembic_config(unversioned.url), "head")
@@ -125,6 +136,7 @@ def test_each_difference_is_named(unversioned: Database, shape: str, change: str
     assert DIFFERENCES[change].replace("\\", "") in str(
         read_status(Target.parse(unversioned.url), None).misfit
     )
+    assert not health_of(unversioned).known
 
 
 @pytest.mark.parametrize("shape", ["0001"])

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import greenlet_spawn
 
@@ -16,12 +16,9 @@ from shortsdb import url
 from shortsdb.engine import READ_ONLY_OPTIONS
 from shortsdb.health.report import CALLS, Health, unanswered, unreachable, version_problems
 from shortsdb.health.sqlite_file import read_health
-from shortsdb.migration import revision_ids
-from shortsdb.sqlite.version import version_of
+from shortsdb.migration import read_server_version, revision_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -115,12 +112,13 @@ def _check(engine: Engine, backup: str | None, *, thorough: bool) -> Health:
 
 
 def _of_server(connection: Connection, begun: float, *, writable_wanted: bool) -> Health:
-    version = version_of(_versions(connection), revision_ids())
+    version = read_server_version(connection, "it")
     latency = time.perf_counter() - begun
     unwritable = _why_unwritable_server(connection) if writable_wanted else None
     return Health(
         reachable=True,
         revision=version.revision,
+        shape=version.shape,
         head=revision_ids()[-1],
         known=version.known,
         pending=version.pending,
@@ -133,13 +131,6 @@ def _of_server(connection: Connection, begun: float, *, writable_wanted: bool) -
             *([unwritable] if unwritable else []),
         ),
     )
-
-
-def _versions(connection: Connection) -> Sequence[object]:
-    """Return the rows of a server's version table."""
-    if not inspect(connection).has_table("alembic_version"):
-        return []
-    return connection.scalars(text("SELECT version_num FROM alembic_version")).all()
 
 
 def _is_read_only(engine: Engine) -> bool:

@@ -23,10 +23,10 @@ class Health:
     Attributes:
         reachable: Whether the database could be read.
         revision: The revision of the database; None if it has none or could not be read.
-        shape: The revision whose tables a SQLite database without a version has, such as a
-            deployed one; `upgrade` starts from it. None if it has a version or no table of ours.
+        shape: The revision whose tables a database without a version has, such as a deployed one;
+            `upgrade` starts from it. None if it has a version or no table of ours.
         head: The newest revision that this release knows.
-        known: Whether this release knows `revision`, or recognises the tables of a SQLite database
+        known: Whether this release knows `revision`, or recognises the tables of a database
             without a version; a database without tables is known.
         pending: The revisions after `revision` or `shape`, oldest first; all revisions if both are
             None.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shortsdb.migration.environment import print_sql, run, x_arguments
     from shortsdb.migration.errors import MigrationRefused, as_migration_refused
     from shortsdb.migration.locks import advisory_lock, set_timeouts
+    from shortsdb.migration.postgresql_schema import read_server_version
     from shortsdb.migration.preview import Preview, preview_migration
     from shortsdb.migration.rehearsal import Rehearsal, rehearse
     from shortsdb.migration.revisions import alembic_config, revision_checksums, revision_ids
@@ -57,6 +58,7 @@ __all__ = [
     "read_applied",
     "read_file",
     "read_only_connection",
+    "read_server_version",
     "read_status",
     "rehearse",
     "revision_checksums",
@@ -74,6 +76,7 @@ _MODULES = {
     "environment": ("print_sql", "run", "x_arguments"),
     "errors": ("MigrationRefused", "as_migration_refused"),
     "locks": ("advisory_lock", "set_timeouts"),
+    "postgresql_schema": ("read_server_version",),
     "preview": ("Preview", "preview_migration"),
     "rehearsal": ("Rehearsal", "rehearse"),
     "revisions": ("alembic_config", "revision_checksums", "revision_ids"),

@@ -10,9 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import column as sql_column
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, inspect, select, text
 from sqlalchemy import table as sql_table
 
+from shortsdb.errors import OperationRefused
+from shortsdb.migration.baselines import BASELINES
+from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.baseline import fitting_revision, null_mismatches
 from shortsdb.sqlite.schema import (
     Column,
@@ -22,9 +25,10 @@ from shortsdb.sqlite.schema import (
     schema_mismatches,
     schema_of_script,
 )
+from shortsdb.sqlite.version import VERSION_TABLE, Version, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Connection, Inspector
     from sqlalchemy.engine.interfaces import ReflectedColumn
@@ -133,6 +137,24 @@ def recognise(connection: Connection, baselines: Mapping[str, str], name: str) -
 
     tables = ours & {*inspector.get_table_names(), *views}
     return fitting_revision(sorted(tables), known, faults, name)
+
+
+def read_server_version(connection: Connection, name: str) -> Version:
+    """Return the version of a PostgreSQL database, see `sqlite.version`.
+
+    Args:
+        connection: The database.
+        name: What to call it in `Version.misfit`.
+    """
+    heads: Sequence[object] = []
+    if inspect(connection).has_table(VERSION_TABLE):
+        heads = connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all()  # noqa: S608 - a constant
+    if heads:
+        return version_of(heads, revision_ids())
+    try:
+        return version_of((), revision_ids(), recognise(connection, BASELINES, name))
+    except OperationRefused as refusal:
+        return version_of((), revision_ids(), misfit=str(refusal))
 
 
 def _unnumbered(shape: Schema, found: Schema) -> list[str]:

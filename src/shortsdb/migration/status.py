@@ -21,7 +21,6 @@ from shortsdb.sqlite.version import (
     read_journal_mode,
     read_version,
     reading,
-    version_of,
 )
 
 if TYPE_CHECKING:
@@ -105,20 +104,11 @@ def read_file(file: Path, *, immutable: bool = False) -> tuple[Version, str]:
 
 
 def _read_server(target: Target) -> Version:
-    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - a file needs no Alembic
-
     from shortsdb.migration.database import read_only_connection  # noqa: PLC0415 - as above
-    from shortsdb.migration.postgresql_schema import recognise  # noqa: PLC0415 - as above
+    from shortsdb.migration.postgresql_schema import read_server_version  # noqa: PLC0415 - as above
 
     with read_only_connection(target) as connection:
-        heads = MigrationContext.configure(connection).get_current_heads()
-        if heads:
-            return version_of(heads, revision_ids())
-        try:
-            shape = recognise(connection, BASELINES, target.name)
-        except OperationRefused as refusal:
-            return version_of(heads, revision_ids(), misfit=str(refusal))
-        return version_of(heads, revision_ids(), shape)
+        return read_server_version(connection, target.name)
 
 
 def versioned_schemas(target: Target) -> list[str]:
