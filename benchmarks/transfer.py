@@ -1,36 +1,37 @@
-"""Measures `shortsdb copy` to a real PostgreSQL beside pgloader and the COPY of psql, same rows.
-
-`python benchmarks/transfer.py --rows 1000000`; it starts a server of its own. psql reads files that
-lie ready and checks nothing. pgloader, from Debian's package, reads the SQLite file, makes tables
-of its own and compares nothing. A copy reads the file, upgrades a copy of it, looks for what is
-invalid, and reads all back.
-"""
+"""A copy to PostgreSQL, beside pgloader and psql's COPY of the same rows."""
 
 from __future__ import annotations
 
-import argparse
+import shutil
 import sqlite3
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+import legacy_database
 from alembic.command import upgrade
+from measure import Scale, Table, in_turn, progress, ratio, spread
+from postgresql_server import Database, Server
 
 from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import metadata
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+if TYPE_CHECKING:
+    from pathlib import Path
 
-import legacy_database
-from postgresql_server import Database, Server
+TITLE = "Copy to PostgreSQL"
+MOST_ROWS = 1_000_000
+
+HOW = """\
+Copies of the same deployed file, without the values at which pgloader gives up a table. psql reads
+text files that lie ready, into tables that are there, and checks nothing. pgloader is Debian's: it
+makes tables of its own and compares nothing. `shortsdb copy` copies the file first, upgrades the
+copy, searches it for values that PostgreSQL cannot hold, and compares what was written, row by
+row."""
 
 _PATIENCE = 300
-
 _DEPLOYED = ("discovered_videos", "pipeline_runs", "clips")
 
 # Prints its peak memory in MiB.
@@ -42,7 +43,36 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def copied(source: Path, target: Database) -> tuple[float, float]:
+def run(scale: Scale, folder: Path) -> list[Table]:
+    """Measure all, in an empty folder."""
+    rows = min(MOST_ROWS, max(scale.deployed_rows))
+    with Server() as server:
+        progress(f"{TITLE}: {rows:,} rows")
+        deployed = legacy_database.make(folder / "deployed.db", rows)
+        source = _clean(deployed)
+        first = server.create_database()
+        peak = _copied(source, first)[1]
+        script = _export(first, folder)
+        works = {
+            "shortsdb: `shortsdb copy`": lambda: _copied(source, server.create_database())[0],
+            "limit: psql's `\\copy`": lambda: _by_psql(script, server.create_database()),
+        }
+        notes = [HOW, f"Peak memory of `shortsdb copy`: {peak:.0f} MiB."]
+        if shutil.which("pgloader"):
+            works["pgloader"] = lambda: _by_pgloader(source, server.create_database())[0]
+            loaded, end = _by_pgloader(deployed, server.create_database())[1:]
+            notes.append(
+                f"Of the file with those values pgloader loaded {loaded:,} of {rows:,} rows: {end}."
+            )
+        else:
+            notes.append("pgloader is not installed here.")
+        taken = in_turn(scale.file_rounds, works)
+    ours = next(iter(taken.values()))
+    cells = [[name, spread(times, 1), ratio(times, ours)] for name, times in taken.items()]
+    return [Table(f"{rows:,} rows, seconds", ["", "seconds", "of shortsdb"], cells, notes)]
+
+
+def _copied(source: Path, target: Database) -> tuple[float, float]:
     """Copy in a process of its own; return the seconds that it takes and its peak memory in MiB."""
     begun = time.perf_counter()
     command = [sys.executable, "-c", _COPY, str(source), target.url]
@@ -50,7 +80,7 @@ def copied(source: Path, target: Database) -> tuple[float, float]:
     return time.perf_counter() - begun, float(done.stdout)
 
 
-def export(source: Database, folder: Path) -> str:
+def _export(source: Database, folder: Path) -> str:
     """Write every table to a file, and return the script with which psql reads them."""
     for table in metadata.sorted_tables:
         source.psql(f"\\copy {table.name} to {folder / table.name}")
@@ -58,7 +88,7 @@ def export(source: Database, folder: Path) -> str:
     return "\n".join(["BEGIN;", *lines, "COMMIT;"])
 
 
-def by_psql(script: str, target: Database) -> float:
+def _by_psql(script: str, target: Database) -> float:
     """Return how many seconds psql takes for the same rows, into the same schema."""
     upgrade(alembic_config(target.url), "head")
     begun = time.perf_counter()
@@ -66,7 +96,7 @@ def by_psql(script: str, target: Database) -> float:
     return time.perf_counter() - begun
 
 
-def by_pgloader(source: Path, target: Database) -> tuple[float, int, str]:
+def _by_pgloader(source: Path, target: Database) -> tuple[float, int, str]:
     """Return how many seconds pgloader takes, how many rows it has loaded, and how it has ended."""
     begun = time.perf_counter()
     server = f"pgsql://shortsdb@unix:{target.server.folder}:5432/{target.name}"
@@ -83,7 +113,7 @@ def by_pgloader(source: Path, target: Database) -> tuple[float, int, str]:
     return seconds, rows, end
 
 
-def clean(source: Path) -> Path:
+def _clean(source: Path) -> Path:
     """Return a copy of a deployed file without the values at which pgloader gives a table up."""
     path = source.with_name("clean.db")
     path.write_bytes(source.read_bytes())
@@ -92,42 +122,3 @@ def clean(source: Path) -> Path:
         connection.execute("UPDATE discovered_videos SET view_velocity = 1 WHERE view_velocity > 9")
         connection.execute("UPDATE clips SET end_time_seconds = 1 WHERE end_time_seconds > 1e300")
     return path
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="shortsdb copy beside psql.")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--memory-only", action="store_true", help="no psql, one copy")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, Server() as server:
-        folder = Path(name)
-        deployed = legacy_database.make(folder / "deployed.db", arguments.rows)
-        source = clean(deployed)
-        first = server.create_database()
-        ours = [copied(source, first)]
-        if arguments.memory_only:
-            took = f"{ours[0][0]:.1f} s"
-        else:
-            script = export(first, folder)
-            theirs, loaded = [], []
-            for _ in range(arguments.times):
-                theirs.append(by_psql(script, server.create_database()))
-                loaded.append(by_pgloader(source, server.create_database()))
-                ours.append(copied(source, server.create_database()))
-            copy = statistics.median(seconds for seconds, _ in ours)
-            peer = statistics.median(theirs)
-            pgloader = statistics.median(seconds for seconds, _, _ in loaded)
-            _, lost, end = by_pgloader(deployed, server.create_database())
-            took = (
-                f"{copy:.2f} s, psql \\copy {peer:.2f} s, {peer / copy:.2f} of its speed "
-                f"(wanted: from 0.5), pgloader {pgloader:.2f} s ({loaded[0][1]:,} rows; of the "
-                f"file as it is deployed {lost:,} rows, {end})"
-            )
-        peak = max(memory for _, memory in ours)
-        print(f"copy of {arguments.rows:,} rows: {took}; peak memory {peak:.0f} MiB")  # noqa: T201 - the result
-
-
-if __name__ == "__main__":
-    main()
