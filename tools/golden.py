@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from alembic import command
 
+from shortsdb.log import quiet
 from shortsdb.migration import baselines
 from shortsdb.migration.revisions import alembic_config, revision_ids
 
@@ -55,10 +57,11 @@ def golden() -> dict[Path, str]:
 
 def write() -> None:
     """Write the golden files, and remove those of revisions that are neither head nor released."""
-    files = golden()
+    with quiet("shortsdb", logging.ERROR):
+        files = golden()
+        with Server() as running:
+            files[POSTGRESQL] = postgresql_ddl(running)
     for file in set(BASELINES.glob("*.sql")) - files.keys():
         file.unlink()
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
-    with Server() as running:
-        POSTGRESQL.write_text(postgresql_ddl(running), encoding="utf-8")

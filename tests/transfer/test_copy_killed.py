@@ -103,7 +103,8 @@ def state_of(database: Database) -> list[str]:
     give_up = time.monotonic() + 60
     while database.psql(others) != "0\n":
         assert time.monotonic() < give_up
-    return sorted(database.dump().splitlines())  # the order of rows says nothing
+    dump = database.dump("--exclude-table-data=shortsdb_history")  # it holds times
+    return sorted(dump.splitlines())  # the order of rows says nothing
 
 
 def test_a_killed_copy_leaves_a_complete_sqlite_file_or_none(
