@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
+_NAME_BYTES = 63
 _STARTS = ("sqlite:///", "sqlite+pysqlite:///", "sqlite+aiosqlite:///")
 
 
@@ -87,13 +88,25 @@ class Target:
         """Return the part of it that is in a schema of PostgreSQL; itself for None.
 
         Raises:
-            OperationRefused: It is of SQLite.
+            OperationRefused: It is of SQLite, or the name is not that of one schema of an
+                application to PostgreSQL.
         """
         if schema is None:
             return self
         if self.url.get_backend_name() == "sqlite":
             raise OperationRefused(
                 f"{self} is of SQLite, which has no schemas; give each channel a file of its own"
+            )
+        reserved = schema in {"$user", "information_schema"} or schema.startswith("pg_")
+        # PostgreSQL cuts longer names, so that two of them would be one schema.
+        if (
+            reserved
+            or "\0" in schema
+            or not 0 < len(schema.encode(errors="replace")) <= _NAME_BYTES
+        ):
+            raise OperationRefused(
+                f"{schema!r} cannot be the schema of a channel; choose a name of at most "
+                f"{_NAME_BYTES} bytes that PostgreSQL does not reserve"
             )
         return replace(self, name=f"{self.name} (schema {schema})", schema=schema)
 

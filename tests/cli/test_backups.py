@@ -190,3 +190,50 @@ def test_names_of_two_databases_are_never_mixed_up(deployed_file: Path) -> None:
     assert [one.path for one in list_backups(other, folder)] == [others]
     with pytest.raises(OperationRefused, match="is the database itself"):
         restore(other, deployed_file, None, None)
+
+
+def test_an_empty_backup_is_neither_verified_nor_restored(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    run("backup", *url)
+    (backup,) = list_backups(deployed_file, deployed_file.parent / "backups")
+    before = file_hash(deployed_file)
+    for content in (b"", _empty_database(deployed_file.with_name("empty.db"))):
+        backup.path.write_bytes(content)
+        assert run("verify", "--latest", *url).exit_code == 1
+        refused = run("restore", "--latest", "--yes", *url)
+        assert refused.exit_code == 1
+        assert "holds no tables; it was not restored" in refused.output
+        assert file_hash(deployed_file) == before
+
+
+def _empty_database(path: Path) -> bytes:
+    execute(path, "CREATE TABLE t (x); DROP TABLE t")
+    return path.read_bytes()
+
+
+def test_a_second_restore_of_the_latest_does_not_undo_the_first(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    run("backup", *url)
+    before = row_hashes(deployed_file)
+    execute(deployed_file, "DELETE FROM clips")
+    for _ in range(2):
+        assert run("restore", "--latest", "--yes", *url).exit_code == 0
+        assert row_hashes(deployed_file) == before
+
+
+def test_only_regular_files_of_the_right_name_are_backups(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    run("backup", *url)
+    folder = deployed_file.parent / "backups"
+    there = list_backups(deployed_file, folder)
+    (folder / "deployed.0001-manual.20990101T000000000000Z.db").symlink_to("nowhere")
+    (folder / "deployed.0001-manual.20990101T000000000001Z.db").mkdir()
+    other = folder / "deployed.of.another.db.partial"
+    other.touch()
+    os.utime(other, (0, 0))
+    assert list_backups(deployed_file, folder) == there
+    run("backup", *url)
+    assert other.exists()

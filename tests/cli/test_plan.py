@@ -234,3 +234,18 @@ def test_there_is_nothing_to_rehearse(full_file: Path, tmp_path: Path) -> None:
         assert refused.exit_code == 1
         assert phrase in refused.output
     assert {path.name for path in tmp_path.iterdir()} == {"deployed.db"}
+
+
+def test_plan_and_rehearse_take_tables_of_others_into_account(
+    deployed_file: Path, tmp_path: Path
+) -> None:
+    execute(
+        deployed_file,
+        "DELETE FROM clips; DELETE FROM discovered_videos; DELETE FROM pipeline_runs;"
+        ' CREATE TABLE "a""b" (x); INSERT INTO "a""b" VALUES (1)',
+    )
+    assert "backup:" in run("plan", "--url", str(deployed_file)).output
+    refused = run("plan", "--url", str(deployed_file), "--backup", str(tmp_path / "nowhere"))
+    assert refused.exit_code == 1
+    assert "nowhere does not exist" in refused.output
+    assert run("rehearse", "--url", str(deployed_file)).exit_code == 0

@@ -6,6 +6,7 @@ No file of root's may change, and none of its content may become readable for th
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    Attack = Callable[[str], subprocess.Popen[bytes]]
 
 pytestmark = needs_root
 
@@ -55,17 +58,18 @@ def victim(reachable: Path) -> Path:
 
 
 @pytest.fixture
-def attack(folder: Path, victim: Path) -> Iterator[Callable[[str], None]]:
+def attack(folder: Path, victim: Path) -> Iterator[Attack]:
     """Return a function that starts the owner's program."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(family: str) -> None:
+    def start(family: str) -> subprocess.Popen[bytes]:
         program = Path(__file__).with_name("hostile_owner.py")
         command = [sys.executable, str(program), str(folder), str(victim), str(OWNER), family]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
+        return process
 
     yield start
     for process in started:
@@ -82,8 +86,10 @@ def state(folder: Path) -> dict[str, tuple[object, ...]]:
     }
 
 
-def read_by_owner(folder: Path) -> bytes:
-    """Return the contents that the owner can read in the folder, without following links."""
+def read_by_owner(folder: Path, attacker: subprocess.Popen[bytes]) -> bytes:
+    """Stop the attacker, and return what the owner can read in the folder, but for links."""
+    attacker.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, attacker.pid, os.WSTOPPED)
     return b"".join(
         path.read_bytes()
         for path in folder.rglob("*")
@@ -93,20 +99,18 @@ def read_by_owner(folder: Path) -> bytes:
 
 @pytest.mark.parametrize("family", ["partial", "folder", "database"])
 def test_a_backup_beside_a_hostile_owner(
-    folder: Path, victim: Path, attack: Callable[[str], None], family: str
+    folder: Path, victim: Path, attack: Attack, family: str
 ) -> None:
     before = state(victim.parent)
-    attack(family)
+    attacker = attack(family)
     for _ in range(ROUNDS):
         with suppress(OperationRefused):
             make_backup(folder / "d.db", "0001", folder / "backups")
     assert state(victim.parent) == before
-    assert SECRET.encode() not in read_by_owner(folder)
+    assert SECRET.encode() not in read_by_owner(folder, attacker)
 
 
-def test_a_restore_beside_a_hostile_owner(
-    folder: Path, victim: Path, attack: Callable[[str], None]
-) -> None:
+def test_a_restore_beside_a_hostile_owner(folder: Path, victim: Path, attack: Attack) -> None:
     backup = make_backup(folder / "d.db", "0001", folder / "backups")
     before = state(victim.parent)
     attack("database")
@@ -125,7 +129,7 @@ def swapped(partial: Path) -> None:
 def test_a_link_at_the_worst_moment(
     folder: Path,
     victim: Path,
-    attack: Callable[[str], None],
+    attack: Attack,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The path is a link at the moment when SQLite opens it."""
@@ -144,7 +148,7 @@ def test_a_link_at_the_worst_moment(
 
 
 def test_control_a_program_that_trusts_paths_is_detected(
-    folder: Path, victim: Path, attack: Callable[[str], None]
+    folder: Path, victim: Path, attack: Attack
 ) -> None:
     """The control: a copy that uses paths overwrites the file of root."""
     before = state(victim.parent)

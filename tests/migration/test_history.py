@@ -180,3 +180,16 @@ def test_on_postgresql(target: Database) -> None:
     assert "Revision 0003 of this release" in run("check", *url).output
     target.psql("DROP TABLE shortsdb_history")
     assert run("history", "--json", *url).output == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["checksums = 'not json'", "checksums = '[1]'", "applied_at = x'ff'", "seconds = 'soon'"],
+)
+def test_a_row_of_somebody_else_is_refused(deployed_file: Path, change: str) -> None:
+    upgrade(deployed_file)
+    execute(deployed_file, f"UPDATE shortsdb_history SET {change}")
+    for name in ("history", "check"):
+        refused = run(name, "--url", str(deployed_file))
+        assert refused.exit_code == 1
+        assert "holds a row that shortsdb has not written" in refused.output

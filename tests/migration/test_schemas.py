@@ -209,3 +209,9 @@ def test_sqlite_has_no_schemas(tmp_path: Path) -> None:
     refused = run("status", "--url", path, "--all-schemas")
     assert refused.exit_code == 1
     assert "has no schemas" in refused.output
+
+
+@pytest.mark.parametrize("name", ["$user", "pg_mine", "information_schema", "c" * 64, "ä" * 32])
+def test_a_name_that_postgresql_cuts_or_reserves_is_refused(name: str) -> None:
+    with pytest.raises(OperationRefused, match="cannot be the schema of a channel"):
+        Target.parse("postgresql://h/d", name)

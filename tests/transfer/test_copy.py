@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import stat
 import subprocess
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ import pytest
 from alembic import command
 from click.testing import CliRunner
 from inspect_sqlite import execute, file_hash, row_counts, row_hashes, version
-from project import HEAD, PROGRAMS, ROOT
+from project import HEAD, PROGRAMS
 from sample_rows import fill_new_tables, later_tables
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
@@ -461,18 +460,6 @@ def test_the_command(full_file: Path, target: Database, tmp_path: Path) -> None:
         line.split()[3] for line in lines
     ]
     assert CliRunner().invoke(main, ["copy", "", target.url]).exit_code == 2
-
-
-def test_the_benchmark_runs() -> None:
-    script = ROOT / "benchmarks" / "transfer.py"
-    done = subprocess.run(
-        [sys.executable, script, "--rows", "100", "--times", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("copy of 100 rows: ")
 
 
 def test_a_table_in_use_and_a_lost_connection(full_file: Path, target: Database) -> None:

@@ -131,7 +131,7 @@ def restore(
     \b
     Examples:
       shortsdb restore backups/deployed.0001-upgrade.20261120T193217221994Z.db
-      shortsdb restore --latest           the newest of `shortsdb backups`
+      shortsdb restore --latest           the newest that no restore has made
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import file_and_folder, parse_target
     from shortsdb.errors import OperationRefused
@@ -144,6 +144,8 @@ def restore(
     backup_file = _chosen(given, url, backup, latest=latest)
     refuse_unfinished(backup_file, file)
     new, _ = read_file(backup_file, immutable=True)
+    if new.known and not (new.revision or new.shape):
+        raise OperationRefused(f"{backup_file} holds no tables; it was not restored")
     # What it has copied itself it puts back in any case.
     if not new.known and backup_file not in backups_of(file, backup_file.parent):
         raise OperationRefused(
@@ -231,7 +233,7 @@ def _chosen(given: list[Path], url: str | None, backup: str | None, *, latest: b
         OperationRefused: There is no backup.
     """
     from shortsdb.errors import OperationRefused
-    from shortsdb.sqlite.backup_files import backups_of
+    from shortsdb.sqlite.backup_files import list_backups
     from shortsdb.sqlite.files import behind_link
 
     if latest == bool(given):
@@ -244,7 +246,9 @@ def _chosen(given: list[Path], url: str | None, backup: str | None, *, latest: b
     if given:
         return behind_link(given[0])
     file, folder = _of_database(url, backup)
-    if not (found := backups_of(file, folder)):
+    # What a restore replaced is put back by its name only: else a second one would undo the first.
+    found = [one.path for one in list_backups(file, folder) if one.kind != "restore"]
+    if not found:
         raise OperationRefused(f"{file} has no backup in {folder}")
     return found[-1]
 

@@ -219,7 +219,7 @@ def _exit_code(found: Status) -> int:
 def _lines(found: Status) -> dict[str, str | None]:
     if found.exists is False:
         return {"database": f"{found.database} does not exist", "head": found.head}
-    unknown = "" if found.known else " (not known to this release)"
+    unknown = "" if found.known or found.misfit else " (not known to this release)"
     revision = (found.revision and found.revision + unknown) or (
         f"none; it has the shape of {found.shape}, and upgrade will adopt it there"
         if found.shape

@@ -78,7 +78,7 @@ class Health:
             hours: How old the last backup may be; None for no limit.
         """
         age = self.last_backup_age_seconds
-        if hours is None or not self.reachable or (age is not None and age <= hours * 3600):
+        if hours is None or not self.reachable or (age is not None and 0 <= age <= hours * 3600):
             return self
         problem = f"there is no backup of the last {hours:g} h"
         if age is not None:

@@ -23,10 +23,10 @@ from shortsdb.migration.plan import (
     would_drop,
 )
 from shortsdb.migration.status import read_status
-from shortsdb.sqlite.backup_files import folder_for
+from shortsdb.sqlite.backup_files import folder_for, refuse_missing_folder
 from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.open_files import open_by
-from shortsdb.sqlite.schema import schema_of_script
+from shortsdb.sqlite.schema import schema_of_script, table_names
 from shortsdb.sqlite.version import VERSION_TABLE
 
 if TYPE_CHECKING:
@@ -139,11 +139,15 @@ def preview_migration(
     file = target.file
     with read_only_connection(target) as connection:
         tables = _effects(connection, before, after)
-        rows = bool(run) and any(_rows(connection, table) for table in before)
+        there = table_names(connection.connection) if file else list(before)
+        others = {VERSION_TABLE, HISTORY_TABLE}
+        rows = bool(run) and any(_rows(connection, one) for one in there if one not in others)
     ours = schema_of_script(BASELINES[ids[0]])
     if to is None and (held := [one.table for one in tables if one.rows and one.table in ours]):
         raise would_drop(ids[0], held)
     folder = folder_for(file, backup) if file and rows else None
+    if file and folder:
+        refuse_missing_folder(folder, file)
     free = _free(folder)
     return Preview(
         database=target.name,

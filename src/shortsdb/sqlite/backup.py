@@ -11,7 +11,7 @@ from shortsdb import settings
 from shortsdb.driver_errors import explain
 from shortsdb.errors import OperationRefused
 from shortsdb.log import get_logger, operation
-from shortsdb.sqlite.backup_files import is_default, reserve
+from shortsdb.sqlite.backup_files import is_default, refuse_missing_folder, reserve
 from shortsdb.sqlite.file_checks import refuse_unusable_file, refuse_without_space
 from shortsdb.sqlite.files import behind_link, make_folder, open_folder, share
 from shortsdb.sqlite.online_copy import connect_read_only, copy_to_new
@@ -77,13 +77,9 @@ def _make_backup(  # noqa: PLR0913 - private, and all of it is needed
     *,
     check: bool,
 ) -> Path:
+    refuse_missing_folder(folder, file)
     if is_default(folder, file):
         make_folder(folder, found)
-    elif not folder.exists():
-        raise OperationRefused(
-            f"the folder for backups {folder} does not exist; nothing was changed. Mount its disk, "
-            "or create it"
-        )
     with open_folder(folder) as descriptor, reserve(file, *name, folder, descriptor) as copy:
         backup = copy.path.with_suffix("")
         (pages,) = source.execute("PRAGMA page_count").fetchone()

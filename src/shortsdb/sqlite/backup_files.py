@@ -75,16 +75,27 @@ def is_default(folder: Path, file: Path) -> bool:
     return Path(os.path.realpath(folder)) == Path(os.path.realpath(file)).parent / "backups"
 
 
+def refuse_missing_folder(folder: Path, file: Path) -> None:
+    """Refuse a folder for backups that was named and does not exist: its disk may not be mounted.
+
+    Raises:
+        OperationRefused: It does not exist, and is not the default one of `file`.
+    """
+    if not is_default(folder, file) and not folder.exists():
+        raise OperationRefused(
+            f"the folder for backups {folder} does not exist; nothing was changed. Mount its disk, "
+            "or create it"
+        )
+
+
 def list_backups(file: Path, folder: Path) -> list[Backup]:
     """Return the backups of `file` in `folder`, in the order in which they were made."""
-    begin, end = map(re.escape, _ends(file, folder))
-    kinds = "|".join(KINDS)
-    name = re.compile(rf"{begin}\.([^.-]+)(?:-({kinds}))?\.(\d{{8}}T\d{{12}}Z){end}")
+    name = _names(file, folder)
     if not folder.is_dir():
         return []
     found = []
     for path in folder.iterdir():
-        if match := name.fullmatch(path.name):
+        if (match := name.fullmatch(path.name)) and path.is_file() and not path.is_symlink():
             with suppress(ValueError):  # no date, so the name is not one of ours
                 moment = datetime.strptime(match[3], _STAMP).replace(tzinfo=UTC)
                 found.append(Backup(moment, match[1], match[2], path))
@@ -94,6 +105,13 @@ def list_backups(file: Path, folder: Path) -> list[Backup]:
 def backups_of(file: Path, folder: Path) -> list[Path]:
     """Return the paths of the backups of `file` in `folder`, in the same order."""
     return [backup.path for backup in list_backups(file, folder)]
+
+
+def _names(file: Path, folder: Path) -> re.Pattern[str]:
+    """Return what the names of the backups of `file` in `folder` match: revision, kind, time."""
+    begin, end = map(re.escape, _ends(file, folder))
+    kinds = "|".join(KINDS)
+    return re.compile(rf"{begin}\.([^.-]+)(?:-({kinds}))?\.(\d{{8}}T\d{{12}}Z){end}")
 
 
 def _ends(file: Path, folder: Path) -> tuple[str, str]:
@@ -190,10 +208,10 @@ def keep_newest(file: Path, backup: Path) -> None:
 
 def _abandoned(file: Path, path: Path, folder: int) -> list[str]:
     """Return the names in a folder, by path and descriptor, of unfinished backups of `file`."""
-    begin, end = _ends(file, path)
+    backup = _names(file, path)
     found = []
     for name in os.listdir(folder):
-        if name.startswith(f"{begin}.") and name.endswith(f"{end}.partial"):
+        if name.endswith(".partial") and backup.fullmatch(name.removesuffix(".partial")):
             with suppress(FileNotFoundError):
                 state = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if time.time() - state.st_mtime > _ABANDONED_SECONDS:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from shortsdb.errors import OperationRefused
 from shortsdb.sqlite.connection import rows
 from shortsdb.sqlite.schema import table_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shortsdb.sqlite.connection import Connection
 
@@ -74,9 +75,31 @@ def read_history(connection: Connection) -> list[Applied]:
 
 
 def read_table(connection: Connection) -> list[Applied]:
-    """Return the same from a database of any kind that has the table."""
-    found = rows(connection, _SELECT)
-    return [replace(Applied(*row), checksums=json.loads(row[-1])) for row in found]
+    """Return the same from a database of any kind that has the table.
+
+    Raises:
+        OperationRefused: Somebody else has written to it.
+    """
+    return [_applied(row) for row in rows(connection, _SELECT)]
+
+
+def _applied(row: Sequence[Any]) -> Applied:
+    try:
+        checksums = json.loads(row[-1])
+    except (TypeError, ValueError):
+        checksums = None
+    numbers = row[4:6]
+    if (
+        not isinstance(checksums, dict)
+        or any(isinstance(value, bytes) for value in row)
+        or not all(value is None or isinstance(value, int | float) for value in numbers)
+        or not all(isinstance(row[column], str) for column in (0, 1))
+    ):
+        raise OperationRefused(
+            f"{HISTORY_TABLE} holds a row that shortsdb has not written, of {row[0]!r}; correct or "
+            "delete it"
+        )
+    return replace(Applied(*row), checksums=checksums)
 
 
 def changed_revisions(history: Iterable[Applied], present: Mapping[str, str]) -> list[str]:

@@ -45,8 +45,9 @@ class Verified:
 
     @property
     def ok(self) -> bool:
-        """Whether it is sound, and this release could go on with it."""
-        return self.version.known and not self.damage and not self.broken_keys
+        """Whether it is sound, holds tables of ours, and this release could go on with it."""
+        at = self.version.revision or self.version.shape
+        return bool(at) and self.version.known and not self.damage and not self.broken_keys
 
 
 def verify(backup: Path, known: Sequence[str], baselines: Mapping[str, str]) -> Verified:
