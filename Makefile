@@ -43,7 +43,6 @@ system-packages: ## Install what the tests need from Debian or Ubuntu.
 
 torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every point, and print the figures; needs strace.
 	$(BIN)/python tests/crash/run.py
-	SHORTSDB_TEST_ROUNDS=160 $(BIN)/python -m pytest -q tests/crash/test_hostile_owner.py tests/cli/test_secret_positions.py
 
 # Patroni, etcd and three PostgreSQL nodes on loopback, from Debian's packages.
 failover: $(VENV)/.installed-dev ## Have a cluster fail over ten times while others write and migrate; needs patroni and etcd-server.
