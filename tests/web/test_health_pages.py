@@ -122,7 +122,7 @@ def test_metrics(path: Path, client: Client) -> None:
     assert found["shortsdb_size_bytes"] == path.stat().st_size
     assert 0 <= found["shortsdb_last_backup_age_seconds"] < 3600
     assert found["shortsdb_latency_seconds"] > 0
-    execute(path, "UPDATE alembic_version SET version_num = '0007'")
+    execute(path, f"UPDATE alembic_version SET version_num = '{int(HEAD) - 1:04}'")
     assert metrics()["shortsdb_pending_revisions"] == 1
     path.with_name("moved.db").hardlink_to(path)
     path.unlink()
