@@ -15,7 +15,7 @@ from shortsdb.engine import create_async_engine, create_engine
 from shortsdb.health import check_db_health
 from shortsdb.log import get_logger, logged
 from shortsdb.models import OWN_TABLES, Base
-from shortsdb.sqlite.history import HISTORY_TABLE
+from shortsdb.sqlite.version import BOOKKEEPING
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -180,6 +180,6 @@ def drop_db(engine: Engine, *, confirm: bool = False, confirm_again: bool = Fals
         raise ValueError("drop_db deletes all rows: it needs confirm=True and confirm_again=True")
     with engine.begin() as connection:
         Base.metadata.drop_all(connection)
-        for table in ("alembic_version", HISTORY_TABLE):
+        for table in sorted(BOOKKEEPING):
             connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
     log.info("dropped all tables of %s and their rows", engine.url.database)

@@ -15,7 +15,14 @@ from shortsdb.cli.options import (
     url_option,
     yes_option,
 )
-from shortsdb.cli.output import ask, say, say_fields, say_table
+from shortsdb.cli.output import (
+    ask,
+    mebibytes,
+    revision_or_shape,
+    say,
+    say_fields,
+    say_table,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,20 +209,14 @@ def verify(  # noqa: PLR0913 - one parameter for each option
         fields = {"backup": str(backup_file), "ok": found.ok, **asdict(found)}
         click.echo(json.dumps(fields))
     else:
-        keys = [
-            f"{key.rows} rows of {key.table} point to rows of {key.referred_table} that are not "
-            "there"
-            for key in found.broken_keys
-        ]
         say_fields(
             {
                 "backup": backup_file,
-                "revision": version.revision
-                or (f"none; it has the shape of {version.shape}" if version.shape else "none"),
+                "revision": revision_or_shape(version.revision, version.shape),
                 "misfit": version.misfit,
-                "size": f"{found.size_bytes / 2**20:.1f} MiB",
+                "size": mebibytes(found.size_bytes),
                 "integrity": "; ".join(found.damage) or "ok",
-                "foreign keys": "; ".join(keys) or "ok",
+                "foreign keys": "; ".join(map(str, found.broken_keys)) or "ok",
                 "rows": ", ".join(f"{table} {rows}" for table, rows in found.rows.items()),
                 "verdict": "it can be restored" if found.ok else "something is wrong",
             },

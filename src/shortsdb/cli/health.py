@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shortsdb.cli.options import backup_option, json_option, schema_option, url_option
-from shortsdb.cli.output import mebibytes, say_fields
+from shortsdb.cli.output import mebibytes, revision_or_shape, say_fields
 
 if TYPE_CHECKING:
     from shortsdb.health import Health
@@ -105,7 +105,7 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
     return {
         "database": database,
         "reachable": "yes" if found.reachable else "no",
-        "revision": _revision(found) if found.reachable else None,
+        "revision": revision_or_shape(found.revision, found.shape) if found.reachable else None,
         "head": found.head,
         "pending": (", ".join(found.pending) or "nothing") if found.reachable else None,
         "writable": {True: "yes", False: "no", None: None}[found.writable],
@@ -118,8 +118,3 @@ def _lines(database: str, found: Health) -> dict[str, str | None]:
         "problems": "; ".join(found.problems) or "none",
         "error": found.error,
     }
-
-
-def _revision(found: Health) -> str:
-    shape = f"none; it has the shape of {found.shape}" if found.shape else "none"
-    return found.revision or shape

@@ -45,6 +45,11 @@ def mebibytes(size: int | None) -> str | None:
     return None if size is None else f"{size / 2**20:.1f} MiB"
 
 
+def revision_or_shape(revision: str | None, shape: str | None) -> str:
+    """Return what to print as the revision of a database, which may have none."""
+    return revision or (f"none; it has the shape of {shape}" if shape else "none")
+
+
 def ask(question: str) -> None:
     """Ask, and return if the answer is yes.
 

@@ -169,7 +169,4 @@ def _damage(connection: Connection) -> Iterator[str]:
         if message != "ok":
             yield f"the file is damaged: {printable(message, VALUE_LENGTH)}"
     for key in broken_keys(connection):
-        yield (
-            f"{key.rows} rows of {printable(key.table, VALUE_LENGTH)} point to rows of "
-            f"{printable(key.referred_table, VALUE_LENGTH)} that are not there"
-        )
+        yield str(key)

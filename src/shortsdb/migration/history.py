@@ -70,8 +70,9 @@ def record(  # noqa: PLR0913 - what there is to know of a migration
         if not plan.revisions:
             return
     if plan.action == "upgrade":
-        files = {id_: context.script.get_revision(id_).path for id_ in plan.revisions}
-        migration["checksums"] = json.dumps({id_: checksum(files[id_]) for id_ in files})
+        migration["checksums"] = json.dumps(
+            {id_: checksum(context.script.get_revision(id_).path) for id_ in plan.revisions}
+        )
     now = time.monotonic()
     migration |= {
         "action": plan.action,

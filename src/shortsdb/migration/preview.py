@@ -24,10 +24,10 @@ from shortsdb.migration.plan import (
 )
 from shortsdb.migration.status import read_status
 from shortsdb.sqlite.backup_files import folder_for, refuse_missing_folder
-from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.open_files import open_by
+from shortsdb.sqlite.rows import holds_rows
 from shortsdb.sqlite.schema import schema_of_script, table_names
-from shortsdb.sqlite.version import VERSION_TABLE
+from shortsdb.sqlite.version import BOOKKEEPING, VERSION_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,13 +139,14 @@ def preview_migration(
     file = target.file
     with read_only_connection(target) as connection:
         tables = _effects(connection, before, after)
-        there = table_names(connection.connection) if file else list(before)
-        others = {VERSION_TABLE, HISTORY_TABLE}
-        rows = bool(run) and any(_rows(connection, one) for one in there if one not in others)
+        database = connection.connection
+        backed_up = bool(run and file) and holds_rows(
+            database, set(table_names(database)) - BOOKKEEPING
+        )
     ours = schema_of_script(BASELINES[ids[0]])
     if to is None and (held := [one.table for one in tables if one.rows and one.table in ours]):
         raise would_drop(ids[0], held)
-    folder = folder_for(file, backup) if file and rows else None
+    folder = folder_for(file, backup) if file and backed_up else None
     if file and folder:
         refuse_missing_folder(folder, file)
     free = _free(folder)
@@ -199,7 +200,7 @@ def _tables(memory: Connection) -> _Tables:
     return {
         name: (root, sql)
         for name, root, sql in found
-        if name not in {VERSION_TABLE, HISTORY_TABLE} and not name.startswith("sqlite_")
+        if name not in BOOKKEEPING and not name.startswith("sqlite_")
     }
 
 

@@ -21,12 +21,12 @@ from shortsdb.migration.revisions import alembic_config, revision_ids
 from shortsdb.migration.status import read_file
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.foreign_keys import broken_keys
-from shortsdb.sqlite.history import HISTORY_TABLE, read_history
+from shortsdb.sqlite.history import read_history
 from shortsdb.sqlite.online_copy import connect_read_only
 from shortsdb.sqlite.rows import count_rows, same_rows
 from shortsdb.sqlite.schema import read_schema, table_names
 from shortsdb.sqlite.scratch import scratch_folder
-from shortsdb.sqlite.version import VERSION_TABLE
+from shortsdb.sqlite.version import BOOKKEEPING
 from shortsdb.target import Target
 
 if TYPE_CHECKING:
@@ -133,11 +133,7 @@ def _migrate(copy: Path, revision: str, *, back: bool) -> None:
 def _look(copy: Path, *, at_head: bool) -> tuple[list[str], list[str]]:
     """Return how the copy differs from the models, and its broken foreign keys."""
     with read_only_connection(Target.parse(str(copy))) as connection:
-        broken = [
-            f"{key.rows} rows of {key.table} point to rows of {key.referred_table} that are not "
-            "there"
-            for key in broken_keys(connection.connection)
-        ]
+        broken = list(map(str, broken_keys(connection.connection)))
         return find_drift(alembic_config(), connection) if at_head else [], broken
 
 
@@ -149,7 +145,7 @@ def _compare(original: Path, copy: Path) -> tuple[int, list[str]]:
     compared, changed = 0, []
     with closing(connect_read_only(original)) as before, closing(connect_read_only(copy)) as after:
         tables = set(table_names(before)).intersection(table_names(after))
-        tables -= {VERSION_TABLE, HISTORY_TABLE}
+        tables -= BOOKKEEPING
         old, new = read_schema(before, tables), read_schema(after, tables)
         for table in sorted(tables):
             columns = [(one, one) for one in old[table].columns if one in new[table].columns]

@@ -20,8 +20,9 @@ from shortsdb.settings import lock_timeout
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.backup_files import folder_for, keep_newest
 from shortsdb.sqlite.file_checks import refuse_without_space
-from shortsdb.sqlite.history import HISTORY_TABLE
+from shortsdb.sqlite.rows import holds_rows
 from shortsdb.sqlite.schema import table_names
+from shortsdb.sqlite.version import BOOKKEEPING
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -167,18 +168,10 @@ class SQLiteMigration:
         return int(self.connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
     def _needs_backup(self, plan: Plan) -> bool:
-        return bool(plan.revisions) and self.file is not None and self._holds_rows()
-
-    def _holds_rows(self) -> bool:
-        not_rows = {context.get_context().version_table, HISTORY_TABLE}
-        quote = self.connection.dialect.identifier_preparer.quote_identifier
-        return any(
-            self.connection.exec_driver_sql(
-                f"SELECT EXISTS (SELECT 1 FROM {quote(table)})"  # noqa: S608 - quoted
-            ).scalar_one()
-            for table in table_names(self.connection.connection)
-            if table not in not_rows
-        )
+        if not plan.revisions or self.file is None:
+            return False
+        database = self.connection.connection
+        return holds_rows(database, set(table_names(database)) - BOOKKEEPING)
 
     def _make_backup(self, plan: Plan) -> None:
         assert self.file is not None  # noqa: S101 - _needs_backup has said so

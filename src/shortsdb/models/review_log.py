@@ -16,8 +16,8 @@ class ReviewLog(Base):
     """A review request sent to the human over Telegram, and the answer.
 
     The row is added when the request is sent, and updated with the answer, or with `auto_held` 1 if
-    there is none in time. It is open while `responded_at` is NULL and `auto_held` is 0. `action` is
-    one of `ReviewAction`, `response_detail` the rest of the answer, such as "skip 4,7".
+    nobody answers in time. It is open while `responded_at` is NULL and `auto_held` is 0. `action`
+    is one of `ReviewAction`, `response_detail` the rest of the answer, such as "skip 4,7".
     """
 
     __tablename__ = "review_logs"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shortsdb.log import get_logger
+from shortsdb.printable import VALUE_LENGTH, printable
 from shortsdb.sqlite.connection import rows, values
 from shortsdb.sqlite.schema import table_names
 
@@ -24,6 +25,13 @@ class BrokenKey:
     columns: str
     referred_table: str
     rows: int
+
+    def __str__(self) -> str:
+        """Return a sentence that is safe to print, whatever the tables are called."""
+        table, referred = (
+            printable(name, VALUE_LENGTH) for name in (self.table, self.referred_table)
+        )
+        return f"{self.rows} rows of {table} point to rows of {referred} that are not there"
 
 
 def broken_keys(connection: Connection) -> list[BrokenKey]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import marshal
 from typing import TYPE_CHECKING
 
+from shortsdb.sqlite.connection import values
+
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from shortsdb.sqlite.connection import Connection
 
 _AT_ONCE = 1000
 
@@ -55,6 +59,11 @@ def holds_values(connection: sqlite3.Connection, table: str, column: str) -> boo
     """Return whether a column holds anything but NULL."""
     statement = f"SELECT EXISTS (SELECT 1 FROM {quote(table)} WHERE {quote(column)} IS NOT NULL)"  # noqa: S608 - quoted
     return bool(connection.cursor().execute(statement).fetchone()[0])
+
+
+def holds_rows(connection: Connection, tables: Iterable[str]) -> bool:
+    """Return whether any of these tables has a row; none of them is read further than that."""
+    return any(values(connection, f"SELECT 1 FROM {quote(table)} LIMIT 1") for table in tables)  # noqa: S608 - quoted
 
 
 def count_rows(connection: sqlite3.Connection, table: str) -> int:

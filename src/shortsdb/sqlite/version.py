@@ -13,6 +13,7 @@ from shortsdb.printable import VALUE_LENGTH, printable
 from shortsdb.sqlite.baseline import recognise, refuse_leftovers, undecodable_name
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.online_copy import connect, connect_read_only
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 VERSION_TABLE = "alembic_version"
 """The table in which Alembic keeps the revision."""
+
+BOOKKEEPING = frozenset({VERSION_TABLE, HISTORY_TABLE})
+"""The tables that migrations keep for themselves; they hold no rows of the channel."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from shortsdb.log import get_logger, operation
 from shortsdb.migration import MigrationRefused, as_migration_refused, read_only_connection
 from shortsdb.models import metadata
 from shortsdb.sqlite.file_checks import refuse_unusable_file
-from shortsdb.sqlite.history import HISTORY_TABLE
 from shortsdb.sqlite.progress import progress_line
+from shortsdb.sqlite.version import BOOKKEEPING
 from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRowReport, collecting
 from shortsdb.transfer.late import late_changes
@@ -160,7 +160,7 @@ def _explained(*sides: Target) -> Iterator[None]:
 def _say_what_stays(connection: Connection, source: Target) -> None:
     inspector = inspect(connection)
     tables = set(inspector.get_table_names())
-    stays = sorted(tables - {*metadata.tables, "alembic_version", HISTORY_TABLE})
+    stays = sorted(tables - {*metadata.tables, *BOOKKEEPING})
     for table in metadata.tables.values():
         columns = [column["name"] for column in inspector.get_columns(table.name)]
         stays += [f"{table.name}.{column}" for column in columns if column not in table.columns]
