@@ -74,6 +74,8 @@ __all__ = [
     "record_snapshot_async",
     "record_snapshots",
     "record_snapshots_async",
+    "resolve_error",
+    "resolve_error_async",
     "seed_db",
     "seed_db_async",
     "set_override",
@@ -188,6 +190,21 @@ def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code give
             )
         )
     log.info("stored an error of %r: %s", module, error_type)
+
+
+@logged
+def resolve_error(session: Session, error_id: int) -> None:
+    """Mark a stored error as resolved; one that is resolved already stays so.
+
+    Raises:
+        ValueError: There is no such error.
+    """
+    with _committed(session):
+        error = session.get(ErrorLog, error_id, populate_existing=True)
+        if error is None:
+            raise ValueError(f"there is no error {error_id}")
+        error.resolved = 1
+    log.info("marked error %d as resolved", error_id)
 
 
 @logged
@@ -335,6 +352,7 @@ async def drop_db_async(
 get_pending_videos_async = _with_session(get_pending_videos)
 mark_video_processed_async = _with_session(mark_video_processed)
 log_error_async = _with_session(log_error)
+resolve_error_async = _with_session(resolve_error)
 get_override_async = _with_session(get_override)
 set_override_async = _with_session(set_override)
 delete_override_async = _with_session(delete_override)

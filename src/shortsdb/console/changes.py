@@ -1,0 +1,105 @@
+"""The changes that the console can make, each by a helper of `shortsdb.database`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from shortsdb.database import delete_override, get_session, resolve_error, set_override
+from shortsdb.extras import extra
+
+with extra("console", "starlette"):
+    from starlette.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change.
+
+    Attributes:
+        name: Its name in addresses.
+        title: What its page is called.
+        button: What the button says that makes it.
+        consequence: What it does, for the question.
+        table: The table that it changes.
+        fields: The columns whose values it needs, the primary key first.
+        adds_rows: Whether it may add the row.
+        apply: Makes it in a session, from the values and who wants it.
+    """
+
+    name: str
+    title: str
+    button: str
+    consequence: str
+    table: str
+    fields: Sequence[str]
+    adds_rows: bool
+    apply: Callable[[Session, Mapping[str, str], str], object]
+
+    def make(self, engine: Engine, form: Mapping[str, Any], who: str) -> Mapping[str, str]:
+        """Make the change, and return the values that it was made from.
+
+        Raises:
+            HTTPException: A value is missing, or there is no such row.
+        """
+        values = {name: str(form.get(name, "")) for name in self.fields}
+        try:
+            with get_session(engine) as session:
+                self.apply(session, values, who)
+        except ValueError as error:
+            raise HTTPException(400, f"nothing was changed: {error}") from error
+        return values
+
+    def address(self, values: Mapping[str, str]) -> str:
+        """Return the page that shows what was changed."""
+        if self.name == "delete-override":
+            return f"/tables/{self.table}"
+        key = values[self.fields[0]]
+        return f"/tables/{self.table}/row?{urlencode({'key': key})}"
+
+
+CHANGES = {
+    change.name: change
+    for change in (
+        Change(
+            name="resolve-error",
+            title="Mark an error as resolved",
+            button="Mark as resolved",
+            consequence="The error is no longer counted on the first page.",
+            table="error_logs",
+            fields=("id",),
+            adds_rows=False,
+            apply=lambda session, values, _who: resolve_error(session, int(values["id"])),
+        ),
+        Change(
+            name="set-override",
+            title="Set a config override",
+            button="Set the override",
+            consequence="The pipeline uses this value instead of the deployed one.",
+            table="config_overrides",
+            fields=("key", "value"),
+            adds_rows=True,
+            apply=lambda session, values, who: set_override(
+                session, values["key"], values["value"], updated_by=who
+            ),
+        ),
+        Change(
+            name="delete-override",
+            title="Delete a config override",
+            button="Delete the override",
+            consequence="The pipeline uses the deployed value again.",
+            table="config_overrides",
+            fields=("key",),
+            adds_rows=False,
+            apply=lambda session, values, _who: delete_override(session, values["key"]),
+        ),
+    )
+}
+"""The changes by name."""

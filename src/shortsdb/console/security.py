@@ -1,0 +1,175 @@
+"""Guard the console: headers of every answer, the login, and tokens of forms."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from shortsdb.extras import extra
+
+with extra("console", "itsdangerous", "starlette"):
+    from itsdangerous import BadSignature, URLSafeTimedSerializer
+    from starlette.datastructures import MutableHeaders
+    from starlette.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""The names by which a browser on the same machine may ask."""
+
+HEADERS = {
+    # Nothing from elsewhere, and no script or style inside a page, wherever its text comes from.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send a form with Origin: null
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+_SESSION_SECONDS = 12 * 3600
+_ATTEMPTS = 5
+_ATTEMPTS_SECONDS = 15 * 60
+_ADDRESSES = 10_000
+
+
+class SecurityHeaders:
+    """Adds `HEADERS` to every answer of an application, its error pages too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap `app`."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class Attempts:
+    """Counts the failed logins of each address, and says which address has to wait."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+
+    def refuse(self, address: str) -> None:
+        """Refuse an address with too many failures in the last quarter of an hour.
+
+        Raises:
+            HTTPException: There are.
+        """
+        since = time.monotonic() - _ATTEMPTS_SECONDS
+        recent = [moment for moment in self._failed.get(address, ()) if moment > since]
+        if len(recent) >= _ATTEMPTS:
+            raise HTTPException(429, "too many failed logins; try again in a quarter of an hour")
+
+    def failed(self, address: str) -> None:
+        """Count a failure."""
+        moments = self._failed.pop(address, [])
+        self._failed[address] = [*moments, time.monotonic()][-_ATTEMPTS:]
+        while len(self._failed) > _ADDRESSES:
+            self._failed.popitem(last=False)
+
+
+class Sessions:
+    """Who uses a browser, in a signed cookie; its keys last as long as the process.
+
+    Every browser gets a session, because the token of a form belongs to one. It is known by name
+    only after the login.
+    """
+
+    def __init__(self, password: str | None) -> None:
+        """Make keys.
+
+        Args:
+            password: What a login needs; None for no login.
+        """
+        self._password = password
+        self._signer = URLSafeTimedSerializer(secrets.token_bytes(32), salt="session")
+        self._token_key = secrets.token_bytes(32)
+        self._attempts = Attempts()
+
+    def load(self, request: Request) -> None:
+        """Set `request.state.session` to the session of a request, or to a new one."""
+        try:
+            session = self._signer.loads(
+                request.cookies.get(_cookie_name(request), ""), max_age=_SESSION_SECONDS
+            )
+        except BadSignature:
+            session = {"id": secrets.token_urlsafe(16), "user": None}
+            request.state.new_session = True
+        request.state.session = session
+
+    def save(self, request: Request, response: Response) -> None:
+        """Set the cookie of a session that is new."""
+        if not getattr(request.state, "new_session", False):
+            return
+        response.set_cookie(
+            _cookie_name(request),
+            self._signer.dumps(request.state.session),
+            path=request.scope.get("root_path", "") or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+
+    def is_known(self, request: Request) -> bool:
+        """Return whether the reader may see rows."""
+        return self._password is None or request.state.session["user"] is not None
+
+    def log_in(self, request: Request, name: str, password: str) -> bool:
+        """Return whether the password is right, and begin a new session if it is.
+
+        Raises:
+            HTTPException: The address has tried too often.
+        """
+        address = request.client.host if request.client else ""
+        self._attempts.refuse(address)
+        # compare_digest takes the same time wherever the two differ.
+        if not hmac.compare_digest(password.encode(), (self._password or "").encode()):
+            self._attempts.failed(address)
+            return False
+        self.begin(request, name)
+        return True
+
+    def begin(self, request: Request, user: str | None) -> None:
+        """Begin a new session, of nobody for None."""
+        request.state.session = {"id": secrets.token_urlsafe(16), "user": user}
+        request.state.new_session = True
+
+    def token(self, request: Request) -> str:
+        """Return the token for the forms of a session."""
+        return hmac.digest(self._token_key, request.state.session["id"].encode(), "sha256").hex()
+
+    def refuse_foreign_form(self, request: Request, form: Any) -> None:  # noqa: ANN401 - a mapping of form values
+        """Refuse a form that this console has not shown to this browser.
+
+        Raises:
+            HTTPException: The token is missing or of another session.
+        """
+        given = str(form.get("token", ""))
+        if not hmac.compare_digest(given.encode(), self.token(request).encode()):
+            raise HTTPException(403, "this form is too old or not from this console; reload it")
+
+
+def _cookie_name(request: Request) -> str:
+    # Cookies do not tell ports apart, and two consoles may run on one machine.
+    _, port = request.scope.get("server") or ("", 0)
+    return f"shortsdb_console_{port}"
