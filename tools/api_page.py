@@ -27,6 +27,7 @@ INTERNAL = {
     "shortsdb.migration.*": "`shortsdb.migration` has the public names",
     "shortsdb.sqlite": "`shortsdb backup --help` and docs/guides/operations.md",
     "shortsdb.sqlite.*": "`shortsdb backup --help` and docs/guides/operations.md",
+    "shortsdb.console.*": "`shortsdb.console` has the public names",
     "shortsdb.driver_errors": "docs/reference/refusals.md has the messages",
     "shortsdb.engine.*": "`shortsdb.engine` has the public names",
     "shortsdb.health.*": "`shortsdb.health` has the public names",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shortsdb.console.changes import CHANGES
 from shortsdb.console.export import csv_lines, json_lines
-from shortsdb.console.lists import PAGE_ROWS, ListQuery, key_value, read_page
+from shortsdb.console.lists import PAGE_ROWS, ListQuery, read_page, read_row
 from shortsdb.console.overview import SHOWN, read_overview
 from shortsdb.console.pages import render
 from shortsdb.console.run_page import read_run, spoken, timeline
@@ -103,6 +103,7 @@ def create_app(
             HTTPException: console.refused,
             SQLAlchemyError: console.unavailable,
             _MissingFileError: console.unavailable,
+            Exception: console.broken,
         },
     )
     return SecurityHeaders(app)
@@ -143,6 +144,7 @@ class _Console:
         def endpoint(request: Request) -> Response:
             with operation():
                 self.sessions.load(request)
+                _refuse_nul(request.query_params)
                 if not public and not self.sessions.is_known(request):
                     return self._redirect(request, "/login")
                 response = show(request)
@@ -161,6 +163,7 @@ class _Console:
                 with operation():
                     self.sessions.load(request)
                     self.sessions.refuse_foreign_form(request, form)
+                    _refuse_nul(form)
                     if not public and not self.sessions.is_known(request):
                         return self._redirect(request, "/login")
                     response = await run_in_threadpool(handle, request, form)
@@ -186,23 +189,18 @@ class _Console:
 
     def row(self, request: Request) -> Response:
         view = self._view(request)
-        key = key_value(view, request.query_params.get("key", ""))
+        key = request.query_params.get("key", "")
         with self.reading() as session:
-            found = session.get(view.model, key)
-            if found is None:
-                raise HTTPException(404, f"{view.plural}: there is no row {key}")
-            children = [
-                read_page(session, ListQuery.parse(views()[name], {column: str(key), "sort": "id"}))
-                for name, column in view.children
-            ]
-            run = read_run(session, key) if view.name == "pipeline_runs" else None
             return self.render(
                 request,
                 "row.html",
                 view=view,
-                row=found,
-                children=children,
-                run=run,
+                row=read_row(session, view, key),
+                children=[
+                    read_page(session, ListQuery.parse(views()[name], {column: key, "sort": "id"}))
+                    for name, column in view.children
+                ],
+                run=read_run(session, int(key)) if view.name == "pipeline_runs" else None,
                 timeline=timeline,
                 spoken=spoken,
             )
@@ -254,9 +252,9 @@ class _Console:
         values = {name: str(given[name]) for name in change.fields if name in given}
         view, key = views()[change.table], values.get(change.fields[0])
         with self.reading() as session:
-            row = session.get(view.model, key_value(view, key)) if key else None
-            if row is None and not change.adds_rows:
-                raise HTTPException(404, f"{view.plural}: there is no row {key}")
+            row = None
+            with suppress(HTTPException) if change.adds_rows else nullcontext():
+                row = read_row(session, view, key or "")
             return self.render(
                 request, "change.html", change=change, view=view, row=row, values=values
             )
@@ -265,6 +263,16 @@ class _Console:
         assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
         return self.render(
             request, "error.html", status=error.status_code, title="Not possible", text=error.detail
+        )
+
+    def broken(self, request: Request, _error: Exception) -> Response:
+        """Answer after an error of the console itself; the server logs it."""
+        return self.render(
+            request,
+            "error.html",
+            status=500,
+            title="This should not happen",
+            text="The log of the console says what went wrong; please report it.",
         )
 
     def unavailable(self, request: Request, error: Exception) -> Response:
@@ -313,3 +321,8 @@ class _Console:
 
 def _change(request: Request) -> Change:
     return CHANGES[request.url.path.rpartition("/")[2]]
+
+
+def _refuse_nul(parameters: Mapping[str, Any]) -> None:
+    if any("\0" in str(value) for value in parameters.values()):
+        raise HTTPException(400, "a value contains a NUL, which no database can hold")

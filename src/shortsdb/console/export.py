@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from shortsdb.models.base import json_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from shortsdb.console.lists import ListQuery
-    from shortsdb.models import Base
+
+    Reading = Callable[[], AbstractContextManager[Session]]
 
 _PIECE = 1_000
 
@@ -25,52 +26,39 @@ _PIECE = 1_000
 # https://owasp.org/www-community/attacks/CSV_Injection.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-Reading = "Callable[[], AbstractContextManager[Session]]"
 
-
-def csv_lines(
-    reading: Callable[[], AbstractContextManager[Session]], query: ListQuery
-) -> Iterator[str]:
+def csv_lines(reading: Reading, query: ListQuery) -> Iterator[str]:
     """Yield all rows of a list as CSV; texts that a spreadsheet would compute get an apostrophe."""
-    keys = list(query.view.fields)
-    yield _csv([keys])
+    yield _csv([list(query.view.fields)])
     for rows in _pieces(reading, query):
-        values = [row.to_dict(mode="json") for row in rows]
-        yield _csv([[_cell(value[key]) for key in keys] for value in values])
+        yield _csv([[_cell(value) for value in row] for row in rows])
 
 
-def json_lines(
-    reading: Callable[[], AbstractContextManager[Session]], query: ListQuery
-) -> Iterator[str]:
+def json_lines(reading: Reading, query: ListQuery) -> Iterator[str]:
     """Yield all rows of a list as a JSON array with an object on each line."""
+    keys = list(query.view.fields)
     before = "["
     for rows in _pieces(reading, query):
         for row in rows:
-            yield f"{before}\n{json.dumps(row.to_dict(mode='json'), allow_nan=False)}"
+            yield f"{before}\n{json.dumps(dict(zip(keys, row, strict=True)), allow_nan=False)}"
             before = ","
     yield "[]\n" if before == "[" else "\n]\n"
 
 
-def _pieces(
-    reading: Callable[[], AbstractContextManager[Session]], query: ListQuery
-) -> Iterator[Sequence[Base]]:
+def _pieces(reading: Reading, query: ListQuery) -> Iterator[list[list[object]]]:
     """Yield the rows from the beginning of a list, each piece from a session of its own.
 
     A slow client must not keep a transaction open: the -wal would grow, or writers would wait.
     """
     query = replace(query, after=None, before=None)
-    key = query.view.key.key
+    columns = [field.stored for field in query.view.fields.values()]
     while True:
         with reading() as session:
-            statement = query.select(query.view.key.column, rows=_PIECE - 1)
-            keys = session.scalars(statement).all()
-            model = query.view.model
-            found = session.scalars(select(model).where(query.view.key.column.in_(keys))).all()
-            by_key = {getattr(row, key): row for row in found}
-            yield [by_key[value] for value in keys]
-        if len(keys) < _PIECE:
+            found = session.execute(query.select(*columns, rows=_PIECE)).all()
+        yield [[json_value(value) for value in row] for row in found[:_PIECE]]
+        if len(found) <= _PIECE:
             return
-        query = replace(query, after=str(keys[-1]))
+        query = replace(query, after=str(found[_PIECE - 1][0]))
 
 
 def _csv(rows: Sequence[Sequence[object]]) -> str:

@@ -58,8 +58,6 @@ class ListQuery:
         Raises:
             HTTPException: A parameter has a value that cannot be meant.
         """
-        if any("\0" in value for value in parameters.values()):
-            raise HTTPException(400, "a parameter contains a NUL")
         filters = {
             field.key: parameters[field.key]
             for field in view.fields.values()
@@ -157,7 +155,7 @@ def read_page(session: Session, query: ListQuery) -> Page:
         # One character more says that the text continues.
         func.substr(field.column, 1, BEGINNING + 1).label(field.key)
         if field.is_long
-        else field.column
+        else field.stored
         for field in view.fields.values()
     ]
     found = session.execute(query.select(*columns)).all()
@@ -172,6 +170,20 @@ def read_page(session: Session, query: ListQuery) -> Page:
         query.address(before=rows[0][0], after=None) if rows and has_previous else None,
         query.address(after=rows[-1][0], before=None) if rows and has_next else None,
     )
+
+
+def read_row(session: Session, view: View, key: str) -> Row[Any]:
+    """Return a row by the text of its primary key.
+
+    Raises:
+        HTTPException: There is no such row.
+    """
+    columns = [field.stored for field in view.fields.values()]
+    wanted = view.key.column == key_value(view, key)
+    row = session.execute(select(*columns).where(wanted)).one_or_none()
+    if row is None:
+        raise HTTPException(404, f"{view.plural}: there is no row {key}")
+    return row
 
 
 def key_value(view: View, given: str) -> Any:  # noqa: ANN401 - of the column's type

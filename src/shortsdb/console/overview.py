@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from shortsdb import queries
-from shortsdb.console.charts import bar_chart, line_chart
 from shortsdb.console.growth import NEWEST, read_growth, week_ends
 from shortsdb.models import ErrorLog, PipelineRun, ReviewLog, RunStatus
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from markupsafe import Markup
     from sqlalchemy.orm import Session
 
     from shortsdb.console.growth import Growth
@@ -40,7 +38,6 @@ class Overview:
         newest_errors: The newest unresolved errors.
         growth: The growth of each niche.
         weeks: The first day of each of its weeks.
-        charts: Its charts, by what they show.
         limit: The number of runs, and of Shorts, that it counts at most.
     """
 
@@ -53,7 +50,6 @@ class Overview:
     newest_errors: Sequence[ErrorLog]
     growth: Sequence[Growth]
     weeks: Sequence[str]
-    charts: Mapping[str, Markup]
     limit: int
 
 
@@ -82,13 +78,5 @@ def read_overview(session: Session, now: datetime) -> Overview:
         newest_errors=session.scalars(unresolved.limit(SHOWN)).all(),
         growth=growth,
         weeks=weeks,
-        charts={
-            "views": line_chart(
-                "Views gained per niche and week", weeks, {g.niche: g.views for g in growth}
-            ),
-            "uploads": bar_chart(
-                "Uploads per niche and week", weeks, {g.niche: g.uploads for g in growth}
-            ),
-        },
         limit=NEWEST,
     )

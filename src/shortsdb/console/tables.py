@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import DateTime, Float, Integer, Text
+from sqlalchemy import DateTime, Float, Integer, String, Text, type_coerce
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.types import TypeDecorator
 
@@ -27,12 +29,14 @@ from shortsdb.models import (
     Short,
     ShortStatus,
 )
+from shortsdb.models.types import as_utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from enum import Enum
 
-    from sqlalchemy import Column, Table
+    from sqlalchemy import Column, ColumnElement, Dialect, Table
+    from sqlalchemy.types import TypeEngine
 
 # The vocabulary or flag of a column: what its filter offers, by the text in the address.
 _VOCABULARIES: dict[Any, type[Enum]] = {
@@ -56,6 +60,22 @@ _SPELLED_INSIDE = {
     "usd": "USD",
     "youtube": "YouTube",
 }
+
+
+class _StoredTime(TypeDecorator[object]):
+    """A time as `UTCDateTime` returns it; what SQLite holds and is no time is returned as it is."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return String() if dialect.name == "sqlite" else self.impl_instance
+
+    def process_result_value(self, value: object, dialect: Dialect) -> object:  # noqa: ARG002 - TypeDecorator's signature
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        return as_utc(value) if isinstance(value, datetime) else value
 
 
 @dataclass(frozen=True)
@@ -85,6 +105,13 @@ class Field:
     is_filter: bool
     table: str | None
     link: str | None
+
+    @property
+    def stored(self) -> ColumnElement[Any]:
+        """The column, for reading whatever is in it."""
+        if self.kind != "time":
+            return self.column
+        return type_coerce(self.column, _StoredTime()).label(self.key)
 
 
 @dataclass(frozen=True)
