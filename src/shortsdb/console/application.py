@@ -95,7 +95,10 @@ def create_app(
         middleware=[
             Middleware(
                 TrustedHostMiddleware,
-                allowed_hosts=[*LOOPBACK, *allowed_hosts],
+                # An address of IPv6 stands in brackets in a Host header.
+                allowed_hosts=[
+                    f"[{host}]" if ":" in host else host for host in (*LOOPBACK, *allowed_hosts)
+                ],
                 www_redirect=False,
             )
         ],
