@@ -149,7 +149,7 @@ def test_only_the_three_changes_write(changing: Browser, channel: Engine) -> Non
             if tag == "form"
         ]
         assert [form["method"] for form in forms] == ["get"]
-    changing.get("/")
+    assert changing.get("/").status_code == 200
     assert seen == OWN_TABLES
 
 
