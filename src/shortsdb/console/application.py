@@ -17,12 +17,12 @@ from shortsdb.console.pages import render
 from shortsdb.console.run_page import read_run, spoken, timeline
 from shortsdb.console.security import LOOPBACK, SecurityHeaders, Sessions
 from shortsdb.console.tables import views
-from shortsdb.driver_errors import explain
 from shortsdb.engine import session_factory
 from shortsdb.extras import extra
 from shortsdb.health import check_db_health
 from shortsdb.log import correlation_id, get_logger, operation
 from shortsdb.models.types import utcnow
+from shortsdb.printable import one_line
 from shortsdb.target import Target
 
 with extra("console", "starlette"):
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _HEALTH_SECONDS = 5.0
-_STATEMENT_SECONDS = 10
+_SERVER_LIMITS = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '2s'"
 
 
 def create_app(
@@ -95,7 +95,10 @@ def create_app(
         middleware=[
             Middleware(
                 TrustedHostMiddleware,
-                allowed_hosts=[*LOOPBACK, *allowed_hosts],
+                # An address of IPv6 stands in brackets in a Host header.
+                allowed_hosts=[
+                    f"[{host}]" if ":" in host else host for host in (*LOOPBACK, *allowed_hosts)
+                ],
                 www_redirect=False,
             )
         ],
@@ -125,12 +128,12 @@ class _Console:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Yield a read-only session, whose statements end after some seconds on PostgreSQL."""
+        """Yield a read-only session; on a server its statements end after some seconds."""
         if self.target.file is not None and not self.target.file.exists():
             raise _MissingFileError
         with self._read_only() as session:
             if self.engine.dialect.name != "sqlite":
-                session.execute(text(f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'"))
+                session.execute(text(_SERVER_LIMITS))
             yield session
 
     def health(self) -> Health:
@@ -197,7 +200,11 @@ class _Console:
                 view=view,
                 row=read_row(session, view, key),
                 children=[
-                    read_page(session, ListQuery.parse(views()[name], {column: key, "sort": "id"}))
+                    read_page(
+                        session,
+                        ListQuery.parse(views()[name], {column: key, "sort": "id"}),
+                        views()[name].fields.get("rank_position"),
+                    )
                     for name, column in view.children
                 ],
                 run=read_run(session, int(key)) if view.name == "pipeline_runs" else None,
@@ -276,7 +283,9 @@ class _Console:
         )
 
     def unavailable(self, request: Request, error: Exception) -> Response:
-        reason = "" if isinstance(error, _MissingFileError) else explain(error, self.target.name)
+        reason = ""
+        if not isinstance(error, _MissingFileError):
+            reason = f"{self.target.name}: {one_line(getattr(error, 'orig', None) or error)}"
         with operation():
             if reason:
                 log.error("console: %s: %s", request.url.path, reason)

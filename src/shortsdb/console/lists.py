@@ -148,8 +148,14 @@ class Page:
     next: str | None
 
 
-def read_page(session: Session, query: ListQuery) -> Page:
-    """Return a page of a list, long texts cut to their beginnings."""
+def read_page(session: Session, query: ListQuery, order: Field | None = None) -> Page:
+    """Return a page of a list, long texts cut to their beginnings.
+
+    Args:
+        session: Where to read.
+        query: Which rows.
+        order: A column to sort by for which there is no index, because the filter leaves few rows.
+    """
     view = query.view
     columns: list[ColumnElement[Any]] = [
         # One character more says that the text continues.
@@ -158,7 +164,10 @@ def read_page(session: Session, query: ListQuery) -> Page:
         else field.stored
         for field in view.fields.values()
     ]
-    found = session.execute(query.select(*columns)).all()
+    statement = query.select(*columns)
+    if order is not None:
+        statement = statement.order_by(None).order_by(order.column, view.key.column)
+    found = session.execute(statement).all()
     more, rows = len(found) > PAGE_ROWS, list(found[:PAGE_ROWS])
     if query.before is not None:
         rows.reverse()

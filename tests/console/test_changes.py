@@ -1,0 +1,181 @@
+"""The three changes of --allow-changes: asked for, confirmed, made by the helpers, and logged."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING
+
+import pytest
+from browser import Browser, Page
+from sqlalchemy import event, select
+
+from shortsdb.console import create_app
+from shortsdb.console.changes import CHANGES
+from shortsdb.database import get_override, get_session, set_override
+from shortsdb.engine.transactions import read_only_options
+from shortsdb.models import OWN_TABLES, ConfigOverride, ErrorLog
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+PASSWORD = "correct horse battery staple"  # noqa: S105 - made up
+
+
+@pytest.fixture
+def changing(channel: Engine) -> Browser:
+    """Return a browser on a console that allows changes, without a login."""
+    return Browser(create_app(channel, allow_changes=True))
+
+
+def unresolved(engine: Engine) -> int:
+    with get_session(engine) as session:
+        return session.scalars(select(ErrorLog.id).where(ErrorLog.resolved == 0)).first() or 0
+
+
+def overrides(engine: Engine) -> dict[str, tuple[str, str]]:
+    with get_session(engine) as session:
+        return {
+            row.key: (row.value, row.updated_by) for row in session.scalars(select(ConfigOverride))
+        }
+
+
+def test_an_error_is_resolved_after_a_question(
+    changing: Browser, channel: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "shortsdb")
+    key = unresolved(channel)
+    row = changing.get(f"/tables/error_logs/row?key={key}").text
+    ask = f"/changes/resolve-error?id={key}"
+    assert ask in Page(row).links()
+    assert "no answer within 120 s" in changing.get(ask).text
+    asked = changing.send("/changes/resolve-error", form_at=ask, id=str(key))
+    assert asked.status_code == 200
+    assert unresolved(channel) == key  # asking changes nothing
+    done = changing.send("/changes/resolve-error", form_at=ask, id=str(key), confirmed="yes")
+    assert done.headers["location"] == f"/tables/error_logs/row?key={key}"
+    assert unresolved(channel) != key
+    assert ask not in changing.get(done.headers["location"]).text
+    (record,) = (record for record in caplog.records if "resolve-error" in record.getMessage())
+    assert getpass.getuser() in record.getMessage()
+    helper = next(record for record in caplog.records if "marked error" in record.getMessage())
+    identity = record.__dict__["correlation_id"]
+    assert identity is not None
+    assert helper.__dict__["correlation_id"] == identity
+
+
+def test_an_override_is_set_and_deleted_after_a_question(
+    changing: Browser, channel: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "shortsdb")
+    before = overrides(channel)
+    path = "/changes/set-override"
+    assert path in Page(changing.get("/tables/config_overrides").text).links()
+    key, value = "new & <odd>", 'sec"ret <value>'
+    question = changing.send(path, key=key, value=value)
+    assert question.status_code == 200
+    assert "new &amp; &lt;odd&gt;" in question.text
+    assert overrides(channel) == before
+    done = changing.send(path, key=key, value=value, confirmed="yes")
+    who = getpass.getuser()
+    assert overrides(channel) == {**before, key: (value, who)}
+    assert changing.get(done.headers["location"]).status_code == 200
+    changing.send(path, key=key, value="", confirmed="yes")
+    assert overrides(channel)[key] == ("", who)
+    path = "/changes/delete-override"
+    asking = f"{path}?key=new+%26+%3Codd%3E"
+    assert asking in Page(changing.get(done.headers["location"]).text).links()
+    assert changing.send(path, form_at=asking, key=key).status_code == 200
+    assert key in overrides(channel)
+    changing.send(path, form_at=asking, key=key, confirmed="yes")
+    assert overrides(channel) == before
+    assert "sec" not in caplog.text
+    assert len([r for r in caplog.records if r.getMessage().startswith("console: ")]) == 3
+
+
+def test_what_cannot_be_done_is_refused_and_changes_nothing(
+    changing: Browser, channel: Engine
+) -> None:
+    before = overrides(channel), unresolved(channel)
+    for name, values, status in (
+        ("resolve-error", {"id": "999999"}, 400),
+        ("resolve-error", {"id": "x"}, 400),
+        ("resolve-error", {}, 400),
+        ("set-override", {"key": " ", "value": "x"}, 400),
+        ("set-override", {"key": "k\0", "value": "x"}, 400),
+        ("delete-override", {"key": ""}, 400),
+    ):
+        answer = changing.send(
+            f"/changes/{name}", form_at="/changes/set-override", confirmed="yes", **values
+        )
+        assert answer.status_code == status, (name, values)
+    for path in (
+        "/changes/resolve-error?id=999999",
+        "/changes/resolve-error",
+        "/changes/delete-override?key=unknown",
+        "/changes/drop-table",
+    ):
+        assert changing.get(path).status_code in {400, 404}
+    assert (overrides(channel), unresolved(channel)) == before
+
+
+def test_a_change_needs_the_token_and_a_post(changing: Browser, channel: Engine) -> None:
+    before = overrides(channel)
+    form = {"key": "k", "value": "v", "confirmed": "yes"}
+    changing.get("/changes/set-override")
+    assert changing.request("POST", "/changes/set-override", data=form).status_code == 403
+    address = "/changes/set-override?key=k&value=v&confirmed=yes"
+    assert changing.get(address).status_code == 200
+    assert overrides(channel) == before
+
+
+def test_only_the_three_changes_write(changing: Browser, channel: Engine) -> None:
+    """Pages read with read-only sessions also where changes are allowed."""
+    assert CHANGES.keys() == {"resolve-error", "set-override", "delete-override"}
+    wanted = read_only_options(channel.dialect.name)
+    seen: set[str] = set()
+
+    def see(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        for name in OWN_TABLES:
+            if f"FROM {name}" in statement:
+                seen.add(name)
+                options = connection.get_execution_options()
+                assert {option: options.get(option) for option in wanted} == wanted
+
+    event.listen(channel, "before_cursor_execute", see)
+    for name in OWN_TABLES:
+        forms = [
+            dict(attributes)
+            for tag, attributes in Page(changing.get(f"/tables/{name}").text).tags
+            if tag == "form"
+        ]
+        assert [form["method"] for form in forms] == ["get"]
+    assert changing.get("/").status_code == 200
+    assert seen == OWN_TABLES
+
+
+def test_the_log_names_who_logged_in(channel: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "shortsdb")
+    browser = Browser(create_app(channel, allow_changes=True, password=PASSWORD))
+    form = {"key": "speed", "value": "2", "confirmed": "yes"}
+    answer = browser.send("/changes/set-override", form_at="/login", **form)
+    assert answer.headers["location"] == "/login"
+    assert "speed" not in overrides(channel)
+    browser.send("/login", name="ann\x1b[31m", password=PASSWORD)
+    browser.send("/changes/set-override", **form)
+    assert overrides(channel)["speed"] == ("2", "ann\x1b[31m")
+    assert r"console: 'ann\x1b[31m': set-override 'speed'" in caplog.text.replace("\\\\", "\\")
+    assert PASSWORD not in caplog.text
+
+
+def test_two_operators_at_once_see_the_last_word_of_each(
+    changing: Browser, channel: Engine
+) -> None:
+    other = Browser(changing.app)
+    for number, browser in enumerate((changing, other, changing)):
+        browser.send("/changes/set-override", key="k", value=str(number), confirmed="yes")
+        for reader in (changing, other):
+            assert f">{number}</dd>" in reader.get("/tables/config_overrides/row?key=k").text
+    with get_session(channel) as session:
+        set_override(session, "k", "of the bot")
+        assert get_override(session, "k") == "of the bot"
+    assert "of the bot" in other.get("/changes/delete-override?key=k").text
