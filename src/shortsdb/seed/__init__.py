@@ -141,7 +141,7 @@ class _Maker:
             )
 
     def _script(self, run: PipelineRun, videos: list[DiscoveredVideo]) -> None:
-        opening, closing = f"Four moments of {run.niche} that you missed 🎬", "Which was yours?"
+        opening, closing = f"Four moments of {run.niche} that you missed", "Which was yours?"
         lines = [f"Number {5 - rank}: {video.title}." for rank, video in enumerate(videos, start=1)]
         count = len(opening) + len(closing) + sum(map(len, lines))
         self.rows.append(
