@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from browser import Browser, Page
 from sqlalchemy import event, select
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
 
-from shortsdb.console import create_app
+from shortsdb.console import create_app, mount
 from shortsdb.console.changes import CHANGES
 from shortsdb.database import get_override, get_session, set_override
 from shortsdb.engine.transactions import read_only_options
@@ -17,6 +22,7 @@ from shortsdb.models import OWN_TABLES, ConfigOverride, ErrorLog
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+    from starlette.requests import HTTPConnection
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 - made up
 
@@ -179,3 +185,33 @@ def test_two_operators_at_once_see_the_last_word_of_each(
         set_override(session, "k", "of the bot")
         assert get_override(session, "k") == "of the bot"
     assert "of the bot" in other.get("/changes/delete-override?key=k").text
+
+
+class ByHeader(AuthenticationBackend):
+    """The login of an application: it knows the reader's name."""
+
+    async def authenticate(
+        self,
+        conn: HTTPConnection,  # noqa: ARG002 - the signature
+    ) -> tuple[AuthCredentials, SimpleUser]:
+        """Return the reader."""
+        return AuthCredentials(), SimpleUser("bea of the application")
+
+
+def test_a_change_inside_an_application_is_of_its_user(channel: Engine) -> None:
+    app = Starlette(middleware=[Middleware(AuthenticationMiddleware, backend=ByHeader())])
+    mount(app, channel, allow_changes=True)
+    browser = Browser(app)
+    browser.send("/console/changes/set-override", key="k", value="v", confirmed="yes")
+    assert overrides(channel)["k"] == ("v", "bea of the application")
+
+
+def test_a_user_without_a_name_can_make_a_change(
+    changing: Browser, channel: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    changing.send("/changes/set-override", key="k", value="v", confirmed="yes")
+    assert overrides(channel)["k"] == ("v", f"user {os.getuid()}")

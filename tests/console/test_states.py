@@ -12,7 +12,8 @@ from browser import Browser
 from project import HEAD
 from sqlalchemy import text
 
-from shortsdb.console import create_app
+from shortsdb.console import create_app, site
+from shortsdb.database import DiscoveredVideo, get_session
 from shortsdb.engine import create_engine
 from shortsdb.migration.revisions import alembic_config
 
@@ -164,4 +165,34 @@ def test_a_table_that_another_session_has_locked_gives_a_page(target: Database) 
         answer = browser_on(engine).get("/tables/error_logs")
         assert answer.status_code == 503
         assert "canceling statement due to lock timeout" in answer.text
+    engine.dispose()
+
+
+def test_a_search_that_takes_too_long_ends(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without an index a search reads the whole table; the limit is 0 s here."""
+    engine = create_engine(url)
+    with get_session(engine) as session:
+        session.add_all(
+            DiscoveredVideo(
+                video_id=f"v{number}",
+                title="x" * 1_000,
+                channel_name="c",
+                channel_id="c",
+                url="u",
+                niche="n",
+            )
+            for number in range(500)
+        )
+        session.commit()
+    browser = browser_on(engine)
+    search = "/tables/discovered_videos?q=nothing-like-it"
+    assert browser.get(search).status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(site, "_READING_SECONDS", 0.001)
+        patch.setattr(site, "_STEPS", 100)
+        assert browser.get(search).status_code == 503
+    assert "interrupted" in caplog.text or "statement timeout" in caplog.text
+    assert browser.get(search).status_code == 200
     engine.dispose()

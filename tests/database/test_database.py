@@ -49,6 +49,8 @@ from shortsdb.database import (
     record_snapshot_async,
     record_snapshots,
     record_snapshots_async,
+    resolve_error,
+    resolve_error_async,
     seed_db,
     seed_db_async,
     set_override,
@@ -258,6 +260,17 @@ def test_an_error_is_logged_after_a_failed_flush(session: Session) -> None:
     assert len(session.scalars(queries.unresolved_errors("telegram")).all()) == 1
 
 
+def test_resolve_error(session: Session) -> None:
+    for message in ("first", "second"):
+        log_error(session, "subtitles", "OSError", message)
+    second, first = session.scalars(queries.unresolved_errors("subtitles")).all()
+    resolve_error(session, second.id)
+    resolve_error(session, second.id)
+    assert session.scalars(queries.unresolved_errors("subtitles")).all() == [first]
+    with pytest.raises(ValueError, match="there is no error 4711"):
+        resolve_error(session, 4711)
+
+
 def test_overrides(session: Session) -> None:
     assert get_override(session, "volume") is None
     set_override(session, "volume", "")
@@ -351,6 +364,8 @@ async def use_everything(engine: AsyncEngine, session: AsyncSession) -> None:
     await log_error_async(session, "m", "E", "x", stack_trace="t")
     errors = (await session.scalars(queries.unresolved_errors("m"))).all()
     assert [error.stack_trace for error in errors] == ["t"]
+    await resolve_error_async(session, errors[0].id)
+    assert not (await session.scalars(queries.unresolved_errors("m"))).all()
     await set_override_async(session, "k", "v", updated_by="bot")
     assert await get_override_async(session, "k") == "v"
     assert await delete_override_async(session, "k")

@@ -38,7 +38,7 @@ def mount(  # noqa: PLR0913 - each is a choice of the application
         engine: Its engine, of `shortsdb.engine.create_engine`.
         path: Where the console is.
         allow_changes: Whether errors can be marked as resolved, and config overrides be set and
-            deleted.
+            deleted. The log names the user that Starlette's AuthenticationMiddleware has found.
         password: What a login needs. None is for an application that listens on this machine only,
             or lets only operators reach `path`.
         allowed_hosts: The names by which browsers may ask, besides localhost, 127.0.0.1 and ::1.

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shortsdb.models.base import json_value
 
@@ -43,6 +43,21 @@ def json_lines(reading: Reading, query: ListQuery) -> Iterator[str]:
             yield f"{before}\n{json.dumps(dict(zip(keys, row, strict=True)), allow_nan=False)}"
             before = ","
     yield "[]\n" if before == "[" else "\n]\n"
+
+
+class Export(NamedTuple):
+    """A kind of export: the suffix of its file, its media type, and what yields it."""
+
+    suffix: str
+    media_type: str
+    lines: Callable[[Reading, ListQuery], Iterator[str]]
+
+
+EXPORTS = {
+    "csv": Export(".csv", "text/csv", csv_lines),
+    "json": Export(".json", "application/json", json_lines),
+}
+"""The kinds of export by their name in addresses."""
 
 
 def _pieces(reading: Reading, query: ListQuery) -> Iterator[list[list[object]]]:

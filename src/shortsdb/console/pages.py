@@ -1,83 +1,97 @@
-"""Render the pages from their templates; every value is escaped."""
+"""The pages that show rows: the first page, lists, rows and exports."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from shortsdb import __version__
+from shortsdb.console.export import EXPORTS
+from shortsdb.console.lists import ListQuery, read_page, read_row
+from shortsdb.console.overview import SHOWN, read_overview
+from shortsdb.console.run_page import read_run, spoken, timeline
+from shortsdb.console.tables import views
 from shortsdb.extras import extra
 from shortsdb.models.types import utcnow
 
-with extra("console", "jinja2", "starlette"):
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from starlette.responses import HTMLResponse
+with extra("console", "starlette"):
+    from starlette.exceptions import HTTPException
+    from starlette.responses import StreamingResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from starlette.requests import Request
     from starlette.responses import Response
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+    from shortsdb.console.site import Site
+    from shortsdb.console.tables import View
 
 
-def render(request: Request, template: str, status: int, values: Mapping[str, Any]) -> Response:
-    """Return a page."""
-    root = request.scope.get("root_path", "")
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a site."""
 
-    def link(path: str, **parameters: object) -> str:
-        query = urlencode({name: str(value) for name, value in parameters.items()})
-        return f"{root}{quote(path)}{'?' if query else ''}{query}"
+    site: Site
 
-    page = _ENVIRONMENT.get_template(template).render(
-        **values, link=link, now=utcnow(), version=__version__
-    )
-    headers = {"Retry-After": "5"} if status == 503 else None  # noqa: PLR2004 - as a status
-    return HTMLResponse(page, status_code=status, headers=headers)
+    def home(self, request: Request) -> Response:
+        """Return the first page."""
+        health = self.site.health()
+        if not health.reachable:
+            return self.site.unavailable(request, health)
+        overview = None
+        if health.known and not health.pending:
+            with self.site.reading() as session:
+                overview = read_overview(session, utcnow())
+        return self.site.render(request, "home.html", health=health, overview=overview, shown=SHOWN)
+
+    def rows(self, request: Request) -> Response:
+        """Return a page of a list."""
+        query = ListQuery.parse(_view(request), request.query_params)
+        with self.site.reading() as session:
+            page = read_page(session, query)
+        return self.site.render(request, "list.html", query=query, page=page)
+
+    def row(self, request: Request) -> Response:
+        """Return the page of a row, with the rows that refer to it."""
+        view, key = _view(request), request.query_params.get("key", "")
+        with self.site.reading() as session:
+            row = read_row(session, view, key)
+            children = [
+                read_page(
+                    session,
+                    ListQuery.parse(views()[name], {column: key, "sort": "id"}),
+                    views()[name].fields.get("rank_position"),
+                )
+                for name, column in view.children
+            ]
+            run = read_run(session, int(key)) if view.name == "pipeline_runs" else None
+            return self.site.render(
+                request,
+                "row.html",
+                view=view,
+                row=row,
+                children=children,
+                run=run,
+                timeline=timeline,
+                spoken=spoken,
+            )
+
+    def export(self, request: Request) -> Response:
+        """Return all rows of a list as a file."""
+        if request.path_params["kind"] not in EXPORTS:
+            raise HTTPException(404)
+        export = EXPORTS[request.path_params["kind"]]
+        query = ListQuery.parse(_view(request), request.query_params)
+        with self.site.reading() as session:  # fail before the answer begins
+            session.execute(query.select(query.view.key.column, rows=0))
+        name = f"{query.view.name}{export.suffix}"
+        return StreamingResponse(
+            export.lines(self.site.reading, query),
+            media_type=export.media_type,
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
 
 
-def shown(value: object, length: int | None = None) -> str:
-    """Return a value as text, at most `length` characters of it."""
-    if value is None:
-        return "–"  # noqa: RUF001 - a dash for what is not there
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "backslashreplace")
-    text = f"{value:,}" if isinstance(value, float) else str(value)
-    return text if length is None or len(text) <= length else f"{text[:length]}…"
-
-
-def ago(moment: datetime | float, now: datetime) -> str:
-    """Return how long ago a moment was, or how long so many seconds are, in its largest unit."""
-    seconds = (now - moment).total_seconds() if isinstance(moment, datetime) else moment
-    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
-        if seconds >= unit:
-            number = int(seconds // unit)
-            return f"{number} {name}{'' if number == 1 else 's'}"
-    return "less than a minute"
-
-
-def _utc(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
-def _is_web_address(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("https://", "http://"))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("shortsdb.console"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown": shown, "utc": _utc, "ago": ago}
-    environment.tests |= {"moment": lambda value: isinstance(value, datetime)}
-    environment.tests |= {"web_address": _is_web_address}
-    return environment
-
-
-_ENVIRONMENT = _environment()
+def _view(request: Request) -> View:
+    name = request.path_params["table"]
+    if name not in views():
+        raise HTTPException(404, f"there is no table {name}")
+    return views()[name]

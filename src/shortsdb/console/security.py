@@ -6,12 +6,11 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shortsdb.extras import extra
 
-with extra("console", "itsdangerous", "starlette"):
-    from itsdangerous import BadSignature, URLSafeTimedSerializer
+with extra("console", "starlette"):
     from starlette.datastructures import MutableHeaders
     from starlette.exceptions import HTTPException
 
@@ -89,41 +88,38 @@ class Attempts:
 
 
 class Sessions:
-    """Who uses a browser, in a signed cookie; its keys last as long as the process.
+    """Who uses a browser; kept in memory, so that a restart ends all logins.
 
-    Every browser gets a session, because the token of a form belongs to one. It is known by name
-    only after the login.
+    A browser is known by a random id in its cookie, whether it has logged in or not, because the
+    token of a form belongs to one browser.
     """
 
     def __init__(self, password: str | None) -> None:
-        """Make keys.
+        """Begin without any.
 
         Args:
             password: What a login needs; None for no login.
         """
         self._password = password
-        self._signer = URLSafeTimedSerializer(secrets.token_bytes(32), salt="session")
         self._token_key = secrets.token_bytes(32)
         self._attempts = Attempts()
+        self._users: dict[str, tuple[str, float]] = {}
 
     def load(self, request: Request) -> None:
-        """Set `request.state.session` to the session of a request, or to a new one."""
-        try:
-            session = self._signer.loads(
-                request.cookies.get(_cookie_name(request), ""), max_age=_SESSION_SECONDS
-            )
-        except BadSignature:
-            session = {"id": secrets.token_urlsafe(16), "user": None}
-            request.state.new_session = True
-        request.state.session = session
+        """Set `session` and `user` of the state of a request; the user is None before a login."""
+        given = request.cookies.get(_cookie_name(request), "")
+        request.state.session = given or secrets.token_urlsafe(32)
+        request.state.is_new = not given
+        user, end = self._users.get(given, (None, 0.0))
+        request.state.user = user if time.monotonic() < end else None
 
     def save(self, request: Request, response: Response) -> None:
         """Set the cookie of a session that is new."""
-        if not getattr(request.state, "new_session", False):
+        if not request.state.is_new:
             return
         response.set_cookie(
             _cookie_name(request),
-            self._signer.dumps(request.state.session),
+            request.state.session,
             path=request.scope.get("root_path", "") or "/",
             secure=request.url.scheme == "https",
             httponly=True,
@@ -132,7 +128,7 @@ class Sessions:
 
     def is_known(self, request: Request) -> bool:
         """Return whether the reader may see rows."""
-        return self._password is None or request.state.session["user"] is not None
+        return self._password is None or request.state.user is not None
 
     def log_in(self, request: Request, name: str, password: str) -> bool:
         """Return whether the password is right, and begin a new session if it is.
@@ -143,29 +139,34 @@ class Sessions:
         address = request.client.host if request.client else ""
         self._attempts.refuse(address)
         # compare_digest takes the same time wherever the two differ.
-        if not hmac.compare_digest(password.encode(), (self._password or "").encode()):
+        expected = (self._password or "").encode()
+        if not expected or not hmac.compare_digest(password.encode(), expected):
             self._attempts.failed(address)
             return False
-        self.begin(request, name)
+        now = time.monotonic()
+        for session, (_, end) in list(self._users.items()):
+            if end < now:
+                self._users.pop(session, None)
+        # A new id: another page may have set the one that this browser had.
+        request.state.session, request.state.is_new = secrets.token_urlsafe(32), True
+        self._users[request.state.session] = (name, now + _SESSION_SECONDS)
         return True
 
-    def begin(self, request: Request, user: str | None) -> None:
-        """Begin a new session, of nobody for None."""
-        request.state.session = {"id": secrets.token_urlsafe(16), "user": user}
-        request.state.new_session = True
+    def log_out(self, request: Request) -> None:
+        """End the session of a request."""
+        self._users.pop(request.state.session, None)
 
     def token(self, request: Request) -> str:
         """Return the token for the forms of a session."""
-        return hmac.digest(self._token_key, request.state.session["id"].encode(), "sha256").hex()
+        return hmac.digest(self._token_key, request.state.session.encode(), "sha256").hex()
 
-    def refuse_foreign_form(self, request: Request, form: Any) -> None:  # noqa: ANN401 - a mapping of form values
+    def refuse_foreign_form(self, request: Request, token: str) -> None:
         """Refuse a form that this console has not shown to this browser.
 
         Raises:
             HTTPException: The token is missing or of another session.
         """
-        given = str(form.get("token", ""))
-        if not hmac.compare_digest(given.encode(), self.token(request).encode()):
+        if not hmac.compare_digest(token.encode(), self.token(request).encode()):
             raise HTTPException(403, "this form is too old or not from this console; reload it")
 
 
