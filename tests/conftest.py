@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,8 @@ SLOW = {
     "release": {"test_packaging.py"},
 }
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 # Hundreds of tests start a program; without this each compiles the modules of a fresh clone.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -88,6 +91,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _no_database_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHORTSDB_URL", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _the_signals_of_the_process_are_left_alone() -> Iterator[None]:
+    """A handler that stays makes a later `multiprocessing.Pool` of the process hang at its end."""
+    before = [signal.getsignal(number) for number in _ENDING]
+    yield
+    assert [signal.getsignal(number) for number in _ENDING] == before
 
 
 @pytest.fixture

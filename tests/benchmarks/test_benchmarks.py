@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 PARTS = (
     "deploy",
     "growth",
+    "backups",
+    "rebuild",
     "sessions",
     "writers",
+    "think",
     "many_rows",
     "console_pages",
     "startup",

@@ -198,7 +198,8 @@ def test_an_application_has_the_console_beside_its_health_pages(channel: Engine)
         if tag in {"script", "link"}:
             asset = attributes.get("src") or attributes.get("href") or ""
             assert browser.get(asset).status_code == 200
-    done = browser.send("/ops/console/changes/set-override", key="k", value="v", confirmed="yes")
+    asked = browser.send("/ops/console/changes/set-override", key="k", value="v")
+    done = browser.submit("/ops/console/changes/set-override", asked, confirmed="yes")
     assert done.headers["location"] == "/ops/console/tables/config_overrides/row?key=k"
     assert "content-security-policy" not in browser.get("/health/ready").headers
 

@@ -157,7 +157,11 @@ def test_the_page_of_a_run_has_everything_under_it(browser: Browser, channel: En
             generated_at=utcnow(),
         )
         run.scripts.append(script)
-        run.error_logs.append(ErrorLog(module="tts", error_type="E", error_message="broken voice"))
+        run.error_logs.append(
+            ErrorLog(
+                module="tts", error_type="E", error_message="broken voice", stack_trace="x" * 999
+            )
+        )
         for rank, clip in enumerate(reversed(run.clips), 1):
             clip.rank_position = rank
         session.commit()
@@ -178,6 +182,7 @@ def test_the_page_of_a_run_has_everything_under_it(browser: Browser, channel: En
     page = browser.get(f"/tables/pipeline_runs/row?key={key}").text
     for table, child in children:
         assert f"/tables/{table}/row?key={child}" in page
+    assert "x" * 999 in page
     words = [page.index(text) for text in ("First words", "猫が歌う", "Last words")]
     assert words == sorted(words)
     timeline = page[page.index('<ol class="timeline">') : page.index("</ol>")]

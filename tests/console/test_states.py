@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -196,3 +197,20 @@ def test_a_search_that_takes_too_long_ends(
     assert "interrupted" in caplog.text or "statement timeout" in caplog.text
     assert browser.get(search).status_code == 200
     engine.dispose()
+
+
+def test_an_error_of_the_console_itself_has_a_page_and_a_request_in_the_log(
+    head_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret of a row")
+
+    monkeypatch.setattr("shortsdb.console.pages.read_page", broken)
+    answer = browser_on(quick(head_file)).get("/tables/clips")
+    assert answer.status_code == 500
+    assert "This should not happen" in answer.text
+    assert "secret of a row" not in answer.text
+    (request,) = re.findall(r"request (\w+)", answer.text)
+    (record,) = (r for r in caplog.records if "/tables/clips: RuntimeError" in r.getMessage())
+    assert record.__dict__["correlation_id"] == request
+    assert "content-security-policy" in answer.headers

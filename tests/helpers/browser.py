@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.types import ASGIApp
-
-_TOKEN = re.compile(r'name="token" value="([^"]+)"')
 
 
 class Browser:
@@ -51,9 +48,12 @@ class Browser:
         return self.request("GET", path, headers=headers)
 
     def send(self, path: str, *, form_at: str | None = None, **values: str) -> httpx.Response:
-        """Send a form with the token that its page has; it is at `path` unless said otherwise."""
-        token = _TOKEN.search(self.get(form_at or path).text)
-        return self.request("POST", path, data={"token": token[1] if token else "", **values})
+        """Send the form of a page with these values; it is at `path` unless said otherwise."""
+        return self.submit(path, self.get(form_at or path), **values)
+
+    def submit(self, path: str, page: httpx.Response, **values: str) -> httpx.Response:
+        """Send the form of a page, with its hidden fields and with these values, to `path`."""
+        return self.request("POST", path, data={**Page(page.text).hidden(), **values})
 
 
 class Page(HTMLParser):
@@ -74,6 +74,14 @@ class Page(HTMLParser):
         """Note a text."""
         if data.strip():
             self.words.append(data.strip())
+
+    def hidden(self) -> dict[str, str]:
+        """Return the hidden fields of the forms of the page."""
+        return {
+            of["name"] or "": of["value"] or ""
+            for tag, of in self.tags
+            if tag == "input" and of.get("type") == "hidden"
+        }
 
     def links(self) -> list[str]:
         """Return where the links of the page lead."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from shortsdb.console.lists import read_row
+from shortsdb.console.tables import views
 from shortsdb.database import delete_override, get_session, resolve_error, set_override
+from shortsdb.engine.transactions import TrackedConnection, take_write_lock
 from shortsdb.extras import extra
 
 with extra("console", "starlette"):
@@ -15,7 +19,7 @@ with extra("console", "starlette"):
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Row
     from sqlalchemy.orm import Session
 
 
@@ -43,19 +47,43 @@ class Change:
     adds_rows: bool
     apply: Callable[[Session, Mapping[str, str], str], object]
 
-    def make(self, engine: Engine, form: Mapping[str, Any], who: str) -> Mapping[str, str]:
-        """Make the change, and return the values that it was made from.
+    def make(self, engine: Engine, values: Mapping[str, str], seen: str, who: str) -> bool:
+        """Make the change, and return True; return False if the row is not as it was seen.
+
+        Args:
+            engine: The engine.
+            values: The values of `fields`.
+            seen: The `fingerprint` of the row that the reader was shown.
+            who: Who makes it.
 
         Raises:
             HTTPException: A value is missing, or there is no such row.
         """
-        values = {name: str(form.get(name, "")) for name in self.fields}
-        try:
-            with get_session(engine) as session:
+        with get_session(engine) as session:
+            connection = session.connection()
+            if isinstance(connection, TrackedConnection):  # the engine is one of shortsdb
+                take_write_lock(connection)  # so that the row stays as it is compared
+            row = self.row(session, values)
+            if seen != fingerprint(row):
+                return False
+            try:
                 self.apply(session, values, who)
-        except ValueError as error:
-            raise HTTPException(400, f"nothing was changed: {error}") from error
-        return values
+            except ValueError as error:
+                raise HTTPException(400, f"nothing was changed: {error}") from error
+        return True
+
+    def row(self, session: Session, values: Mapping[str, str]) -> Row[Any] | None:
+        """Return the row that is changed; None if it is to be added.
+
+        Raises:
+            HTTPException: There is no such row.
+        """
+        try:
+            return read_row(session, views()[self.table], values.get(self.fields[0], ""))
+        except HTTPException:
+            if self.adds_rows:
+                return None
+            raise
 
     def address(self, values: Mapping[str, str]) -> str:
         """Return the page that shows what was changed."""
@@ -63,6 +91,11 @@ class Change:
             return f"/tables/{self.table}"
         key = values[self.fields[0]]
         return f"/tables/{self.table}/row?{urlencode({'key': key})}"
+
+
+def fingerprint(row: Row[Any] | None) -> str:
+    """Return a text that differs for any other content of a row, without showing it."""
+    return sha256(repr(row).encode()).hexdigest()
 
 
 CHANGES = {

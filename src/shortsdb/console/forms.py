@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shortsdb.console.changes import CHANGES
-from shortsdb.console.lists import read_row
+from shortsdb.console.changes import CHANGES, fingerprint
 from shortsdb.console.tables import views
-from shortsdb.extras import extra
 from shortsdb.log import get_logger
-
-with extra("console", "starlette"):
-    from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,21 +56,31 @@ class Forms:
         if form.get("confirmed") != "yes":
             return self._ask(request, form)
         change, who = _change(request), _who(request)
-        values = change.make(self.site.engine, form, who)
+        values = {name: str(form.get(name, "")) for name in change.fields}
+        if not change.make(self.site.engine, values, str(form.get("seen", "")), who):
+            return self._ask(request, form, status=409)
         log.info("console: %r: %s %r", who, change.name, values[change.fields[0]])
         return self.site.redirect(request, change.address(values))
 
-    def _ask(self, request: Request, given: Mapping[str, Any]) -> Response:
-        """Show what a change would do, and ask; or ask for the values that are not given yet."""
+    def _ask(self, request: Request, given: Mapping[str, Any], status: int = 200) -> Response:
+        """Show what a change would do, and ask; or ask for the values that are not given yet.
+
+        The status is 409 if the row is not what the reader saw when confirming.
+        """
         change = _change(request)
         values = {name: str(given[name]) for name in change.fields if name in given}
-        view, key = views()[change.table], values.get(change.fields[0], "")
-        row = None
-        missing = suppress(HTTPException) if change.adds_rows else nullcontext()
-        with self.site.reading() as session, missing:
-            row = read_row(session, view, key)
+        with self.site.reading() as session:
+            row = change.row(session, values)
         return self.site.render(
-            request, "change.html", change=change, view=view, row=row, values=values
+            request,
+            "change.html",
+            status=status,
+            change=change,
+            view=views()[change.table],
+            row=row,
+            values=values,
+            seen=fingerprint(row),
+            meanwhile=status != 200,  # noqa: PLR2004 - as above
         )
 
 

@@ -76,7 +76,7 @@ class ListQuery:
             after=parameters.get("after") or None,
             before=parameters.get("before") or None,
         )
-        query.select(view.key.column)  # refuses values that are not of their column
+        query.select(view.key.column, rows=0)  # refuses values that are not of their column
         return query
 
     def address(self, **changes: Any) -> str:  # noqa: ANN401 - the attributes
@@ -91,8 +91,8 @@ class ListQuery:
         }
         return "?" + urlencode({name: value for name, value in parameters.items() if value})
 
-    def select(self, *columns: ColumnElement[Any], rows: int = PAGE_ROWS) -> Select[Any]:
-        """Return the statement for a page, and for one row more if there is one."""
+    def select(self, *columns: ColumnElement[Any], rows: int) -> Select[Any]:
+        """Return the statement for so many rows, and for one more if there is one."""
         key = self.view.key.column
         order = self.view.sorts[self.sort]
         backwards = self.before is not None
@@ -164,7 +164,7 @@ def read_page(session: Session, query: ListQuery, order: Field | None = None) ->
         else field.stored
         for field in view.fields.values()
     ]
-    statement = query.select(*columns)
+    statement = query.select(*columns, rows=PAGE_ROWS)
     if order is not None:
         statement = statement.order_by(None).order_by(order.column, view.key.column)
     found = session.execute(statement).all()

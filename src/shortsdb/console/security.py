@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections import OrderedDict
+from collections import deque
 from typing import TYPE_CHECKING
 
 from shortsdb.extras import extra
@@ -38,7 +38,7 @@ HEADERS = {
 _SESSION_SECONDS = 12 * 3600
 _ATTEMPTS = 5
 _ATTEMPTS_SECONDS = 15 * 60
-_ADDRESSES = 10_000
+_ALL_ATTEMPTS = 100
 
 
 class SecurityHeaders:
@@ -55,36 +55,36 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                headers.setdefault("Cache-Control", "no-store")
+                # Our own files have an ETag; pages and exports hold rows.
+                headers.setdefault("Cache-Control", "no-cache" if "etag" in headers else "no-store")
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
 
 
 class Attempts:
-    """Counts the failed logins of each address, and says which address has to wait."""
+    """Counts the failed logins of the last quarter of an hour, of each address and of all."""
 
     def __init__(self) -> None:
         """Start without any."""
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._failed: deque[tuple[float, str]] = deque(maxlen=_ALL_ATTEMPTS)
 
     def refuse(self, address: str) -> None:
-        """Refuse an address with too many failures in the last quarter of an hour.
+        """Refuse an address with too many failures, or any if there are too many of all.
+
+        A proxy may pass on whatever address a client claims to have.
 
         Raises:
-            HTTPException: There are.
+            HTTPException: There are too many.
         """
         since = time.monotonic() - _ATTEMPTS_SECONDS
-        recent = [moment for moment in self._failed.get(address, ()) if moment > since]
-        if len(recent) >= _ATTEMPTS:
+        recent = [failed for moment, failed in self._failed if moment > since]
+        if recent.count(address) >= _ATTEMPTS or len(recent) >= _ALL_ATTEMPTS:
             raise HTTPException(429, "too many failed logins; try again in a quarter of an hour")
 
     def failed(self, address: str) -> None:
         """Count a failure."""
-        moments = self._failed.pop(address, [])
-        self._failed[address] = [*moments, time.monotonic()][-_ATTEMPTS:]
-        while len(self._failed) > _ADDRESSES:
-            self._failed.popitem(last=False)
+        self._failed.append((time.monotonic(), address))
 
 
 class Sessions:

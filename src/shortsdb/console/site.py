@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from shortsdb.console.rendering import render
 from shortsdb.console.tables import views
@@ -160,26 +161,31 @@ class Site:
             request, "error.html", status=error.status_code, title="Not possible", text=error.detail
         )
 
-    def broken(self, request: Request, _error: Exception) -> Response:
-        """Answer after an error of the console itself; the server logs it."""
-        return self.render(
-            request,
-            "error.html",
-            status=500,
-            title="This should not happen",
-            text="The log of the console says what went wrong; please report it.",
-        )
+    def broken(self, request: Request, error: Exception) -> Response:
+        """Answer after an error of the console itself; the server logs its traceback next."""
+        with operation():
+            log.error("console: %s: %s", request.url.path, type(error).__name__)
+            return self.render(
+                request,
+                "error.html",
+                status=500,
+                title="This should not happen",
+                text="The log of the console says what went wrong; please report it.",
+            )
 
     def failed(self, request: Request, error: Exception) -> Response:
         """Answer after an error of the database."""
         with operation():
             if isinstance(error, MissingFileError):
                 return self.unavailable(request, self.health())
-            reason = f"{self.target.name}: {one_line(getattr(error, 'orig', None) or error)}"
+            cause = one_line(getattr(error, "orig", None) or error)
+            reason = f"{self.target.name}: {cause}"
             log.error("console: %s: %s", request.url.path, reason)
-            return self.unavailable(request, self.health(), reason)
+            # A missing table has a reason. For another error the check would wait once more.
+            lacks_table = isinstance(error, ProgrammingError) or cause.startswith("no such ")
+            return self.unavailable(request, self.health() if lacks_table else None, reason)
 
-    def unavailable(self, request: Request, health: Health, reason: str = "") -> Response:
+    def unavailable(self, request: Request, health: Health | None, reason: str = "") -> Response:
         """Return the page that says why the database is not available."""
         return self.render(request, "unavailable.html", status=503, health=health, reason=reason)
 
