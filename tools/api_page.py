@@ -34,6 +34,7 @@ INTERNAL = {
     "shortsdb.repositories.*": "`shortsdb.repositories` has the public names",
     "shortsdb.bounded_calls": "`shortsdb.health` uses it",
     "shortsdb.extras": "docs/reference/settings.md lists the extras",
+    "shortsdb.seed.*": "`shortsdb seed --help`",
     "shortsdb.lifecycle": "`shortsdb.database` has its names",
     "shortsdb.log": "docs/guides/operations.md has the logs",
     "shortsdb.model_docs": "docs/reference/schema.md has what it reads",

@@ -30,7 +30,7 @@ from shortsdb.models import (
     ErrorLog,
 )
 from shortsdb.models.types import utcnow
-from shortsdb.seed import channel
+from shortsdb.seed import EXAMPLE_END, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -287,8 +287,13 @@ def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
 
 
 @logged
-def seed_db(session: Session) -> None:
+def seed_db(session: Session, *, end: datetime = EXAMPLE_END, days: int = 2) -> None:
     """Fill an empty database with the sample data of a small channel, the same every time.
+
+    Args:
+        session: A session on the database.
+        end: The present of the channel, naive UTC: times are relative to it, and none is later.
+        days: How long the channel has existed, at least 2 days. Three weeks are about 14,000 rows.
 
     Raises:
         ValueError: A table of shortsdb has rows.
@@ -297,7 +302,7 @@ def seed_db(session: Session) -> None:
         for table in (Base.metadata.tables[name] for name in sorted(OWN_TABLES)):
             if session.execute(select(table).limit(1)).first() is not None:
                 raise ValueError(f"{table.name} has rows: only an empty database is seeded")
-        session.add_all(channel())
+        session.add_all(channel(end, days))
     log.info("filled the database with a small channel")
 
 

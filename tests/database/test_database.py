@@ -57,7 +57,7 @@ from shortsdb.database import (
     set_override_async,
 )
 from shortsdb.migration import MigrationRefused
-from shortsdb.seed import channel
+from shortsdb.seed import EXAMPLE_END, channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,7 +200,7 @@ def test_init_db_creates_and_upgrades_on_postgresql(postgres: Server) -> None:
 def test_get_pending_videos_and_mark_video_processed(session: Session) -> None:
     videos = get_pending_videos(session, "cats")
     scores = [video.viral_score or 0.0 for video in videos]
-    assert len(videos) == 24
+    assert len(videos) == 16
     assert scores == sorted(scores, reverse=True)
     mark_video_processed(session, videos[0].video_id, 2)
     session.rollback()  # it was committed
@@ -256,8 +256,8 @@ def test_an_error_is_logged_after_a_failed_flush(session: Session) -> None:
     session.add(Short(pipeline_run_id=10**6))
     with pytest.raises(IntegrityError):
         session.flush()
-    log_error(session, "render", "IntegrityError", "no such run")
-    assert len(session.scalars(queries.unresolved_errors("render")).all()) == 1
+    log_error(session, "telegram", "IntegrityError", "no such run")
+    assert len(session.scalars(queries.unresolved_errors("telegram")).all()) == 1
 
 
 def test_resolve_error(session: Session) -> None:
@@ -322,7 +322,7 @@ def test_seed_data_is_plausible_and_reproducible(session: Session) -> None:
     again = init_db(":memory:")
     with get_session(again) as other:
         seed_db(other)
-        models = {type(row) for row in channel()}
+        models = {type(row) for row in channel(EXAMPLE_END, days=2)}
         assert len(models) >= 10
         for model in models:
             rows, copies = (

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SECRET = "hunter2"  # noqa: S105 - looked for in logs
 
 DONE: list[tuple[Callable[[Session], object], str]] = [
-    (lambda s: get_pending_videos(s, "cats"), "24 videos of 'cats' are pending"),
+    (lambda s: get_pending_videos(s, "cats"), "16 videos of 'cats' are pending"),
     (lambda s: mark_video_processed(s, "cats-0-0", 2), "marked video 'cats-0-0' as 2"),
     (lambda s: log_error(s, "tts", "OSError", SECRET), "stored an error of 'tts': OSError"),
     (lambda s: resolve_error(s, 1), "marked error 1 as resolved"),

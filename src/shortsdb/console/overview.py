@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from shortsdb import queries
-from shortsdb.console.growth import NEWEST, read_growth, week_ends
+from shortsdb.console.growth import NEWEST, Growth, read_growth, week_ends
 from shortsdb.models import ErrorLog, PipelineRun, ReviewLog, RunStatus
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from shortsdb.console.growth import Growth
 
-SHOWN = 10
+SHOWN = 5
 """Rows of the tables of the first page; each leads to all of them."""
 
 
@@ -63,6 +62,10 @@ def read_overview(session: Session, now: datetime) -> Overview:
     ends = week_ends(now)
     weeks = [f"{end:%d %b}" for end in ends[:-1]]
     growth = read_growth(session, ends)
+    # A young channel has not begun in the first of these weeks.
+    begun = min(
+        (week for of in growth for week, uploads in enumerate(of.uploads) if uploads), default=0
+    )
     return Overview(
         now=now,
         runs=runs,
@@ -76,7 +79,7 @@ def read_overview(session: Session, now: datetime) -> Overview:
         or 0,
         errors={module: count for module, count in session.execute(queries.error_counts())},  # noqa: C416 - as above
         newest_errors=session.scalars(unresolved.limit(SHOWN)).all(),
-        growth=growth,
-        weeks=weeks,
+        growth=[Growth(of.niche, of.uploads[begun:], of.views[begun:]) for of in growth],
+        weeks=weeks[begun:],
         limit=NEWEST,
     )

@@ -49,13 +49,14 @@ def shown(value: object, length: int | None = None) -> str:
 
 
 def ago(moment: datetime | float, now: datetime) -> str:
-    """Return how long ago a moment was, or how long so many seconds are, in its largest unit."""
+    """Return how long ago a moment was, or how long so many seconds are: two units."""
     seconds = (now - moment).total_seconds() if isinstance(moment, datetime) else moment
+    seconds, parts = max(int(seconds), 0), []
     for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
-        if seconds >= unit:
-            number = int(seconds // unit)
-            return f"{number} {name}{'' if number == 1 else 's'}"
-    return "less than a minute"
+        number, seconds = divmod(seconds, unit)
+        if number > 0:
+            parts.append(f"{number} {name}{'' if number == 1 else 's'}")
+    return " ".join(parts[:2]) or "less than a minute"
 
 
 def _utc(moment: datetime) -> str:

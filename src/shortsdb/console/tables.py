@@ -181,10 +181,10 @@ def _view(model: type[Any]) -> View:
         key=fields[key.key],
         sorts=_sorts(table, key),
         children=tuple(
-            (child.class_.__tablename__, foreign.key)
-            for child in Base.registry.mappers
-            if child.class_.__tablename__ in OWN_TABLES
-            for foreign in child.class_.__table__.columns
+            (child.name, foreign.key)
+            for child in Base.metadata.sorted_tables
+            if child.name in OWN_TABLES
+            for foreign in child.columns
             if any(reference.column.table is table for reference in foreign.foreign_keys)
         ),
     )
