@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from postgresql_server import Database
     from sqlalchemy import Engine
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested
@@ -91,6 +92,19 @@ def test_the_command_serves_until_it_is_ended(path: Path, end: signal.Signals) -
     assert path.read_bytes() == before
 
 
+def test_a_server_is_named_without_its_password(target: Database) -> None:
+    url = target.url.replace("shortsdb@", "shortsdb:hush@")
+    with console("--url", url) as (process, address, lines):
+        assert lines[0].startswith("postgresql+psycopg://shortsdb:***@/")
+        page = httpx.get(address).text
+        assert "The database is empty" in page
+        assert httpx.get(f"{address}tables/clips").status_code == 503
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert "does not exist" in rest
+    assert "hush" not in page + rest + "".join(lines)
+
+
 def test_a_port_in_use_is_one_sentence(path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -113,6 +127,7 @@ def test_a_port_in_use_is_one_sentence(path: Path) -> None:
         (["--url", ":memory:"], "a database in memory is gone when the command ends"),
     ],
 )
+@pytest.mark.timeout(60)  # a console that is not refused would serve
 def test_what_cannot_be_served_is_refused(path: Path, arguments: list[str], said: str) -> None:
     done = CliRunner().invoke(main, ["console", "--url", str(path), *arguments])
     assert done.exit_code in {1, 2}

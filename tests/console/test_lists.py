@@ -14,7 +14,7 @@ from browser import Browser
 from sqlalchemy import delete, event, insert, select, text
 
 from shortsdb.console import create_app
-from shortsdb.console.lists import PAGE_ROWS
+from shortsdb.console.lists import BEGINNING, PAGE_ROWS
 from shortsdb.console.tables import views
 from shortsdb.database import get_session
 from shortsdb.engine import session_factory
@@ -175,8 +175,8 @@ def test_long_texts_are_cut_in_lists_and_whole_on_their_page(
         session.commit()
         key = error.id
     listed = browser.get("/tables/error_logs?module=m").text
-    assert "x" * 200 + "…" in listed
-    assert "x" * 201 not in listed
+    assert "x" * BEGINNING + "…" in listed
+    assert "x" * (BEGINNING + 1) not in listed
     assert "x" * 5_000 in browser.get(f"/tables/error_logs/row?key={key}").text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections import Counter
 from datetime import timedelta
@@ -44,6 +45,31 @@ def test_every_table_has_a_view_with_labels_as_people_write_them() -> None:
         assert view.meaning
         assert all(field.meaning for field in view.fields.values())
         assert view.fields.keys() == {column.key for column in view.model.__table__.columns}
+
+
+def test_classes_and_tables_of_an_application_change_no_view() -> None:
+    script = """
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+from shortsdb.models import Base, PipelineRun
+class MyRun(PipelineRun):
+    pass
+class Note(Base):
+    __tablename__ = "notes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run: Mapped[int] = mapped_column(ForeignKey("pipeline_runs.id"))
+from shortsdb.console.tables import views
+for view in views().values():
+    print(view.name, view.model.__name__, *view.children)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    shown = [
+        " ".join(map(str, (view.name, view.model.__name__, *view.children)))
+        for view in views().values()
+    ]
+    assert sorted(done.stdout.splitlines()) == sorted(shown)
 
 
 def test_every_link_of_every_page_leads_to_a_page(browser: Browser) -> None:

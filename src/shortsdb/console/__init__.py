@@ -35,7 +35,8 @@ def mount(  # noqa: PLR0913 - each is a choice of the application
 
     Args:
         app: The application.
-        engine: Its engine, of `shortsdb.engine.create_engine`.
+        engine: An engine of `shortsdb.engine.create_engine`; an application with an async engine
+            makes one on the same URL.
         path: Where the console is.
         allow_changes: Whether errors can be marked as resolved, and config overrides be set and
             deleted. The log names the user that Starlette's AuthenticationMiddleware has found.

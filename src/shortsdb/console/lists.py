@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PAGE_ROWS = 50
 """Rows of a page."""
 
-BEGINNING = 200
-"""Characters of a long text that a list shows."""
+BEGINNING = 120
+"""Characters of a text that a list shows."""
 
 _LARGEST = 2**63 - 1
 

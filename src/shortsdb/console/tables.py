@@ -148,11 +148,12 @@ class View:
 
 @cache
 def views() -> dict[str, View]:
-    """Return what the console shows, by the name of the table, as `shortsdb.models` orders them."""
+    """Return what the console shows by the name of the table, referred tables first."""
     models = [
         mapper.class_
         for mapper in Base.registry.mappers
-        if _table(mapper.class_).name in OWN_TABLES
+        # An application may derive a class from one of ours.
+        if mapper.inherits is None and _table(mapper.class_).name in OWN_TABLES
     ]
     order = [table.name for table in Base.metadata.sorted_tables]
     models.sort(key=lambda model: order.index(_table(model).name))
