@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -53,9 +54,8 @@ def chromium() -> Iterator[Browser]:
 def console(url: str | PathLike[str], *options: str, **environment: str) -> Iterator[str]:
     """Yield the address of `shortsdb console` on a database, without the last slash."""
     command = [PROGRAMS / "shortsdb", "console", "--url", url, "--port", "0", *options]
-    path = f"{PROGRAMS}:/usr/bin:/bin"
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={"PATH": path, **environment}
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
     ) as process:
         try:
             assert process.stdout is not None
