@@ -179,8 +179,12 @@ def test_without_the_login_no_page_shows_anything(locked: Browser) -> None:
     assert locked.get("/login").text.count(".db") == 0
 
 
-def test_the_login_sets_a_cookie_that_no_script_and_no_other_page_can_use(locked: Browser) -> None:
-    assert locked.send("/login", name="ann", password=WRONG).status_code == 403
+def test_the_login_sets_a_cookie_that_no_script_and_no_other_page_can_use(
+    locked: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert locked.send("/login", name=PASSWORD, password=WRONG).status_code == 403
+    assert "a login from 127.0.0.1 failed" in caplog.text
+    assert PASSWORD not in caplog.text  # typed into the wrong field
     assert locked.get("/").status_code == 303
     before = dict(locked.cookies)
     answer = locked.send("/login", name="ann", password=PASSWORD)

@@ -14,6 +14,7 @@ from project import HEAD
 from sqlalchemy import text
 
 from shortsdb.console import create_app, site
+from shortsdb.console.security import Sessions
 from shortsdb.database import DiscoveredVideo, get_session
 from shortsdb.engine import create_engine
 from shortsdb.migration.revisions import alembic_config
@@ -113,6 +114,8 @@ def test_a_file_that_goes_away_and_comes_back(tmp_path: Path, head_file: Path) -
     assert browser.get("/").status_code == 200
     path.rename(away)
     assert_unavailable(browser, "the file does not exist")
+    with pytest.raises(site.MissingFileError):
+        site.Site(quick(path), Sessions(None), allow_changes=True).writing()
     assert not path.exists()
     away.rename(path)
     for page in PATHS[:2]:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from shortsdb.console.lists import read_row
 from shortsdb.console.tables import views
-from shortsdb.database import delete_override, get_session, resolve_error, set_override
+from shortsdb.database import delete_override, resolve_error, set_override
 from shortsdb.engine.transactions import TrackedConnection, take_write_lock
 from shortsdb.extras import extra
 
@@ -19,7 +19,7 @@ with extra("console", "starlette"):
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Engine, Row
+    from sqlalchemy import Row
     from sqlalchemy.orm import Session
 
 
@@ -47,11 +47,11 @@ class Change:
     adds_rows: bool
     apply: Callable[[Session, Mapping[str, str], str], object]
 
-    def make(self, engine: Engine, values: Mapping[str, str], seen: str, who: str) -> bool:
+    def make(self, session: Session, values: Mapping[str, str], seen: str, who: str) -> bool:
         """Make the change, and return True; return False if the row is not as it was seen.
 
         Args:
-            engine: The engine.
+            session: The session, which is committed.
             values: The values of `fields`.
             seen: The `fingerprint` of the row that the reader was shown.
             who: Who makes it.
@@ -59,17 +59,15 @@ class Change:
         Raises:
             HTTPException: A value is missing, or there is no such row.
         """
-        with get_session(engine) as session:
-            connection = session.connection()
-            if isinstance(connection, TrackedConnection):  # the engine is one of shortsdb
-                take_write_lock(connection)  # so that the row stays as it is compared
-            row = self.row(session, values)
-            if seen != fingerprint(row):
-                return False
-            try:
-                self.apply(session, values, who)
-            except ValueError as error:
-                raise HTTPException(400, f"nothing was changed: {error}") from error
+        connection = session.connection()
+        if isinstance(connection, TrackedConnection):  # the engine is one of shortsdb
+            take_write_lock(connection)  # so that the row stays as it is compared
+        if seen != fingerprint(self.row(session, values)):
+            return False
+        try:
+            self.apply(session, values, who)
+        except ValueError as error:
+            raise HTTPException(400, f"nothing was changed: {error}") from error
         return True
 
     def row(self, session: Session, values: Mapping[str, str]) -> Row[Any] | None:

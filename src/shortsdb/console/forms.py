@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shortsdb.console.changes import CHANGES, fingerprint
+from shortsdb.console.security import client_address
 from shortsdb.console.tables import views
 from shortsdb.log import get_logger
 
@@ -39,7 +40,8 @@ class Forms:
         if name and self.site.sessions.log_in(request, name, str(form.get("password", ""))):
             log.info("console: %r logged in", name)
             return self.site.redirect(request, "/")
-        log.warning("console: a login of %r failed", name)
+        # Without the name: it may be the password, typed into the wrong field.
+        log.warning("console: a login from %s failed", client_address(request))
         return self.site.render(request, "login.html", status=403, failed=True)
 
     def log_out(self, request: Request, _form: Mapping[str, Any]) -> Response:
@@ -57,7 +59,9 @@ class Forms:
             return self._ask(request, form)
         change, who = _change(request), _who(request)
         values = {name: str(form.get(name, "")) for name in change.fields}
-        if not change.make(self.site.engine, values, str(form.get("seen", "")), who):
+        with self.site.writing() as session:
+            done = change.make(session, values, str(form.get("seen", "")), who)
+        if not done:
             return self._ask(request, form, status=409)
         log.info("console: %r: %s %r", who, change.name, values[change.fields[0]])
         return self.site.redirect(request, change.address(values))

@@ -136,7 +136,7 @@ class Sessions:
         Raises:
             HTTPException: The address has tried too often.
         """
-        address = request.client.host if request.client else ""
+        address = client_address(request)
         self._attempts.refuse(address)
         # compare_digest takes the same time wherever the two differ.
         expected = (self._password or "").encode()
@@ -168,6 +168,11 @@ class Sessions:
         """
         if not hmac.compare_digest(token.encode(), self.token(request).encode()):
             raise HTTPException(403, "this form is too old or not from this console; reload it")
+
+
+def client_address(request: Request) -> str:
+    """Return the address that a request comes from."""
+    return request.client.host if request.client else ""
 
 
 def _cookie_name(request: Request) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from shortsdb.console.rendering import render
 from shortsdb.console.tables import views
+from shortsdb.database import get_session
 from shortsdb.engine import session_factory
 from shortsdb.extras import extra
 from shortsdb.health import check_db_health
@@ -71,8 +72,7 @@ class Site:
         Raises:
             MissingFileError: The SQLite file does not exist.
         """
-        if self.target.file is not None and not self.target.file.exists():
-            raise MissingFileError
+        self._refuse_missing_file()
         with self._read_only() as session:
             if self.engine.dialect.name == "sqlite":
                 driver: Any = session.connection().connection.driver_connection
@@ -86,6 +86,19 @@ class Site:
                 session.execute(text(f"SET LOCAL statement_timeout = '{_READING_SECONDS}s'"))
                 session.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
                 yield session
+
+    def writing(self) -> Session:
+        """Return a session that may write.
+
+        Raises:
+            MissingFileError: The SQLite file does not exist.
+        """
+        self._refuse_missing_file()
+        return get_session(self.engine)
+
+    def _refuse_missing_file(self) -> None:
+        if self.target.file is not None and not self.target.file.exists():
+            raise MissingFileError
 
     def health(self) -> Health:
         """Return the health of the database, without reading all of it."""
