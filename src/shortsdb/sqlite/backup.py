@@ -64,8 +64,11 @@ def make_backup(
             f"{file}: the backup in {folder} failed ({error.strerror}); nothing was changed"
         ) from error
     except sqlite3.Error as error:
+        # Only the copy is written.
+        full = error.sqlite_errorname == "SQLITE_FULL"
+        explained = explain(error, f"the backup in {folder}" if full else str(file))
         raise OperationRefused(
-            f"{explain(error, str(file))}; the backup in {folder} failed, nothing was changed"
+            f"{explained}; the backup in {folder} failed, nothing was changed"
         ) from error
 
 
