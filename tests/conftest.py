@@ -46,6 +46,7 @@ SLOW = {
         "test_concurrent_processes_run_init_db_and_check_is_clean",
         "test_threads_and_processes_at_once",
     },
+    "browser": {"test_in_browser.py", "test_pictures.py"},
     "pages": {"test_docs_commands.py", "test_docs_generated.py", "test_diagram.py"},
     "peers": {
         "test_benchmarks.py",
