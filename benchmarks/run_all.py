@@ -33,6 +33,7 @@ PARTS = (
         "writers",
         "think",
         "many_rows",
+        "console_pages",
         "startup",
         "transfer",
     ),

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 import legacy_database
 import pytest
 from alembic import command
+from browser import Browser
 from postgresql_server import Database, Server
 from project import PROGRAMS, ROOT
 from project_copy import Checkout
 from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
+from shortsdb import engine as engines
+from shortsdb.console import create_app
+from shortsdb.database import get_session, seed_db
 from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ SLOW = {
         "test_concurrent_processes_run_init_db_and_check_is_clean",
         "test_threads_and_processes_at_once",
     },
+    "browser": {"test_in_browser.py", "test_pictures.py"},
     "pages": {"test_docs_commands.py", "test_docs_generated.py", "test_diagram.py"},
     "peers": {
         "test_benchmarks.py",
@@ -219,3 +224,19 @@ def sqlite_engine(head_file: Path) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{head_file}")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def channel(url: str) -> Iterator[Engine]:
+    """Return an engine of shortsdb on a new database with a small channel, on both databases."""
+    engine = engines.create_engine(url)
+    with get_session(engine) as session:
+        seed_db(session)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def browser(channel: Engine) -> Browser:
+    """Return a browser on the console of the channel."""
+    return Browser(create_app(channel))

@@ -20,6 +20,7 @@ PARTS = (
     "writers",
     "think",
     "many_rows",
+    "console_pages",
     "startup",
     "transfer",
 )

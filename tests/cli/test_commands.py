@@ -260,7 +260,7 @@ def test_seed_fills_an_empty_database_only(deployed_file: Path, tmp_path: Path) 
     run("upgrade", "--url", str(new))
     done = run("seed", "--url", str(new))
     assert done.exit_code == 0
-    assert "pipeline_runs: 24 rows" in done.output
+    assert "pipeline_runs: 252 rows" in done.output
     before = row_hashes(new)
     refused = run("seed", "--url", str(new))
     assert refused.exit_code == 1
