@@ -64,7 +64,7 @@ def run(scale: Scale, folder: Path) -> list[Table]:
         },
     )
     progress(f"{TITLE}: beside the deployed code")
-    took: dict[tuple[str, int], list[float]] = {}
+    took: dict[tuple[str, int], list[float | None]] = {}
     beside = in_turn(
         scale.file_rounds,
         {
@@ -114,8 +114,15 @@ def _back_up(command: Sequence[str | Path], place: Path) -> Run:
     return run
 
 
-def _beside(command: Sequence[str | Path], place: Path, took: list[float]) -> Stall:
-    return beside_writer(lambda: took.append(_back_up(command, place).seconds), place)
+def _beside(command: Sequence[str | Path], place: Path, took: list[float | None]) -> Stall:
+    def work() -> None:
+        try:
+            took.append(_back_up(command, place).seconds)
+        except RuntimeError:  # it found the database locked
+            took.append(None)
+            (place / _COPY).unlink(missing_ok=True)
+
+    return beside_writer(work, place)
 
 
 def _alone(runs: Mapping[tuple[str, int], Sequence[Run]]) -> list[list[str]]:
@@ -129,12 +136,15 @@ def _alone(runs: Mapping[tuple[str, int], Sequence[Run]]) -> list[list[str]]:
 
 def _stalled(
     stalls: Mapping[tuple[str, int], Sequence[Stall]],
-    took: Mapping[tuple[str, int], Sequence[float]],
+    took: Mapping[tuple[str, int], Sequence[float | None]],
 ) -> list[list[str]]:
     table: dict[str, list[str]] = {}
     for (who, rows), of_it in stalls.items():
         longest = milliseconds([stall.longest for stall in of_it])
         errors = sum(stall.errors for stall in of_it)
-        cell = f"{longest}, {errors} errors; {milliseconds(took[who, rows])}"
+        done = [seconds for seconds in took[who, rows] if seconds is not None]
+        failed = f"failed {len(of_it) - len(done)} times" if len(done) < len(of_it) else ""
+        ran = ", ".join(filter(None, [milliseconds(done) if done else "", failed]))
+        cell = f"{longest}, {errors} errors; {ran}"
         table.setdefault(who, [who]).append(cell)
     return list(table.values())

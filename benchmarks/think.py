@@ -28,9 +28,10 @@ WHO = (
 HOW = """\
 Each reads a row, thinks, adds one and commits, again and again for as long as one transaction
 thinks, and {seconds:g} s at least; beside them another process of the same library reads a run with
-everything under it, every 10 ms. In a cell: commits per second / errors ("database is locked") /
-refused (a row that somebody else has changed meanwhile; it can be done again) / lost (committed
-without an error, and not in the file at the end). Nobody tries again."""
+everything under it, every 10 ms. In a cell: commits per second / errors ("database is locked", or
+no connection of the pool in time) / refused (a row that somebody else has changed meanwhile; it can
+be done again) / lost (committed without an error, and not in the file at the end). Nobody tries
+again."""
 WAITS = """\
 Seconds of the longest write, less its thinking, and of the longest read, of all rounds."""
 WHY = """\

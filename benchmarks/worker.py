@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from peers import Peer
 
-LOCKED = "database is locked"
+# The lock was not to be had, or, for a task, no connection of the pool.
+WAITED_TOO_LONG = ("database is locked", "timed out", "Timed out")
 READ_PAUSE = 0.01  # seconds
 
 
@@ -112,7 +113,7 @@ class Count:
         self.longest = max(self.longest, took)
         if error is None:
             self.committed += 1
-        elif LOCKED in str(error):
+        elif any(words in str(error) for words in WAITED_TOO_LONG):
             self.errors += 1
         elif any(kind.__name__ == "StaleDataError" for kind in type(error).__mro__):
             self.refused += 1
