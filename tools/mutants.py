@@ -256,7 +256,7 @@ class Workshop:
             # Bytecode is valid for a second and a size, which two mutants could share.
             moment = next(self._moments)
             os.utime(path, (moment, moment))
-            limit = 3 * tests.seconds + 20
+            limit = 3 * tests.seconds + 10
             runs = (self.run(arguments, limit) for arguments in tests.selections(mutant))
             killed_by = next((output for passed, output in runs if not passed), None)
         outcome = TestOutcome.SURVIVED if killed_by is None else TestOutcome.KILLED
