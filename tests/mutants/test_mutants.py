@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mutant_places
 import mutants
 import pytest
 from cosmic_ray.mutating import mutate_code
-from mutation_operators import OPERATORS
+from mutant_operators import OPERATORS
 from project import ROOT
 
 MODULE = """
@@ -46,8 +47,8 @@ def project(tmp_path: Path) -> Path:
     """Return a project with one module, whose second function is called and not tested."""
     for folder in ("alembic", "src/shortsdb", "tests", "tools"):
         (tmp_path / folder).mkdir(parents=True)
-    for tool in ("mutants.py", "mutation_operators.py"):
-        shutil.copy(ROOT / "tools" / tool, tmp_path / "tools" / tool)
+    for tool in (ROOT / "tools").glob("mutant*.py"):
+        shutil.copy(tool, tmp_path / "tools")
     for file in ("alembic.ini", "pyproject.toml", "src/shortsdb/__init__.py"):
         (tmp_path / file).touch()
     (tmp_path / "pyproject.toml").write_text('[tool.pytest]\nmarkers = ["crash", "peers"]\n')
@@ -132,7 +133,7 @@ def test_the_modules_that_keep_promises_have_tests_that_exist() -> None:
 def test_equivalent_mutants_exist() -> None:
     settings = mutants.Settings()
     modules = {entry["module"] for entry in settings.equivalent}
-    listed = [vars(mutant) for module in modules for mutant in mutants.mutants(module)]
+    listed = [vars(mutant) for module in modules for mutant in mutant_places.mutants(module)]
     for entry in settings.equivalent:
         named = entry.items() - {("reason", entry["reason"])}
         assert any(named <= mutant.items() for mutant in listed), entry
