@@ -9,9 +9,11 @@ import shutil
 import signal
 import sys
 import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
+from hashlib import sha256
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -64,8 +66,9 @@ class Tests:
 class Workshop:
     """A copy of the checkout in which tests run, and all that they start ends."""
 
-    def __init__(self, folder: Path) -> None:
-        """Copy the checkout, and make it what this process and its programs import."""
+    def __init__(self, folder: Path, results: Path) -> None:
+        """Copy the checkout to a folder, and make it what this process and its programs import."""
+        self._coverage = results / "coverage"
         self._tmp = folder / "tmp"
         self._tree = folder / "tree"
         self._moments = count(int(time.time()))
@@ -108,17 +111,39 @@ class Workshop:
             return bool(ended) and status == 0, output.read()[-2000:]
 
     def measure(self, module: str, files: list[str]) -> Tests | None:
-        """Run the tests of a module without a mutant, and return what they cover if they pass."""
+        """Return the tests of a module and which of its lines they run, if they pass."""
+        covering: defaultdict[int, list[str]] = defaultdict(list)
+        total = 0.0
+        for file in files:
+            measured = self._measured(file)
+            if measured is None:
+                return None
+            total += float(measured.name.rpartition("-")[2])
+            data = CoverageData(str(measured))
+            data.read()
+            for path in data.measured_files():
+                if path.endswith(f"/{path_of(module)}"):
+                    for line, tests in data.contexts_by_lineno(path).items():
+                        covering[line] += tests
+        return Tests(files, total, covering)
+
+    def _measured(self, file: str) -> Path | None:
+        """Return what the tests of a file run, named after the file, the code and the seconds."""
+        used = [*map(Path, ("src", "alembic", "tests/helpers", "tests/conftest.py")), Path(file)]
+        sources = sorted({path for each in used for path in (each, *each.rglob("*.py"))})
+        texts = [path.read_bytes() for path in sources if path.is_file()]
+        name = f"{Path(file).stem}-{sha256(b''.join(texts)).hexdigest()[:16]}"
+        if known := next(self._coverage.glob(f"{name}-*"), None):
+            return known
         start = time.monotonic()
-        coverage = ["--cov=src", "--cov=alembic", "--cov-context=test", "--cov-report="]
-        passed, output = self.run([*coverage, *files], HANG)
+        options = ["--cov=src", "--cov=alembic", "--cov-context=test", "--cov-report="]
+        passed, output = self.run([*options, file], HANG)
         if not passed:
-            log.error("%s: a test fails without any mutant:\n%s", module, output)
+            log.error("%s fails without any mutant:\n%s", file, output)
             return None
-        measured = CoverageData()
-        measured.read()
-        covering = measured.contexts_by_lineno(str(self._tree / path_of(module)))
-        return Tests(files, time.monotonic() - start, covering)
+        self._coverage.mkdir(parents=True, exist_ok=True)
+        measured = self._coverage / f"{name}-{time.monotonic() - start:.1f}"
+        return Path(shutil.move(".coverage", measured))
 
     def try_mutant(self, mutant: Mutant, tests: Tests) -> WorkResult:
         """Run the tests of a module with one of its mutants."""

@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     listed = {module: list(mutants(module)) for module in settings.tests}
     with use_db(RESULTS / "session.sqlite") as database, TemporaryDirectory() as folder:
-        session, workshop = Session(database), Workshop(Path(folder))
+        session, workshop = Session(database), Workshop(Path(folder), RESULTS)
         for module in settings.modules(options.modules):
             kept = [mutant for mutant in listed[module] if not settings.is_equivalent(mutant)]
             chosen = _sample(kept, options.sample)
