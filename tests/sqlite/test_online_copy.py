@@ -56,7 +56,8 @@ def test_damage_reported_by_quick_check_is_found(deployed_file: Path) -> None:
     with closing(sqlite3.connect(deployed_file)) as connection:
         assert connection.execute("PRAGMA quick_check").fetchone() != ("ok",)
     folder = deployed_file.parent / "backups"
-    with pytest.raises(OperationRefused, match=r"deployed\.db is damaged: .+; nothing was changed"):
+    found = r"deployed\.db is damaged: [^*]+; nothing was changed"
+    with pytest.raises(OperationRefused, match=found):
         make_backup(deployed_file, "0001", folder)
     assert not list(folder.iterdir())
 
