@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 
 # A process per core. The other set is what tests/conftest.py marks as slow.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
-QUICK := not (crash or pages or peers or postgresql or release)
+QUICK := not (browser or crash or pages or peers or postgresql or release)
 
 # Only for apt-get.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -34,8 +34,11 @@ release-check: $(VENV)/.installed-dev ## Build the package, check it, and instal
 	$(BIN)/python tools/release_check.py
 
 # The real sqlite3 program and PostgreSQL server, strace for the kills, curl for the pages' commands,
-# systemd for the documented units, setfacl for access lists, and a pooler before PostgreSQL.
-SYSTEM_PACKAGES := sqlite3 strace curl systemd acl pgbouncer postgresql
+# systemd for the documented units, setfacl for access lists, a pooler before PostgreSQL, and a browser
+# for the console, with a font for the Japanese in its pictures. Ubuntu has no such package, but GitHub's
+# runners have the browser.
+BROWSER := $(if $(shell which chromium chromium-browser google-chrome 2>/dev/null),,chromium)
+SYSTEM_PACKAGES := sqlite3 strace curl systemd acl pgbouncer postgresql fonts-ipafont-gothic $(BROWSER)
 
 system-packages: ## Install what the tests need from Debian or Ubuntu.
 	$(SUDO) apt-get update -qq

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 import migrators
 from measure import (
-    ROOT,
     Run,
     Scale,
     Table,
@@ -28,14 +22,13 @@ from measure import (
     with_ratio,
 )
 from migrators import DATABASE, Migrator
+from stall import Stall, beside_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 TITLE = "How the deploy grows, and who waits for it"
-WRITER = ROOT / "tests" / "crash" / "deployed_code.py"
-WRITER_NAME = "deployed code"
 NOBODY = "nobody, for two seconds"
 
 HOW = """\
@@ -55,14 +48,6 @@ while somebody reads, so SQLite's copying is let go after every 8 MB, and begins
 has written meanwhile. The third time the file is copied while the writer goes on, and then what has
 changed while it waits. A copy that took less than a second is made again under the lock of the
 upgrade, so that nothing is missing from it."""
-
-
-@dataclass(frozen=True)
-class Stall:
-    """What the deployed code saw."""
-
-    longest: float
-    errors: int
 
 
 def run(scale: Scale, folder: Path) -> list[Table]:
@@ -137,23 +122,10 @@ def _stall(who: Migrator | None, place: Path) -> Stall:
     if who is not None:
         who.prepare(place)
     os.sync()
-    with subprocess.Popen(  # noqa: S603 - our own
-        [sys.executable, WRITER, "raw", place / DATABASE, WRITER_NAME],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as writer:
-        assert writer.stdout is not None  # noqa: S101 - it is a pipe
-        writer.stdout.readline()  # it has begun
-        if who is None:
-            time.sleep(2)
-        else:
-            who.upgrade(place)
-        report = json.loads(writer.communicate()[0])
+    stall = beside_writer(partial(who.upgrade, place) if who else None, place)
     if who is not None:
         migrators.check(place)
-    migrators.forget_rows_of(WRITER_NAME, place)
-    return Stall(report["longest"], len(report["errors"]))
+    return stall
 
 
 def _by_who(

@@ -102,10 +102,10 @@ def add_snapshots(path: Path, first: int, count: int) -> None:
         )
 
 
-def counter(path: Path | str) -> int:
-    """Return the counter as it is committed."""
+def counted(path: Path | str) -> int:
+    """Return the sum of all counters as they are committed."""
     with closing(sqlite3.connect(path)) as connection:
-        row = connection.execute("SELECT value FROM config_overrides WHERE key = ?", (COUNTER,))
+        row = connection.execute("SELECT sum(CAST(value AS INTEGER)) FROM config_overrides")
         return int(row.fetchone()[0])
 
 

@@ -1,4 +1,4 @@
-"""Runs a program to its end, and prints what it took: wall and CPU seconds, and peak memory in KiB.
+"""Runs a program to its end, and prints seconds, CPU seconds, peak KiB and bytes written.
 
 A process of its own, with next to nothing imported: what a child is said to have used at its peak
 is never less than what its parent had when it started the child.
@@ -17,4 +17,6 @@ _, status, usage = os.wait4(pid, 0)
 took = time.perf_counter() - began
 if code := os.waitstatus_to_exitcode(status):
     sys.exit(f"{' '.join(sys.argv[1:])} ended with {code}")
-print(json.dumps([took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))  # noqa: T201 - its output
+cpu = usage.ru_utime + usage.ru_stime
+# Linux counts them in units of 512 bytes, whatever the file system's blocks are.
+print(json.dumps([took, cpu, usage.ru_maxrss, usage.ru_oublock * 512]))  # noqa: T201 - its output

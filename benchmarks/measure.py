@@ -53,6 +53,10 @@ class Scale:
     """Tasks of asyncio that do."""
     increments: int
     """Increments of each of the processes."""
+    thinks: tuple[float, ...]
+    """Seconds between a read and the write."""
+    think_seconds: float
+    """How long each of these is measured, if the thinking is not longer."""
 
 
 FULL = Scale(
@@ -66,6 +70,8 @@ FULL = Scale(
     processes=8,
     tasks=50,
     increments=100,
+    thinks=(0, 0.01, 0.1, 1),
+    think_seconds=1,
 )
 # Nothing that it prints means anything; it shows that everything still runs.
 SMOKE = Scale(
@@ -79,6 +85,8 @@ SMOKE = Scale(
     processes=2,
     tasks=5,
     increments=5,
+    thinks=(0, 0.01),
+    think_seconds=0.02,
 )
 
 
@@ -89,6 +97,7 @@ class Run:
     seconds: float
     cpu_seconds: float
     peak_mib: float
+    written_mib: float
 
 
 @dataclass
@@ -164,8 +173,8 @@ def run_program(*command: str | Path, cwd: Path | None = None, **environment: st
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
-    wall, cpu, kib = json.loads(done.stdout)
-    return Run(wall, cpu, kib / 1024)
+    wall, cpu, kib, written = json.loads(done.stdout)
+    return Run(wall, cpu, kib / 1024, written / 2**20)
 
 
 def milliseconds(figures: Sequence[float], digits: int = 0) -> str:

@@ -37,9 +37,10 @@ env.py of `alembic init`, and shortsdb's revisions and models: it does not recog
 file, so `alembic stamp 0001` was run before, and is not in the figures. Django 5 with
 `migrate --fake-initial`, which does recognise it by the tables' names; two applications, the
 deployed tables and the new ones, and nothing else installed; its migrations are what
-`makemigrations` writes. yoyo-migrations with one SQL file per table, the new ones only. The limit
-is the sqlite3 program with the same DDL in one transaction. No figure of memory is below that of
-the small Python process which starts the programs."""
+`makemigrations` writes. yoyo-migrations and dbmate, a compiled program, with one SQL file per
+table, the new ones only. goose, Atlas and sqldef were looked for too, but no package of PyPI or npm
+brings their program with it. The limit is the sqlite3 program with the same DDL in one transaction.
+No figure of memory is below that of the small Python process which starts the programs."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def shortsdb(*, backup: bool, program: str = "alembic") -> Migrator:
 
 def peers(folder: Path) -> list[Migrator]:
     """Set the peers up in a folder, and return them with the limit."""
-    return [_stock(folder), _django(folder), _yoyo(folder), _sqlite(folder)]
+    return [_stock(folder), _django(folder), _yoyo(folder), _dbmate(folder), _sqlite(folder)]
 
 
 def empty_project(folder: Path) -> Migrator:
@@ -95,14 +96,14 @@ def _alembic_project(folder: Path) -> Path:
     run_program(PROGRAMS / "alembic", "init", "alembic", cwd=folder)
     ini = folder / "alembic.ini"
     placeholder = "driver://user:pass@localhost/dbname"
-    _replace(ini, placeholder, f"sqlite:///{DATABASE}")
+    replace(ini, placeholder, f"sqlite:///{DATABASE}")
     return ini
 
 
 def _stock(folder: Path) -> Migrator:
     ini = _alembic_project(folder / "stock")
     models = "from shortsdb.models import metadata as target_metadata"
-    _replace(folder / "stock" / "alembic" / "env.py", "target_metadata = None", models)
+    replace(folder / "stock" / "alembic" / "env.py", "target_metadata = None", models)
     versions = folder / "stock" / "alembic" / "versions"
     shutil.rmtree(versions)
     shutil.copytree(ROOT / "alembic" / "versions", versions)
@@ -120,12 +121,23 @@ def _django(folder: Path) -> Migrator:
     return Migrator("Django", (*program, "migrate", "--fake-initial"))
 
 
-def _yoyo(folder: Path) -> Migrator:
-    migrations = folder / "yoyo"
-    migrations.mkdir()
+def _scripts(folder: Path, before: str = "", after: str = "") -> Path:
+    """Make a folder with a file of SQL for each new table."""
+    folder.mkdir()
     for number, table in enumerate(NEW_TABLES, start=2):
-        script = "".join(line for line in new_ddl() if _table_of(line) == table)
-        (migrations / f"{number:04}_{table}.sql").write_text(script, encoding="utf-8")
+        ddl = "".join(line for line in new_ddl() if _table_of(line) == table)
+        (folder / f"{number:04}_{table}.sql").write_text(before + ddl + after, encoding="utf-8")
+    return folder
+
+
+def _dbmate(folder: Path) -> Migrator:
+    migrations = _scripts(folder / "dbmate", "-- migrate:up\n", "-- migrate:down\n")
+    options = ("--url", f"sqlite:{DATABASE}", "--no-dump-schema", "--migrations-dir", migrations)
+    return Migrator("dbmate, compiled", (PROGRAMS / "dbmate", *options, "up"))
+
+
+def _yoyo(folder: Path) -> Migrator:
+    migrations = _scripts(folder / "yoyo")
     options = ("--batch", "--no-config-file", "--database", f"sqlite:///{DATABASE}")
     return Migrator("yoyo-migrations", (PROGRAMS / "yoyo", "apply", *options, migrations))
 
@@ -150,7 +162,8 @@ def _sqlite(folder: Path) -> Migrator:
     )
 
 
-def _replace(file: Path, old: str, new: str) -> None:
+def replace(file: Path, old: str, new: str) -> None:
+    """Replace a text in a file, which must contain it."""
     text = file.read_text(encoding="utf-8")
     if old not in text:
         raise RuntimeError(f"{file} has no {old!r}: this Alembic's template is another one")
@@ -195,9 +208,13 @@ def check(folder: Path) -> None:
     Raises:
         RuntimeError: A table is missing.
     """
-    missing = {*DEPLOYED_TABLES, *NEW_TABLES} - _tables(folder)
-    if missing:
-        raise RuntimeError(f"not made: {', '.join(sorted(missing))}")
+    if not_made := missing(folder):
+        raise RuntimeError(f"not made: {', '.join(sorted(not_made))}")
+
+
+def missing(folder: Path) -> set[str]:
+    """Return which of the ten tables are not there."""
+    return {*DEPLOYED_TABLES, *NEW_TABLES} - _tables(folder)
 
 
 def undo(folder: Path) -> None:

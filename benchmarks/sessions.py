@@ -1,10 +1,8 @@
-"""What a session costs: short reads, and tasks that think between their read and their write."""
+"""What a session costs: short reads."""
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
-import statistics
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -12,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import head_file
 import sqlalchemy
-from measure import Scale, Table, in_turn, progress, seconds, spread, with_ratio
+from measure import Scale, Table, in_turn, progress, seconds, with_ratio
 from peers import COUNTER, RUN_ID
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 
 from shortsdb.models import ConfigOverride
 from shortsdb.queries import run_with_everything
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
 TITLE = "Sessions"
@@ -33,19 +30,13 @@ READ_ONLY = "shortsdb, read-only session"
 HOW = """\
 Each in a process of its own, with the same models, the same queries, and the same file in WAL mode;
 a new session for every read. Counted is what the caller waits."""
-HOW_TASKS = """\
-In one process, through aiosqlite, with the pool that each engine has by default: 15 connections at
-most of SQLAlchemy's. A session keeps its connection while the task thinks. Every task changes a row
-of its own."""
-
-THINK_SECONDS = 1.0
 
 # Of a worker process: what it reads with.
 _factory: Callable[[], Any]
 
 
 def run(scale: Scale, folder: Path) -> list[Table]:
-    """Measure both, below an empty folder."""
+    """Measure reads, below an empty folder."""
     path = folder / "sessions.db"
     head_file.make(path)
     with ExitStack() as stack:
@@ -55,7 +46,7 @@ def run(scale: Scale, folder: Path) -> list[Table]:
             context = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(1, context, _open, (who, str(path)))
             workers[who] = stack.enter_context(pool)
-        return [_reading(scale, workers), _thinking(scale, path)]
+        return [_reading(scale, workers)]
 
 
 def _reading(scale: Scale, workers: dict[str, ProcessPoolExecutor]) -> Table:
@@ -100,53 +91,3 @@ def _read(what: str, times: int) -> float:
             session.scalars(run_with_everything(RUN_ID)).one()
 
     return seconds(one_row if what == "one row" else whole_run, times)
-
-
-def _thinking(scale: Scale, path: Path) -> Table:
-    from shortsdb import engine as ours  # noqa: PLC0415 - as above
-
-    progress(f"{TITLE}: {scale.tasks} tasks that think")
-    with sessionmaker(sqlalchemy.create_engine(f"sqlite:///{path}")).begin() as session:
-        session.add_all(ConfigOverride(key=f"task {n}", value="0") for n in range(scale.tasks))
-
-    def of_shortsdb() -> tuple[float, int]:
-        engine = ours.create_async_engine(path)
-        return asyncio.run(_think(engine, ours.async_session_factory(engine), scale.tasks))
-
-    def of_sqlalchemy() -> tuple[float, int]:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-        return asyncio.run(
-            _think(engine, async_sessionmaker(engine, expire_on_commit=False), scale.tasks)
-        )
-
-    outcomes = in_turn(
-        scale.file_rounds, {"shortsdb, plain session": of_shortsdb, SQLALCHEMY: of_sqlalchemy}
-    )
-    rows = [
-        [
-            who,
-            spread([took for took, _ in of_it], 2),
-            f"{statistics.median(failed for _, failed in of_it):.0f}",
-        ]
-        for who, of_it in outcomes.items()
-    ]
-    title = f"{scale.tasks} tasks of asyncio read, think for {THINK_SECONDS:.0f} s, and write"
-    return Table(title, ["", "seconds", "errors"], rows, [HOW_TASKS])
-
-
-async def _think(engine: Any, factory: Any, tasks: int) -> tuple[float, int]:  # noqa: ANN401 - of either library
-    """Return how long all tasks take, and how many of them fail."""
-
-    async def one(number: int) -> None:
-        async with factory() as session:
-            row = await session.get_one(ConfigOverride, f"task {number}")
-            await asyncio.sleep(THINK_SECONDS)
-            row.value = str(int(row.value) + 1)
-            await session.commit()
-
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    done: Sequence[object] = await asyncio.gather(*map(one, range(tasks)), return_exceptions=True)
-    took = loop.time() - began
-    await engine.dispose()
-    return took, sum(isinstance(outcome, Exception) for outcome in done)

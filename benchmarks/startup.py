@@ -71,8 +71,11 @@ def run(scale: Scale, folder: Path) -> list[Table]:
 def _commands(folder: Path) -> dict[str, Callable[[], Run]]:
     """Migrate a file with each program, and return their commands that read or copy it."""
     ours = migrators.shortsdb(backup=False, program="shortsdb")
-    stock, django, yoyo, _ = migrators.peers(folder)
-    places = {who: folder / f"at head {number}" for number, who in enumerate([ours, stock, django])}
+    stock, django, yoyo, dbmate, _ = migrators.peers(folder)
+    places = {
+        who: folder / f"at head {number}"
+        for number, who in enumerate([ours, stock, django, dbmate])
+    }
     for who, place in places.items():
         migrators.make_deployed(place, ROWS)
         who.prepare(place)
@@ -84,7 +87,7 @@ def _commands(folder: Path) -> dict[str, Callable[[], Run]]:
             cwd=places[ours],
             SHORTSDB_URL=migrators.DATABASE,
         )
-        for command in ("status", "health", "upgrade", "backup")
+        for command in ("status", "health", "upgrade", "plan", "backup")
     }
     works |= {
         f"Django: `{command}`": partial(
@@ -99,6 +102,9 @@ def _commands(folder: Path) -> dict[str, Callable[[], Run]]:
     listing = ("list", *yoyo.command[2:])
     works["yoyo-migrations: `list`"] = partial(
         run_program, PROGRAMS / "yoyo", *listing, cwd=places[stock]
+    )
+    works["dbmate: `status`, compiled"] = partial(
+        run_program, *dbmate.command[:-1], "status", cwd=places[dbmate]
     )
     select = "SELECT version_num FROM alembic_version"
     works["limit: Python's sqlite3, the version"] = partial(

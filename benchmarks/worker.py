@@ -7,17 +7,20 @@ and its arguments; each line of standard output is the JSON of what it returned.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from head_file import counter, snapshots
+from head_file import counted, snapshots
 from measure import HERE, seconds
-from peers import PEERS, CannotError
+from peers import COUNTER, PEERS, RUN_ID, CannotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
     from peers import Peer
 
-LOCKED = "database is locked"
+# The lock was not to be had, or, for a task, no connection of the pool.
+WAITED_TOO_LONG = ("database is locked", "timed out", "Timed out")
+READ_PAUSE = 0.01  # seconds
 
 
 class Worker:
@@ -43,7 +48,7 @@ class Worker:
             cwd=HERE,
         )
 
-    def ask(self, *order: str | int | list[str]) -> None:
+    def ask(self, *order: str | float | list[str]) -> None:
         """Tell it to do something, and do not wait."""
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         print(json.dumps(order), file=self._process.stdin, flush=True)
@@ -86,46 +91,88 @@ def task(peer: Peer, method: str, times: int, *arguments: Any) -> dict[str, Any]
     return {"seconds": took, "answer": answers[-1]}
 
 
-def count(peer: Peer, times: int) -> dict[str, Any]:
-    """Increment so many times; return when that began and ended, and how often it was locked."""
-    errors = 0
-    began = time.monotonic()
-    for _ in range(times):
+@dataclass
+class Count:
+    """What came of increments, one after the other, in seconds of the system's monotonic clock."""
+
+    began: float
+    ended: float = 0.0
+    committed: int = 0
+    errors: int = 0
+    refused: int = 0
+    longest: float = 0.0
+    """The longest increment, less the time to think."""
+
+    def over(self, tried: int, times: int, limit: float) -> bool:
+        """Note the time, and return whether there were enough increments, or enough time."""
+        self.ended = time.monotonic()
+        return tried >= times or self.ended - self.began >= limit
+
+    def note(self, error: Exception | None, took: float) -> None:
+        """Count an increment that ended so."""
+        self.longest = max(self.longest, took)
+        if error is None:
+            self.committed += 1
+        elif any(words in str(error) for words in WAITED_TOO_LONG):
+            self.errors += 1
+        elif any(kind.__name__ == "StaleDataError" for kind in type(error).__mro__):
+            self.refused += 1
+        else:
+            raise error
+
+
+def count(
+    peer: Peer, times: int, key: str = COUNTER, think: float = 0, limit: float = math.inf
+) -> dict[str, Any]:
+    """Increment so many times, or for `limit` seconds; return the fields of `Count`."""
+    counted = Count(time.monotonic())
+    for tried in itertools.count():
+        if counted.over(tried, times, limit):
+            break
+        begun, failed = time.monotonic(), None
         try:
-            peer.increment()
+            peer.increment(key, think)
         except Exception as error:  # noqa: BLE001 - each library has a class of its own for it
-            errors += _locked(error)
-    return {"began": began, "ended": time.monotonic(), "errors": errors}
+            failed = error
+        counted.note(failed, time.monotonic() - begun - think)
+    return asdict(counted)
 
 
-def count_in_tasks(peer: Peer, tasks: int, times: int) -> dict[str, Any]:
-    """Do the same in so many tasks of asyncio at once; return what the counter was before, too."""
+def count_in_tasks(
+    peer: Peer, keys: list[str], times: int, think: float = 0, limit: float = math.inf
+) -> dict[str, Any]:
+    """Do the same in a task of asyncio for each key; return what the counters were before, too."""
 
-    async def one(times: int) -> int:
-        errors = 0
-        for _ in range(times):
+    async def one(key: str, times: int, think: float) -> Count:
+        counted = Count(time.monotonic())
+        for tried in itertools.count():
+            if counted.over(tried, times, limit):
+                break
+            begun, failed = time.monotonic(), None
             try:
-                await peer.increment_async()
+                await peer.increment_async(key, think)
             except Exception as error:  # noqa: BLE001 - as above
-                errors += _locked(error)
-        return errors
+                failed = error
+            counted.note(failed, time.monotonic() - begun - think)
+        return counted
 
     async def everyone() -> dict[str, Any]:
-        await asyncio.gather(*(one(1) for _ in range(tasks)))  # all is connected
-        before = counter(sys.argv[2])
-        began = time.monotonic()
-        errors = sum(await asyncio.gather(*(one(times) for _ in range(tasks))))
-        ended = time.monotonic()
+        await asyncio.gather(*(one(key, 1, 0) for key in keys))  # all is connected
+        before = counted(sys.argv[2])
+        counts = await asyncio.gather(*(one(key, times, think) for key in keys))
         await peer.close_async()
-        return {"before": before, "began": began, "ended": ended, "errors": errors}
+        return {"before": before, "counts": list(map(asdict, counts))}
 
     return asyncio.run(everyone())
 
 
-def _locked(error: Exception) -> int:
-    if LOCKED not in str(error):
-        raise error
-    return 1
+def read(peer: Peer, limit: float) -> float:
+    """Read again and again for `limit` seconds; return the seconds of the longest read."""
+    longest, began = 0.0, time.monotonic()
+    while time.monotonic() - began < limit:
+        longest = max(longest, seconds(lambda: peer.whole_run(RUN_ID)))
+        time.sleep(READ_PAUSE)
+    return longest
 
 
 def main(name: str, path: str) -> None:
@@ -135,6 +182,7 @@ def main(name: str, path: str) -> None:
         "task": task,
         "count": count,
         "count_in_tasks": count_in_tasks,
+        "read": read,
     }
     print('"ready"', flush=True)  # noqa: T201 - how it is heard of
     for line in sys.stdin:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import head_file
 from measure import Scale, Table, in_turn, progress, ratio, spread
-from peers import IN_THREADS, PEERS
+from peers import COUNTER, IN_THREADS, PEERS, PLAIN
 from worker import Worker
 
 if TYPE_CHECKING:
@@ -59,10 +59,11 @@ class Outcome:
 def run(scale: Scale, folder: Path) -> list[Table]:
     """Measure both kinds, below an empty folder."""
     tables = []
-    in_processes = [name for name in PEERS if name != IN_THREADS]
+    everybody = [name for name in PEERS if name != PLAIN]  # which is measured in think.py
+    in_processes = [name for name in everybody if name != IN_THREADS]
     for title, count, who, notes in (
         (f"{scale.processes} processes", _in_processes, in_processes, (HOW, WHO, WHY)),
-        (f"{scale.tasks} tasks of asyncio", _in_tasks, PEERS, (HOW_ASYNC, WHY_ASYNC)),
+        (f"{scale.tasks} tasks of asyncio", _in_tasks, everybody, (HOW_ASYNC, WHY_ASYNC)),
     ):
         progress(f"{TITLE}: {title}")
         works = {name: partial(count, name, folder, scale) for name in who}
@@ -87,7 +88,7 @@ def _in_processes(name: str, folder: Path, scale: Scale) -> Outcome:
             worker.ask("count", 1)
             worker.answer()
             workers.append(worker)
-        before = head_file.counter(path)
+        before = head_file.counted(path)
         for worker in workers:
             worker.ask("count", scale.increments)
         answers = [worker.answer() for worker in workers]
@@ -101,13 +102,13 @@ def _in_tasks(name: str, folder: Path, scale: Scale) -> Outcome:
     each = max(scale.processes * scale.increments // scale.tasks, 1)
     with Worker(name, path) as worker:
         worker.answer()
-        worker.ask("count_in_tasks", scale.tasks, each)
+        worker.ask("count_in_tasks", [COUNTER] * scale.tasks, each)
         answer = worker.answer()
-    return _outcome(path, answer["before"], scale.tasks * each, [answer])
+    return _outcome(path, answer["before"], scale.tasks * each, answer["counts"])
 
 
 def _outcome(path: Path, before: int, tried: int, answers: Sequence[Any]) -> Outcome:
-    kept = head_file.counter(path) - before
+    kept = head_file.counted(path) - before
     for file in path.parent.glob(f"{path.name}*"):
         file.unlink()
     errors = sum(answer["errors"] for answer in answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,16 @@ from typing import TYPE_CHECKING
 import legacy_database
 import pytest
 from alembic import command
+from browser import Browser
 from postgresql_server import Database, Server
 from project import PROGRAMS, ROOT
 from project_copy import Checkout
 from sample_rows import fill_new_tables
 from sqlalchemy import Engine, create_engine, event
 
+from shortsdb import engine as engines
+from shortsdb.console import create_app
+from shortsdb.database import get_session, seed_db
 from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ SLOW = {
         "test_concurrent_processes_run_init_db_and_check_is_clean",
         "test_threads_and_processes_at_once",
     },
+    "browser": {"test_in_browser.py", "test_pictures.py"},
     "pages": {"test_docs_commands.py", "test_docs_generated.py", "test_diagram.py"},
     "peers": {
         "test_benchmarks.py",
@@ -66,6 +72,8 @@ SLOW = {
     "release": {"test_packaging.py"},
 }
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 # Hundreds of tests start a program; without this each compiles the modules of a fresh clone.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -84,6 +92,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _no_database_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHORTSDB_URL", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _the_signals_of_the_process_are_left_alone() -> Iterator[None]:
+    """A handler that stays makes a later `multiprocessing.Pool` of the process hang at its end."""
+    before = [signal.getsignal(number) for number in _ENDING]
+    yield
+    assert [signal.getsignal(number) for number in _ENDING] == before
 
 
 @pytest.fixture
@@ -208,3 +224,19 @@ def sqlite_engine(head_file: Path) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{head_file}")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def channel(url: str) -> Iterator[Engine]:
+    """Return an engine of shortsdb on a new database with a small channel, on both databases."""
+    engine = engines.create_engine(url)
+    with get_session(engine) as session:
+        seed_db(session)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def browser(channel: Engine) -> Browser:
+    """Return a browser on the console of the channel."""
+    return Browser(create_app(channel))

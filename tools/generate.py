@@ -9,11 +9,13 @@ import os
 
 import generated_docs
 import golden
+import pictures
 import shown_commands
 
 if __name__ == "__main__":
     golden.write()
     generated_docs.write()
+    pictures.write()
     # Among the commands of a page is `make generate`.
     if shown_commands.RUNNING not in os.environ:
         shown_commands.write()

@@ -21,7 +21,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ROOT / "docs" / "guides"
-PAGES = [ROOT / "README.md", GUIDES / "operations.md", GUIDES / "migrations.md"]
+PAGES = [
+    ROOT / "README.md",
+    GUIDES / "operations.md",
+    GUIDES / "migrations.md",
+    GUIDES / "console.md",
+]
 SHOWN_FOLDER = "/srv/shorts"
 SHOWN_PORT = "8000"
 RUNNING = "SHORTSDB_PAGES_RUNNING"

@@ -23,12 +23,12 @@ class CannotError(Exception):
 
 
 class Counting(Protocol):
-    """Adds one to the counter, as an application changes a setting by what it is."""
+    """Adds one to a counter, as an application changes a setting by what it is."""
 
-    def increment(self) -> None:
-        """Read the counter, add one, commit."""
+    def increment(self, key: str = COUNTER, think: float = 0) -> None:
+        """Read a counter, think for so many seconds, add one, commit."""
 
-    async def increment_async(self) -> None:
+    async def increment_async(self, key: str = COUNTER, think: float = 0) -> None:
         """Do the same in a task of asyncio."""
 
     async def close_async(self) -> None:
@@ -72,6 +72,7 @@ class Choice:
 
 
 IN_THREADS = "shortsdb-in-threads"
+PLAIN = "shortsdb-plain"
 # The folder src of another release, to be measured beside this one.
 PREVIOUS = os.environ.get("BENCHMARK_PREVIOUS")
 PEERS = {
@@ -79,6 +80,7 @@ PEERS = {
     IN_THREADS: Choice(
         "shortsdb, sync engine in threads", "of_shortsdb", {"BENCHMARK_SHORTSDB": "threads"}
     ),
+    PLAIN: Choice("shortsdb, plain session", "of_shortsdb", {"BENCHMARK_SHORTSDB": "plain"}),
     "sqlalchemy": Choice("SQLAlchemy, default engine", "of_sqlalchemy"),
     "django": Choice("Django, default", "of_django"),
     "django-immediate": Choice(

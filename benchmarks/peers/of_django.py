@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from measure import HERE
@@ -33,17 +34,18 @@ class Peer:
         self.analytics: Any = Analytics
         self.overrides: Any = ConfigOverride.objects
 
-    def increment(self) -> None:
+    def increment(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         from django.db import transaction  # noqa: PLC0415 - as above
 
         with transaction.atomic():
-            row = self.overrides.get(key=COUNTER)
+            row = self.overrides.get(key=key)
+            time.sleep(think)
             row.value = str(int(row.value) + 1)
             # As SQLAlchemy does: the columns that changed.
             row.save(update_fields=["value", "updated_at"])
 
-    async def increment_async(self) -> None:
+    async def increment_async(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`.
 
         As https://docs.djangoproject.com/en/5.2/topics/async/ has it: transactions do not work in
@@ -51,7 +53,7 @@ class Peer:
         """
         from asgiref.sync import sync_to_async  # noqa: PLC0415 - as above
 
-        await sync_to_async(self.increment)()
+        await sync_to_async(self.increment)(key, think)
 
     async def close_async(self) -> None:
         """See `peers.Counting`."""

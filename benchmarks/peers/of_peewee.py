@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import peewee
@@ -32,22 +34,24 @@ class Peer:
         self.analytics = self.models["analytics"]
         self.async_database = AsyncSqliteDatabase(path, pragmas=PRAGMAS)
 
-    def increment(self) -> None:
+    def increment(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         override = self.models["config_overrides"]
         with self.database.atomic(*self.locking):
-            row = override.get_by_id(COUNTER)
+            row = override.get_by_id(key)
+            time.sleep(think)
             row.value = str(int(row.value) + 1)
             row.save(only=[override.value])
 
-    async def increment_async(self) -> None:
+    async def increment_async(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         override = self.models["config_overrides"]
         async with self.async_database as database, database.atomic(*self.locking):
-            bound = override.select().where(override.key == COUNTER).bind(database)
+            bound = override.select().where(override.key == key).bind(database)
             row = await database.get(bound)
+            await asyncio.sleep(think)
             new = {override.value: str(int(row.value) + 1)}
-            change = override.update(new).where(override.key == COUNTER)
+            change = override.update(new).where(override.key == key)
             await database.aexecute(change.bind(database))
 
     async def close_async(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -20,7 +22,7 @@ from shortsdb.engine import (
 from shortsdb.models import Analytics, ConfigOverride
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Peer:
@@ -28,27 +30,36 @@ class Peer:
 
     def __init__(self, path: str) -> None:
         """Make the engines."""
-        self.in_threads = "BENCHMARK_SHORTSDB" in os.environ
+        how = os.environ.get("BENCHMARK_SHORTSDB")
+        self.in_threads = how == "threads"
+        # A plain session begins with its first write, one that is begun with the lock.
+        self.begin: Callable[[Any], Any] = (
+            operator.call if how == "plain" else operator.methodcaller("begin")
+        )
         engine = create_engine(path)
         self.sessions = session_factory(engine)
         self.readers = session_factory(engine, read_only=True)
         self.async_engine = create_async_engine(path)
         self.async_sessions = async_session_factory(self.async_engine)
 
-    def increment(self) -> None:
+    def increment(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
-        with self.sessions.begin() as session:
-            row = session.get_one(ConfigOverride, COUNTER)
+        with self.begin(self.sessions) as session:
+            row = session.get_one(ConfigOverride, key)
+            time.sleep(think)
             row.value = str(int(row.value) + 1)
+            session.commit()
 
-    async def increment_async(self) -> None:
+    async def increment_async(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         if self.in_threads:
-            await asyncio.to_thread(self.increment)
+            await asyncio.to_thread(self.increment, key, think)
             return
-        async with self.async_sessions.begin() as session:
-            row = await session.get_one(ConfigOverride, COUNTER)
+        async with self.begin(self.async_sessions) as session:
+            row = await session.get_one(ConfigOverride, key)
+            await asyncio.sleep(think)
             row.value = str(int(row.value) + 1)
+            await session.commit()
 
     async def close_async(self) -> None:
         """See `peers.Counting`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DateTime, MetaData, create_engine, func, insert, select
@@ -107,16 +109,18 @@ class Peer:
         # As https://docs.sqlalchemy.org/en/20/orm/extensions/asyncio.html has it.
         self.async_sessions = async_sessionmaker(self.async_engine, expire_on_commit=False)
 
-    def increment(self) -> None:
+    def increment(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         with self.sessions.begin() as session:
-            row: Any = session.get_one(ConfigOverride, COUNTER)
+            row: Any = session.get_one(ConfigOverride, key)
+            time.sleep(think)
             row.value = str(int(row.value) + 1)
 
-    async def increment_async(self) -> None:
+    async def increment_async(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         async with self.async_sessions.begin() as session:
-            row: Any = await session.get_one(ConfigOverride, COUNTER)
+            row: Any = await session.get_one(ConfigOverride, key)
+            await asyncio.sleep(think)
             row.value = str(int(row.value) + 1)
 
     async def close_async(self) -> None:

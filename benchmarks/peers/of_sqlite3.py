@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiosqlite
@@ -47,22 +49,24 @@ class Peer:
             self.connection.execute(f"PRAGMA {name} = {value}")
         self.pool: list[aiosqlite.Connection] = []
 
-    def increment(self) -> None:
+    def increment(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         execute = self.connection.execute
         execute("BEGIN IMMEDIATE")
-        (value,) = execute(_READ, (COUNTER,)).fetchone()
-        execute(_WRITE, (str(int(value) + 1), COUNTER))
+        (value,) = execute(_READ, (key,)).fetchone()
+        time.sleep(think)
+        execute(_WRITE, (str(int(value) + 1), key))
         execute("COMMIT")
 
-    async def increment_async(self) -> None:
+    async def increment_async(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`; a connection for as many tasks as ask at once."""
         connection = self.pool.pop() if self.pool else await self._connect()
         await connection.execute("BEGIN IMMEDIATE")
-        async with connection.execute(_READ, (COUNTER,)) as cursor:
+        async with connection.execute(_READ, (key,)) as cursor:
             row = await cursor.fetchone()
         assert row is not None  # noqa: S101 - the counter is there
-        await connection.execute(_WRITE, (str(int(row[0]) + 1), COUNTER))
+        await asyncio.sleep(think)
+        await connection.execute(_WRITE, (str(int(row[0]) + 1), key))
         await connection.execute("COMMIT")
         self.pool.append(connection)
 

@@ -2,6 +2,8 @@
 
 # Without postponed annotations: SQLModel reads those of the classes.
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -202,18 +204,20 @@ class Peer:
         self.engine = create_engine(f"sqlite:///{path}")
         self.async_engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
 
-    def increment(self) -> None:
+    def increment(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         with Session(self.engine) as session:
-            row = session.get_one(ConfigOverride, COUNTER)
+            row = session.get_one(ConfigOverride, key)
+            time.sleep(think)
             row.value = str(int(row.value) + 1)
             session.add(row)
             session.commit()
 
-    async def increment_async(self) -> None:
+    async def increment_async(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
         async with AsyncSession(self.async_engine) as session:
-            row = await session.get_one(ConfigOverride, COUNTER)
+            row = await session.get_one(ConfigOverride, key)
+            await asyncio.sleep(think)
             row.value = str(int(row.value) + 1)
             session.add(row)
             await session.commit()

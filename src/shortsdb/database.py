@@ -30,7 +30,7 @@ from shortsdb.models import (
     ErrorLog,
 )
 from shortsdb.models.types import utcnow
-from shortsdb.seed import channel
+from shortsdb.seed import EXAMPLE_END, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -74,6 +74,8 @@ __all__ = [
     "record_snapshot_async",
     "record_snapshots",
     "record_snapshots_async",
+    "resolve_error",
+    "resolve_error_async",
     "seed_db",
     "seed_db_async",
     "set_override",
@@ -191,6 +193,21 @@ def log_error(  # noqa: PLR0913, PLR0917 - the arguments that deployed code give
 
 
 @logged
+def resolve_error(session: Session, error_id: int) -> None:
+    """Mark a stored error as resolved; one that is resolved already stays so.
+
+    Raises:
+        ValueError: There is no such error.
+    """
+    with _committed(session):
+        error = session.get(ErrorLog, error_id, populate_existing=True)
+        if error is None:
+            raise ValueError(f"there is no error {error_id}")
+        error.resolved = 1
+    log.info("marked error %d as resolved", error_id)
+
+
+@logged
 def get_override(session: Session, key: str) -> str | None:
     """Return the value of a setting that was changed at run time, None if it was not.
 
@@ -270,8 +287,13 @@ def record_snapshots(session: Session, snapshots: Iterable[Snapshot]) -> int:
 
 
 @logged
-def seed_db(session: Session) -> None:
+def seed_db(session: Session, *, end: datetime = EXAMPLE_END, days: int = 2) -> None:
     """Fill an empty database with the sample data of a small channel, the same every time.
+
+    Args:
+        session: A session on the database.
+        end: The present of the channel, naive UTC: times are relative to it, and none is later.
+        days: How long the channel has existed, at least 2 days. Three weeks are about 14,000 rows.
 
     Raises:
         ValueError: A table of shortsdb has rows.
@@ -280,7 +302,7 @@ def seed_db(session: Session) -> None:
         for table in (Base.metadata.tables[name] for name in sorted(OWN_TABLES)):
             if session.execute(select(table).limit(1)).first() is not None:
                 raise ValueError(f"{table.name} has rows: only an empty database is seeded")
-        session.add_all(channel())
+        session.add_all(channel(end, days))
     log.info("filled the database with a small channel")
 
 
@@ -330,6 +352,7 @@ async def drop_db_async(
 get_pending_videos_async = _with_session(get_pending_videos)
 mark_video_processed_async = _with_session(mark_video_processed)
 log_error_async = _with_session(log_error)
+resolve_error_async = _with_session(resolve_error)
 get_override_async = _with_session(get_override)
 set_override_async = _with_session(set_override)
 delete_override_async = _with_session(delete_override)

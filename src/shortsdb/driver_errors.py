@@ -28,6 +28,10 @@ _MEANINGS = {
     "SQLITE_READONLY": "cannot be written ({error}): the file or its file system is read-only",
     "SQLITE_FULL": "does not fit its file system any more; free some space and try again",
     "SQLITE_CANTOPEN": "cannot be opened ({error})",
+    "SQLITE_IOERR_SHMSIZE": (
+        "cannot be opened ({error}, {code}): its file system is full, and WAL mode needs a -shm "
+        "beside it; free some space and try again"
+    ),
     "SQLITE_IOERR": "could not be read or written ({error}, {code}); check the disk",
     "55P03": (
         "is locked by another session for longer than SHORTSDB_LOCK_TIMEOUT allows{at}; "

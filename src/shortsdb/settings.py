@@ -17,6 +17,7 @@ SCHEMA = "SHORTSDB_SCHEMA"
 BACKUP_KEEP = "SHORTSDB_BACKUP_KEEP"
 BACKUPS_KEPT = 5
 MUST_EXIST = "SHORTSDB_MUST_EXIST"
+CONSOLE_PASSWORD = "SHORTSDB_CONSOLE_PASSWORD"  # noqa: S105 - the name of the variable
 
 _ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
@@ -86,6 +87,11 @@ def must_exist(given: str | bool | None = None) -> bool:  # noqa: FBT001 - an op
     if answer.lower() not in _ANSWERS:
         raise OperationRefused(f"must-exist ({MUST_EXIST}) is {answer!r}, neither yes nor no")
     return _ANSWERS[answer.lower()]
+
+
+def console_password() -> str | None:
+    """Return SHORTSDB_CONSOLE_PASSWORD, which a login of the console needs; None for no login."""
+    return os.environ.get(CONSOLE_PASSWORD) or None
 
 
 def log_format() -> str:

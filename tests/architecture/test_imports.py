@@ -48,6 +48,8 @@ ARROWS = {
     "database": _DATA | {"health", "lifecycle", "queries", "seed"},
     "transfer": _DATA | {"lifecycle", "migration", "sqlite", "target"},
     "metrics": {"extras", "health"},
+    "console": _DATA
+    | {"database", "extras", "health", "model_docs", "printable", "queries", "target"},
     "web": _DATA | {"metrics"} | {"database", "extras", "health", "migration", "sqlite"},
 }
 # The only libraries that these packages may import, anywhere in a module.

@@ -11,7 +11,19 @@ from project import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARTS = ("deploy", "growth", "sessions", "writers", "many_rows", "startup", "transfer")
+PARTS = (
+    "deploy",
+    "growth",
+    "backups",
+    "rebuild",
+    "sessions",
+    "writers",
+    "think",
+    "many_rows",
+    "console_pages",
+    "startup",
+    "transfer",
+)
 
 
 def test_all_benchmarks_run(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +15,13 @@ from project import HEAD
 
 from shortsdb.cli import main
 from shortsdb.errors import OperationRefused
+from shortsdb.sqlite import online_copy
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.backup_files import keep_newest, list_backups
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
 
@@ -162,7 +165,7 @@ def test_the_newest_of_each_kind_outlives_any_number_of_nightly_ones(
     deleted = [message for message in caplog.messages if message.startswith("deleted")]
     assert len(deleted) == 43 - len(left)
     assert all("SHORTSDB_BACKUP_KEEP keeps" in message for message in deleted)
-    assert all("and the newest of each kind" in message for message in deleted)
+    assert all("the newest of each kind and the largest" in message for message in deleted)
 
 
 @pytest.mark.parametrize("keep", ["0", "-1", "0d", "many", "3 d", "1e3"])
@@ -237,3 +240,69 @@ def test_only_regular_files_of_the_right_name_are_backups(
     assert list_backups(deployed_file, folder) == there
     run("backup", *url)
     assert other.exists()
+
+
+def test_backups_of_a_lost_database_outlive_those_of_the_one_begun_anew(
+    deployed_file: Path, url: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(deployed_file, "CREATE TABLE large (x)")
+    execute(deployed_file, "INSERT INTO large VALUES (zeroblob(200000))")
+    lost = json.loads(run("backup", "--json", *url).output)["backup"]
+    deployed_file.unlink()
+    assert run("upgrade", *url).exit_code == 0
+    assert f"{lost} is a backup of a database at this path" in caplog.text
+    for _ in range(7):
+        assert run("backup", *url).exit_code == 0
+    assert lost in [one["backup"] for one in json.loads(run("backups", "--json", *url).output)]
+
+
+def test_a_file_without_tables_is_not_backed_up(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    refused = run("backup", "--url", str(empty))
+    assert refused.exit_code == 1
+    assert "empty.db holds no tables" in refused.output
+    assert not (tmp_path / "backups").exists()
+
+
+@pytest.mark.parametrize("command", [("backups",), ("verify", "--latest"), ("restore", "--latest")])
+def test_a_named_folder_that_is_not_there_has_no_backups_to_speak_of(
+    url: tuple[str, str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    refused = run(*command, *url, "--backup", str(tmp_path / "unmounted"))
+    assert refused.exit_code == 1
+    assert "the folder for backups" in refused.output
+    assert "does not exist" in refused.output
+
+
+def test_a_restore_looks_for_room_before_it_copies_anything(
+    deployed_file: Path, url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(deployed_file, "CREATE TABLE large (x)")
+    execute(deployed_file, "INSERT INTO large VALUES (zeroblob(2000000))")
+    run("backup", *url)
+    folder = deployed_file.parent / "backups"
+    (backup,) = folder.iterdir()
+    free = backup.stat().st_size * 3 // 2  # for one of two copies
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    refused = run("restore", "--yes", *url, str(backup))
+    assert refused.exit_code == 1
+    assert "MiB are needed" in refused.output
+    assert list(folder.iterdir()) == [backup]
+
+
+def test_a_full_folder_of_backups_is_named(
+    deployed_file: Path, url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect_full(file: Path, expected: os.stat_result | None = None) -> sqlite3.Connection:
+        connection = connect_new(file, expected)
+        connection.execute("PRAGMA max_page_count = 2")  # SQLite then fails as on a full disk
+        return connection
+
+    connect_new = online_copy.connect_new
+    monkeypatch.setattr(online_copy, "connect_new", connect_full)
+    refused = run("backup", *url)
+    assert refused.exit_code == 1
+    folder = deployed_file.parent / "backups"
+    assert f"the backup in {folder} does not fit its file system any more" in refused.output
+    assert not list(folder.iterdir())

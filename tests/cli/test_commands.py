@@ -24,6 +24,7 @@ from shortsdb.migration.revisions import alembic_config, revision_ids
 
 if TYPE_CHECKING:
     from postgresql_server import Server
+    from project import Program
 
 
 def run(*arguments: str, **options: str) -> Result:
@@ -259,7 +260,7 @@ def test_seed_fills_an_empty_database_only(deployed_file: Path, tmp_path: Path) 
     run("upgrade", "--url", str(new))
     done = run("seed", "--url", str(new))
     assert done.exit_code == 0
-    assert "pipeline_runs: 24 rows" in done.output
+    assert "pipeline_runs: 252 rows" in done.output
     before = row_hashes(new)
     refused = run("seed", "--url", str(new))
     assert refused.exit_code == 1
@@ -447,3 +448,32 @@ def test_check_accepts_an_invalid_foreign_key_of_other_software(deployed_file: P
     run("upgrade", "--url", str(deployed_file))
     found = run("check", "--url", str(deployed_file))
     assert "clips (pipeline_run_id): 2 rows point to rows of pipeline_runs" in found.output
+
+
+def test_a_path_that_leads_nowhere_is_a_file_that_is_not_there(tmp_path: Path) -> None:
+    url = ("--url", str(tmp_path / "unmounted" / "a.db"))
+    assert run("status", "--exit-code", *url).exit_code == 4
+    assert run("check", *url).exit_code == 4
+    health = run("health", "--json", *url)
+    assert health.exit_code == 1
+    assert json.loads(health.output)["problems"] == ["the file does not exist"]
+    refused = run("upgrade", *url)
+    assert "unmounted does not exist; check the path, mount its disk" in refused.output
+
+
+@pytest.mark.parametrize("to", ["0001", "-1", "base"])
+def test_no_file_is_created_by_going_back(tmp_path: Path, to: str) -> None:
+    refused = run("downgrade", to, "--yes", "--url", str(tmp_path / "typo.db"))
+    assert refused.exit_code == 1
+    assert "typo.db does not exist; nothing was created" in refused.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [("downgrade", "0001"), ("stamp", "0001")])
+def test_the_alembic_program_creates_no_file_either(
+    alembic: Program, tmp_path: Path, command: tuple[str, str]
+) -> None:
+    refused = alembic("-x", "url=typo.db", *command)
+    assert refused.returncode
+    assert "typo.db does not exist; nothing was created" in refused.stdout
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import extra_revision
@@ -242,3 +243,28 @@ def test_plan_and_rehearse_take_tables_of_others_into_account(
     assert refused.exit_code == 1
     assert "nowhere does not exist" in refused.output
     assert run("rehearse", "--url", str(deployed_file)).exit_code == 0
+
+
+def test_plan_refuses_what_an_upgrade_would_for_a_path_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = ("--url", str(tmp_path / "unmounted" / "a.db"))
+    assert "unmounted does not exist; check the path" in run("plan", *url).output
+    monkeypatch.setenv("SHORTSDB_MUST_EXIST", "1")
+    refused = run("plan", "--url", str(tmp_path / "typo.db"))
+    assert refused.exit_code == 1
+    assert "must exist" in refused.output
+
+
+def test_plan_and_rehearse_say_that_there_is_too_little_room(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = ("--url", str(deployed_file))
+    size = deployed_file.stat().st_size
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=size - 1))
+    assert "too little, so it would be refused" in run("plan", *url).output
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4 * size - 1))
+    refused = run("rehearse", *url)
+    assert refused.exit_code == 1
+    assert "MiB are needed" in refused.output
+    assert list(deployed_file.parent.iterdir()) == [deployed_file]

@@ -35,6 +35,8 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "verify": [["--latest"], ["nothing.db"]],
     "restore": [["nothing.db", "--yes"], ["--latest", "--yes"]],
     "seed": [[]],
+    # An address of no machine: it would serve otherwise.
+    "console": [["--host", "192.0.2.1"]],
     "diagram": [[]],
     "copy": [["nothing.db"], ["--json", "nothing.db"]],
 }
@@ -98,7 +100,7 @@ def test_no_output_contains_the_password(
         [sys.executable, "-c", PROGRAMS[program]],
         input=json.dumps(todo),
         cwd=tmp_path,
-        env={**os.environ, "SHORTSDB_LOG": form},
+        env={**os.environ, "SHORTSDB_LOG": form, "SHORTSDB_CONSOLE_PASSWORD": DECODED},
         capture_output=True,
         text=True,
         check=False,

@@ -49,13 +49,15 @@ from shortsdb.database import (
     record_snapshot_async,
     record_snapshots,
     record_snapshots_async,
+    resolve_error,
+    resolve_error_async,
     seed_db,
     seed_db_async,
     set_override,
     set_override_async,
 )
 from shortsdb.migration import MigrationRefused
-from shortsdb.seed import channel
+from shortsdb.seed import EXAMPLE_END, channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,7 +200,7 @@ def test_init_db_creates_and_upgrades_on_postgresql(postgres: Server) -> None:
 def test_get_pending_videos_and_mark_video_processed(session: Session) -> None:
     videos = get_pending_videos(session, "cats")
     scores = [video.viral_score or 0.0 for video in videos]
-    assert len(videos) == 24
+    assert len(videos) == 16
     assert scores == sorted(scores, reverse=True)
     mark_video_processed(session, videos[0].video_id, 2)
     session.rollback()  # it was committed
@@ -254,8 +256,19 @@ def test_an_error_is_logged_after_a_failed_flush(session: Session) -> None:
     session.add(Short(pipeline_run_id=10**6))
     with pytest.raises(IntegrityError):
         session.flush()
-    log_error(session, "render", "IntegrityError", "no such run")
-    assert len(session.scalars(queries.unresolved_errors("render")).all()) == 1
+    log_error(session, "telegram", "IntegrityError", "no such run")
+    assert len(session.scalars(queries.unresolved_errors("telegram")).all()) == 1
+
+
+def test_resolve_error(session: Session) -> None:
+    for message in ("first", "second"):
+        log_error(session, "subtitles", "OSError", message)
+    second, first = session.scalars(queries.unresolved_errors("subtitles")).all()
+    resolve_error(session, second.id)
+    resolve_error(session, second.id)
+    assert session.scalars(queries.unresolved_errors("subtitles")).all() == [first]
+    with pytest.raises(ValueError, match="there is no error 4711"):
+        resolve_error(session, 4711)
 
 
 def test_overrides(session: Session) -> None:
@@ -309,7 +322,7 @@ def test_seed_data_is_plausible_and_reproducible(session: Session) -> None:
     again = init_db(":memory:")
     with get_session(again) as other:
         seed_db(other)
-        models = {type(row) for row in channel()}
+        models = {type(row) for row in channel(EXAMPLE_END, days=2)}
         assert len(models) >= 10
         for model in models:
             rows, copies = (
@@ -351,6 +364,8 @@ async def use_everything(engine: AsyncEngine, session: AsyncSession) -> None:
     await log_error_async(session, "m", "E", "x", stack_trace="t")
     errors = (await session.scalars(queries.unresolved_errors("m"))).all()
     assert [error.stack_trace for error in errors] == ["t"]
+    await resolve_error_async(session, errors[0].id)
+    assert not (await session.scalars(queries.unresolved_errors("m"))).all()
     await set_override_async(session, "k", "v", updated_by="bot")
     assert await get_override_async(session, "k") == "v"
     assert await delete_override_async(session, "k")

@@ -22,6 +22,7 @@ from shortsdb.database import (
     log_error,
     mark_video_processed,
     record_snapshot,
+    resolve_error,
     seed_db,
     set_override,
     set_override_async,
@@ -38,15 +39,21 @@ if TYPE_CHECKING:
 SECRET = "hunter2"  # noqa: S105 - looked for in logs
 
 DONE: list[tuple[Callable[[Session], object], str]] = [
-    (lambda s: get_pending_videos(s, "cats"), "24 videos of 'cats' are pending"),
+    (lambda s: get_pending_videos(s, "cats"), "16 videos of 'cats' are pending"),
     (lambda s: mark_video_processed(s, "cats-0-0", 2), "marked video 'cats-0-0' as 2"),
     (lambda s: log_error(s, "tts", "OSError", SECRET), "stored an error of 'tts': OSError"),
+    (lambda s: resolve_error(s, 1), "marked error 1 as resolved"),
     (lambda s: set_override(s, "key", SECRET, "bot"), "setting 'key' was changed by 'bot'"),
     (lambda s: delete_override(s, "clips_per_run"), "setting 'clips_per_run' was put back"),
     (lambda s: delete_override(s, "none"), "setting 'none' is as deployed"),
     (lambda s: record_snapshot(s, "a", view_count=1), "stored 1 snapshots"),
 ]
 FAILED: list[tuple[Callable[[Session], object], type[Exception], str]] = [
+    (
+        lambda s: resolve_error(s, 10**6),
+        ValueError,
+        "resolve_error failed: ValueError: there is no error 1000000",
+    ),
     (lambda s: get_pending_videos(s, ""), ValueError, "get_pending_videos failed: ValueError"),
     (
         lambda s: mark_video_processed(s, "nope", 1),

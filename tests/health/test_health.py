@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import legacy_database
@@ -210,3 +211,36 @@ def test_a_damaged_index_is_found(tmp_path: Path) -> None:
     health = check_db_health(engine)
     assert not health.ok
     engine.dispose()
+
+
+def test_a_full_disk_and_a_lost_folder_of_backups_are_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "good.db"
+    init_db(path).dispose()
+    missing = check_file_health(path, backup=str(tmp_path / "unmounted"))
+    assert missing.problems == ("the folder for backups does not exist",)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    assert check_file_health(path).problems == ("its file system is full",)
+
+
+@needs_root
+def test_what_a_killed_program_left_is_not_read_as_the_database(reachable: Path) -> None:
+    path = reachable / "a.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO t VALUES (zeroblob(3000))", [()] * 50)
+        left = {file.name: file.read_bytes() for file in reachable.iterdir()}
+    for name, content in left.items():
+        (reachable / name).write_bytes(content)
+        (reachable / name).chmod(0o644)
+    assert (reachable / "a.db-journal").exists()
+
+    found = run_as(STRANGER, lambda: check_file_health(path, read_only=True))
+    assert found.problems == ("it cannot be reached or read",)
+    assert found.error is not None
+    assert "run shortsdb status as its owner" in found.error
+    assert read_file(path)[0].revision is None  # the owner undoes what was begun
+    assert not (reachable / "a.db-journal").exists()

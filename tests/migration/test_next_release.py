@@ -21,7 +21,7 @@ from shortsdb.database import get_session
 from shortsdb.engine import create_engine
 from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import Script, metadata
-from shortsdb.seed import channel
+from shortsdb.seed import EXAMPLE_END, channel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +159,7 @@ def test_the_application_of_this_release_goes_on(grown: Path) -> None:
     """It has this release's models, and was started before the upgrade."""
     engine = create_engine(grown)
     with get_session(engine) as session:
-        session.add_all(channel())
+        session.add_all(channel(EXAMPLE_END, days=2))
         session.commit()
         for mapper in Script.registry.mappers:
             assert session.scalars(select(mapper.class_)).first() is not None

@@ -66,7 +66,7 @@ def test_every_path_is_loaded_on_an_async_session(
             expected = titles(run)
             gc.collect()
             assert titles(run) == expected
-            assert len(run.shorts) == 2
+            assert len(run.shorts) == 3
             await session.commit()
             gc.collect()
             assert titles(run) == expected

@@ -189,18 +189,18 @@ def test_a_run_with_everything_takes_seven_statements(seeded: Session) -> None:
     titles = [clip.discovered_video.title for clip in run.clips]
     clips = [short.clip for short in run.shorts]
     event.remove(seeded.get_bind(), "before_cursor_execute", note)
-    assert seen == dict(zip(RUN_CHILDREN, (4, 1, 1, 1, 1, 0), strict=True))
+    assert seen == dict(zip(RUN_CHILDREN, (4, 1, 1, 2, 1, 0), strict=True))
     assert len(titles) == 4
-    assert clips == [run.clips[0]]
+    assert clips == run.clips[:2]
     assert len([sql for sql in statements if sql.startswith("SELECT")]) == 7
 
 
 def test_runs_and_shorts_by_status(seeded: Session) -> None:
     runs = seeded.scalars(queries.runs_by_status("uploaded")).all()
-    assert [run.status for run in runs] == ["uploaded"] * 9
+    assert [run.status for run in runs] == ["uploaded"] * 15
     assert [run.id for run in runs] == sorted((run.id for run in runs), reverse=True)
     shorts = seeded.scalars(queries.shorts_by_status("uploaded")).all()
-    assert [short.status for short in shorts] == ["uploaded"] * 9
+    assert [short.status for short in shorts] == ["uploaded"] * 30
     assert seeded.scalars(queries.shorts_by_status("lost")).all() == []
 
 
@@ -317,22 +317,23 @@ def test_niche_totals(seeded: Session) -> None:
     expected = expected_totals(seeded)
     assert [row[:3] for row in found] == [row[:3] for row in expected]
     assert [row[3] for row in found] == pytest.approx([row[3] for row in expected])
-    assert sum(row[1] for row in expected) == 19
+    assert sum(row[1] for row in expected) == 46
 
 
 def test_overrides_and_errors(seeded: Session) -> None:
     keys = [override.key for override in seeded.scalars(queries.config_overrides())]
     assert keys == ["clips_per_run", "review_timeout_minutes"]
-    errors = seeded.scalars(queries.unresolved_errors("tts")).all()
-    assert len(errors) == 3
+    errors = seeded.scalars(queries.unresolved_errors("analytics")).all()
+    assert len(errors) == 2
     errors[0].resolved = 1
     seeded.add(
-        ErrorLog(module="tts", error_type="E", error_message="newer", occurred_at=NOON + HOUR)
+        ErrorLog(module="analytics", error_type="E", error_message="newer", occurred_at=NOON + HOUR)
     )
-    left = seeded.scalars(queries.unresolved_errors("tts")).all()
+    left = seeded.scalars(queries.unresolved_errors("analytics")).all()
     assert [error.error_message for error in left[:1]] == ["newer"]
-    assert len(left) == 3
-    assert [tuple(row) for row in seeded.execute(queries.error_counts())] == [("tts", 3)]
+    assert len(left) == 2
+    counts = [tuple(row) for row in seeded.execute(queries.error_counts())]
+    assert counts == [("analytics", 2), ("render", 1)]
 
 
 def flat(rows: Any) -> list[Any]:  # noqa: ANN401 - of any question

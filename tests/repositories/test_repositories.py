@@ -98,14 +98,14 @@ def test_paging_and_filters(session: Session) -> None:
     videos = DiscoveredVideoRepository(session=session)
     page, total = videos.get_many_and_count(
         CollectionFilter("niche", ["cats"]),
-        SearchFilter("title", "part 1"),
+        SearchFilter("title", "the bus"),
         OrderBy("viral_score", "desc"),
         LimitOffset(limit=3, offset=2),
     )
-    first_parts = [v for v in videos.get_many(niche="cats") if v.title.endswith("part 1")]
-    first_parts.sort(key=lambda video: video.viral_score or 0.0, reverse=True)
-    assert page == first_parts[2:5]
-    assert total == len(first_parts) == 8
+    waiting = [v for v in videos.get_many(niche="cats") if v.title.endswith("the bus")]
+    waiting.sort(key=lambda video: video.viral_score or 0.0, reverse=True)
+    assert page == waiting[2:5]
+    assert total == len(waiting) == 7
 
 
 def test_bulk_insert(session: Session) -> None:
@@ -132,7 +132,7 @@ def test_upserts(session: Session) -> None:
         "volume": "3",
         "speed": "1",
         "clips_per_run": "4",
-        "review_timeout_minutes": "45",
+        "review_timeout_minutes": "2880",
     }
 
 
@@ -152,7 +152,7 @@ def test_duplicates_and_violated_keys_raise_the_librarys_errors(session: Session
 def answers(session: Session) -> dict[str, Any]:
     """Ask the repositories every question."""
     runs = PipelineRunRepository(session=session)
-    run_id = runs.by_status("uploaded")[0].id
+    run_id = runs.by_status("uploaded")[-1].id
     run = runs.with_everything(run_id)
     assert run is not None
     snapshots = AnalyticsRepository(session=session)
@@ -172,7 +172,7 @@ def answers(session: Session) -> dict[str, Any]:
         "growth": snapshots.view_growth(video, NOON - DAYS, NOON + DAYS),
         "open": reviews.open(),
         "overdue": reviews.overdue(NOON + DAYS),
-        "errors": errors.unresolved("tts"),
+        "errors": errors.unresolved("render"),
         "counts": errors.counts(),
     }
 
@@ -180,7 +180,7 @@ def answers(session: Session) -> dict[str, Any]:
 async def answers_async(session: AsyncSession) -> dict[str, Any]:
     """Ask the async repositories every question."""
     runs = AsyncPipelineRunRepository(session=session)
-    run_id = (await runs.by_status("uploaded"))[0].id
+    run_id = (await runs.by_status("uploaded"))[-1].id
     run = await runs.with_everything(run_id)
     assert run is not None
     snapshots = AsyncAnalyticsRepository(session=session)
@@ -200,7 +200,7 @@ async def answers_async(session: AsyncSession) -> dict[str, Any]:
         "growth": await snapshots.view_growth(video, NOON - DAYS, NOON + DAYS),
         "open": await reviews.open(),
         "overdue": await reviews.overdue(NOON + DAYS),
-        "errors": await errors.unresolved("tts"),
+        "errors": await errors.unresolved("render"),
         "counts": await errors.counts(),
     }
 
@@ -226,9 +226,9 @@ def test_queries_are_methods_and_sync_and_async_agree(session: Session, new_url:
     found = answers(session)
     assert found["pending"] == session.scalars(queries.pending_videos("cats")).all()
     assert found["nothing"] is None
-    assert found["counts"] == {"tts": 3}
+    assert found["counts"] == {"analytics": 2, "render": 1}
     assert found["open"] == found["overdue"] != []
-    assert found["totals"]["cats"][0] == 6
+    assert found["totals"]["cats"][0] == 15
     assert found["growth"] > 0
     assert all(found[name] for name in found if name != "nothing")
     assert flatten(found) == asyncio.run(main())

@@ -117,24 +117,18 @@ def test_an_empty_file_is_replaced_without_a_backup(tmp_path: Path) -> None:
     assert row_hashes(tmp_path / "d.db") == row_hashes(backup)
 
 
-@pytest.mark.parametrize("full_after", [1, 2])
-def test_a_restore_begins_only_if_there_is_space_for_it(
-    file: Path, monkeypatch: pytest.MonkeyPatch, full_after: int
+def test_a_restore_begins_only_if_there_is_space_for_it_and_for_what_it_replaces(
+    file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is full from the beginning, or the backup of what is replaced fills it."""
     folder = file.parent / "backups"
     backup = make_backup(file, "0001", folder)
     write(file)
     before = row_hashes(file)
-
-    def disk_usage(_: Path) -> SimpleNamespace:
-        made = [path for path in folder.iterdir() if path.suffix == ".db"]
-        return SimpleNamespace(free=0 if len(made) >= full_after else 2**30)
-
-    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
-    with pytest.raises(OperationRefused, match=r"0\.0 MiB free"):
+    needed = file.stat().st_size + backup.stat().st_size
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    with pytest.raises(OperationRefused, match="are needed"):
         restore(backup, file, folder, "0001")
-    assert len(list(folder.iterdir())) == full_after
+    assert list(folder.iterdir()) == [backup]
     assert row_hashes(file) == before
 
 

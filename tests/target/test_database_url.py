@@ -80,6 +80,6 @@ def test_the_logging_of_an_application_is_unchanged(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MigrationRefused, match=r"nowhere does not exist; create it first"):
+    with pytest.raises(MigrationRefused, match=r"nowhere does not exist; check the path"):
         command.upgrade(alembic_config(str(tmp_path / "nowhere" / "d.db")), "head")
     assert not (tmp_path / "nowhere").exists()

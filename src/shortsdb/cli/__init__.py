@@ -44,6 +44,7 @@ COMMANDS = {
     "verify": ("backups", "Restore BACKUP into a temporary file, and check that."),
     "copy": ("transfer", "Copy a database from SQLite to PostgreSQL or back, and compare."),
     "seed": ("seed", "Fill an empty database with a small channel, for trying things out."),
+    "console": ("console", "Show the channel in a browser, until Ctrl-C."),
     "diagram": ("diagram", "Draw the tables of the models and how they point to each other."),
 }
 
@@ -175,6 +176,7 @@ Environment:
   SHORTSDB_LOCK_TIMEOUT       seconds to wait for a lock: 60, on PostgreSQL 5
                               for a table
   SHORTSDB_STATEMENT_TIMEOUT  seconds for a statement on PostgreSQL: 300
+  SHORTSDB_CONSOLE_PASSWORD   what a login of the console needs
   SHORTSDB_LOG                json makes each log record a line of JSON
   SHORTSDB_CORRELATION_ID     the id that all log records of one command carry
   NO_COLOR                    not empty: no colours on a terminal either

@@ -61,6 +61,8 @@ def backup(url: str | None, backup: str | None, *, as_json: bool) -> None:
         raise OperationRefused(f"{file} does not exist")
     found, _ = read_file(file)
     revision = found.revision or found.shape
+    if found.known and not revision:
+        raise OperationRefused(f"{file} holds no tables: there is nothing to back up")
     copy = make_backup(file, revision, folder)
     keep_newest(file, copy)
     if as_json:
@@ -106,7 +108,7 @@ def backups(url: str | None, backup: str | None, *, as_json: bool) -> None:
             ],
         )
     else:
-        say(f"{file} has no backup in {folder}.")
+        say(f"{file} has no backup in {folder}{', and does not exist' * (not file.exists())}.")
 
 
 def _fields(one: Backup) -> dict[str, object]:
@@ -259,10 +261,13 @@ def _of_database(url: str | None, backup: str | None) -> tuple[Path, Path]:
 
     Raises:
         click.UsageError: It has none.
+        OperationRefused: The folder was named, and does not exist.
     """
     from shortsdb.cli.target import file_and_folder, parse_target
+    from shortsdb.sqlite.backup_files import refuse_missing_folder
 
     file, folder = file_and_folder(parse_target(url), backup)
     if folder is None:
         raise click.UsageError("the backup is switched off; name a folder with --backup")
+    refuse_missing_folder(folder, file)
     return file, folder

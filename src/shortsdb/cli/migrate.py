@@ -106,11 +106,12 @@ def downgrade(
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from alembic import command
 
-    from shortsdb.cli.target import parse_target
+    from shortsdb.cli.target import parse_target, refuse_missing
     from shortsdb.migration import alembic_config, preview_migration
 
+    target = parse_target(url, schema)
+    refuse_missing(target)
     if not yes:
-        target = parse_target(url, schema)
         for one in preview_migration(target, alembic_config(), revision, back=True).tables:
             if one.effect == "dropped":
                 say(f"{one.table} would go, with {one.rows} rows in it")
@@ -136,13 +137,11 @@ def stamp(revision: str, url: str | None, schema: str | None, *, purge: bool, ye
       shortsdb stamp 0008
       shortsdb stamp 0008 --purge --yes   over versions that this release does not know
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    from shortsdb.cli.target import parse_target
-    from shortsdb.errors import OperationRefused
+    from shortsdb.cli.target import parse_target, refuse_missing
     from shortsdb.migration import alembic_config
 
     target = parse_target(url, schema)
-    if target.file is not None and not target.file.exists():
-        raise OperationRefused(f"{target.file} does not exist")
+    refuse_missing(target)
     if not yes:
         ask(f"Let {target.name} say that it is at {revision}, without looking whether it is?")
     from alembic import command
@@ -185,7 +184,7 @@ def status(  # noqa: PLR0913 - an option each
     Examples:
       shortsdb status                     for people
       shortsdb status --json              for programs
-      shortsdb status --exit-code || shortsdb upgrade
+      shortsdb status --exit-code || shortsdb upgrade --must-exist
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.cli.target import parse_target
     from shortsdb.migration import read_status, versioned_schemas

@@ -76,7 +76,9 @@ def _say(found: Preview) -> None:
     backup = None
     if found.backup_folder is not None:
         free, size = mebibytes(found.backup_free_bytes), mebibytes(found.backup_bytes)
+        little = (found.backup_free_bytes or 0) < (found.backup_bytes or 0)
         backup = f"{size} in {found.backup_folder}, which has {free} free"
+        backup += ": too little, so it would be refused" * little
     say_fields(
         {
             "database": found.database,

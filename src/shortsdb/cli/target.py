@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shortsdb.errors import OperationRefused
 from shortsdb.settings import DEFAULT_URL
 from shortsdb.sqlite.backup_files import folder_for
 from shortsdb.target import Target
@@ -23,6 +24,16 @@ def parse_target(url: str | None, schema: str | None = None) -> Target:
     target = Target.parse(url or DEFAULT_URL, schema)
     target.refuse_in_memory()
     return target
+
+
+def refuse_missing(target: Target) -> None:
+    """Refuse a SQLite file that does not exist, before Alembic creates it by connecting.
+
+    Raises:
+        OperationRefused: There is no such file.
+    """
+    if target.file is not None and not target.file.exists():
+        raise OperationRefused(f"{target.file} does not exist; nothing was created")
 
 
 def file_and_folder(target: Target, backup: str | None) -> tuple[Path, Path | None]:

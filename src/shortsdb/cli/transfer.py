@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from shortsdb.cli.options import json_option, not_empty, plausible_path, schema_
 from shortsdb.cli.output import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -56,16 +58,30 @@ def copy(
     """  # noqa: D301 - \b is click's, for lines that stay as they are
     from shortsdb.transfer import copy as copy_database
 
-    # Their default would end the process at once, and leave the temporary files behind.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _exit)
-    verified = copy_database(source, target, skip_invalid, schema=schema)
+    with _exit_on_signals():
+        verified = copy_database(source, target, skip_invalid, schema=schema)
     if as_json:
         click.echo(json.dumps([asdict(table) for table in verified]))
     else:
         for table in verified:
             say(f"{table.table:<18}{table.rows:>12,} rows  {table.sha256}")
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the work by an exception, so that temporary files are removed."""
+    default = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in default:
+        signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _exit(number: int, _: FrameType | None) -> None:

@@ -6,6 +6,8 @@ import os
 import shutil
 import sqlite3
 import time
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,9 +17,9 @@ from shortsdb.errors import OperationRefused
 from shortsdb.health.report import CALLS, Health, unanswered, unreachable, version_problems
 from shortsdb.migration import BASELINES, revision_ids
 from shortsdb.printable import VALUE_LENGTH, printable
-from shortsdb.sqlite.backup_files import Backup, folder_for, list_backups
+from shortsdb.sqlite.backup_files import Backup, folder_for, is_default, list_backups
 from shortsdb.sqlite.connection import values
-from shortsdb.sqlite.file_checks import refuse_unusable_file
+from shortsdb.sqlite.file_checks import CHANGE_BYTES, refuse_unusable_file
 from shortsdb.sqlite.foreign_keys import broken_keys
 from shortsdb.sqlite.version import read_journal_mode, read_version, reading
 
@@ -70,8 +72,9 @@ def _check(file: Path, backup: str | None, *, thorough: bool, read_only: bool) -
                 thorough=thorough,
                 writable_wanted=not read_only,
             )
-    except sqlite3.Error as error:
-        return unreachable("it cannot be reached or read", error)
+    except (sqlite3.Error, OperationRefused) as error:
+        report = unreachable("it cannot be reached or read", error)
+        return replace(report, free_bytes=_free_bytes(file))
 
 
 def read_health(  # noqa: PLR0913 - all of it is needed
@@ -101,6 +104,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     foreign_keys = bool(_pragma(connection, "foreign_keys"))
     last_backup = _last_backup(file, backup) if file else None
     age = datetime.now(UTC) - last_backup.moment if last_backup else None
+    free = _free_bytes(file) if file else None
     return Health(
         reachable=True,
         revision=version.revision,
@@ -111,7 +115,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         writable=unwritable is None if writable_wanted else None,
         foreign_keys=foreign_keys,
         journal_mode=read_journal_mode(connection, file),
-        free_bytes=_free_bytes(file) if file else None,
+        free_bytes=free,
         size_bytes=file.stat().st_size if file else None,
         last_backup=str(last_backup.path) if last_backup else None,
         last_backup_age_seconds=age.total_seconds() if age else None,
@@ -119,6 +123,8 @@ def read_health(  # noqa: PLR0913 - all of it is needed
         problems=(
             *version_problems(version, foreign_keys=foreign_keys),
             *([unwritable] if unwritable else []),
+            *(["its file system is full"] if free is not None and free < CHANGE_BYTES else []),
+            *(["the folder for backups does not exist"] if file and _lost(file, backup) else []),
             *(_damage(connection) if thorough else []),
         ),
     )
@@ -162,6 +168,14 @@ def _last_backup(file: Path, backup: str | None) -> Backup | None:
     except (OSError, OperationRefused):  # the user may not read the folder
         return None
     return backups[-1] if backups else None
+
+
+def _lost(file: Path, backup: str | None) -> bool:
+    """Return whether the folder for backups was named and is not there, as on an unmounted disk."""
+    with suppress(OperationRefused):
+        folder = folder_for(file, backup or settings.backup())
+        return folder is not None and not is_default(folder, file) and not folder.exists()
+    return False
 
 
 def _damage(connection: Connection) -> Iterator[str]:

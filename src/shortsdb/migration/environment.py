@@ -166,9 +166,18 @@ def _open_target(
     target = Target.parse(url, schema)
     if changes:
         target.refuse_in_memory()
-        if not creates and target.file is not None and not target.file.exists():
-            raise no_database(target)
+        if target.file is not None and not target.file.exists():
+            if not creates:
+                raise no_database(target)
+            if _command_of_the_program() in {"downgrade", "stamp"}:
+                raise MigrationRefused(f"{target} does not exist; nothing was created")
     return target, create_migration_engine(target, changes=changes)
+
+
+def _command_of_the_program() -> str | None:
+    """Return what the alembic program was told to do; None for a caller of its functions."""
+    command_of = getattr(context.config.cmd_opts, "cmd", None)
+    return command_of[0].__name__ if command_of else None
 
 
 @contextmanager

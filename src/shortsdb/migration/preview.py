@@ -12,18 +12,21 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from shortsdb import settings
 from shortsdb.log import quiet
 from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.database import read_only_connection
 from shortsdb.migration.errors import MigrationRefused
 from shortsdb.migration.plan import (
     known_revisions,
+    no_database,
     refuse_strange_version,
     refuse_unversioned,
     would_drop,
 )
 from shortsdb.migration.status import read_status
 from shortsdb.sqlite.backup_files import folder_for, refuse_missing_folder
+from shortsdb.sqlite.file_checks import existing, refuse_unusable_file
 from shortsdb.sqlite.open_files import open_by
 from shortsdb.sqlite.rows import holds_rows
 from shortsdb.sqlite.schema import schema_of_script, table_names
@@ -31,7 +34,6 @@ from shortsdb.sqlite.version import BOOKKEEPING, VERSION_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from alembic.config import Config
     from sqlalchemy import Connection
@@ -124,6 +126,10 @@ def preview_migration(
     script = ScriptDirectory.from_config(config)
     if status.misfit:
         raise MigrationRefused(status.misfit)
+    if status.exists is False and target.file is not None:
+        refuse_unusable_file(target.file, changes=True)
+        if settings.must_exist():
+            raise no_database(target)
     ids = known_revisions(script)[::-1]
     heads = (status.revision,) if status.revision else ()
     refuse_strange_version(heads, script, target)
@@ -149,7 +155,7 @@ def preview_migration(
     folder = folder_for(file, backup) if file and backed_up else None
     if file and folder:
         refuse_missing_folder(folder, file)
-    free = _free(folder)
+    free = shutil.disk_usage(existing(folder)).free if folder else None
     return Preview(
         database=target.name,
         at=at,
@@ -245,10 +251,3 @@ def _size(connection: Connection, table: str) -> int | None:
 def _scalar(connection: Connection, sql: str, table: str | None = None) -> Any:  # noqa: ANN401 - a value
     parameters = {} if table is None else {"table": table}
     return connection.scalar(text(sql), parameters)
-
-
-def _free(folder: Path | None) -> int | None:
-    """Return what is free where a folder is or would be made."""
-    while folder is not None and not folder.exists():
-        folder = folder.parent if folder.parent != folder else None
-    return shutil.disk_usage(folder).free if folder else None

@@ -20,6 +20,7 @@ from shortsdb.migration.preview import is_downgrade
 from shortsdb.migration.revisions import alembic_config, revision_ids
 from shortsdb.migration.status import read_file
 from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.file_checks import refuse_without_space
 from shortsdb.sqlite.foreign_keys import broken_keys
 from shortsdb.sqlite.history import read_history
 from shortsdb.sqlite.online_copy import connect_read_only
@@ -88,6 +89,8 @@ def rehearse(file: Path, revision: str) -> Rehearsal:
     version, _ = read_file(file)
     at = version.revision or version.shape
     back = is_downgrade(revision, at, revision_ids())
+    # Two copies, one that is migrated, and its backups; a rebuild needs room for a moment.
+    refuse_without_space(file, None, 0, change_bytes=4 * file.stat().st_size)
     with scratch_folder(file.parent, f".{file.name[:40]}.") as folder:
         copy, original = folder / "copy.db", folder / "original.db"
         with quiet("shortsdb", logging.WARNING):

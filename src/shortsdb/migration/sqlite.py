@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from shortsdb.migration.revision_run import MigrationHalfApplied, RevisionRun
 from shortsdb.migration.transaction import ReadersInTheWay, begin, commit, wait_for_readers
 from shortsdb.settings import lock_timeout
 from shortsdb.sqlite.backup import make_backup
-from shortsdb.sqlite.backup_files import folder_for, keep_newest
+from shortsdb.sqlite.backup_files import backups_of, folder_for, keep_newest
 from shortsdb.sqlite.file_checks import refuse_without_space
 from shortsdb.sqlite.rows import holds_rows
 from shortsdb.sqlite.schema import table_names
@@ -192,6 +193,8 @@ class SQLiteMigration:
     def _apply(self, plan: Plan, *, begins: bool) -> None:
         migration = context.get_context()
         self.planner.start(plan)
+        if not plan.heads and plan.stamp is None:
+            self._warn_of_backups()
         if not plan.revisions:
             context.run_migrations()
             return
@@ -201,3 +204,14 @@ class SQLiteMigration:
         )
         backup = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
         RevisionRun(self.connection, plan, self.target, backup=backup, checks=checks).run()
+
+    def _warn_of_backups(self) -> None:
+        """Warn that a database which is new has backups: its disk may not be mounted."""
+        folder = folder_for(self.file, self.setting) if self.file else None
+        with suppress(OSError):  # the user may not read the folder
+            if self.file and folder and (there := backups_of(self.file, folder)):
+                log.warning(
+                    "%s is new, but %s is a backup of a database at this path: check that its disk "
+                    "is mounted, or restore that backup",
+                    *(self.target, there[-1]),
+                )

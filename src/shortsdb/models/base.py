@@ -65,7 +65,7 @@ class Base(DeclarativeBase):
             unset = state.unloaded if state.key is None else set()
             keys = [key for key in keys if key not in exclude and key not in unset]
         values = {key: getattr(self, key) for key in keys}
-        return values if mode == "python" else {key: _json(values[key]) for key in keys}
+        return values if mode == "python" else {key: json_value(values[key]) for key in keys}
 
     def __repr__(self) -> str:
         """Return the class and the primary key; never emits SQL, so it is safe when detached."""
@@ -76,7 +76,7 @@ class Base(DeclarativeBase):
         return f"{type(self).__name__}({shown})"
 
 
-def _json(value: object) -> object:
+def json_value(value: object) -> object:
     """Return the JSON form of a column's value, see `Base.to_dict`."""
     if isinstance(value, date):
         return f"{as_utc(value).isoformat()}Z"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,11 @@ def make_backup(
             f"{file}: the backup in {folder} failed ({error.strerror}); nothing was changed"
         ) from error
     except sqlite3.Error as error:
+        # Only the copy is written.
+        full = error.sqlite_errorname == "SQLITE_FULL"
+        explained = explain(error, f"the backup in {folder}" if full else str(file))
         raise OperationRefused(
-            f"{explain(error, str(file))}; the backup in {folder} failed, nothing was changed"
+            f"{explained}; the backup in {folder} failed, nothing was changed"
         ) from error
 
 
@@ -87,10 +91,13 @@ def _make_backup(  # noqa: PLR0913 - private, and all of it is needed
         refuse_without_space(file, folder, pages * page_size)
         # Made durable below, all at once.
         copy_to_new(source, file, found, copy, f"backup of {file}")
-        if check:
-            refuse_damaged(copy.path, str(file), os.fstat(copy.descriptor))
         share(copy.descriptor, file, found, folder)
-        os.fsync(copy.descriptor)
+        # The disk writes while the processor checks.
+        with ThreadPoolExecutor(1) as executor:
+            written = executor.submit(os.fsync, copy.descriptor)
+            if check:
+                refuse_damaged(copy.path, str(file), os.fstat(copy.descriptor))
+            written.result()
         copy.rename(backup.name)
     log.info("backup of %s: %s", file, backup)
     return backup

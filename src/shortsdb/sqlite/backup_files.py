@@ -173,9 +173,10 @@ def reserve(file: Path, revision: str | None, kind: str, folder: Path, descripto
 def keep_newest(file: Path, backup: Path) -> None:
     """Delete old backups of `file` beside `backup`, and what killed processes left unfinished.
 
-    Kept are `backup` itself, what SHORTSDB_BACKUP_KEEP says, the newest of each kind, and the
-    newest of another revision than the newest of all: the way back from the last upgrade, however
-    often a backup was made since. A copy that is being made was written to just now.
+    Kept are `backup` itself, what SHORTSDB_BACKUP_KEEP says, the newest of each kind, the newest of
+    another revision than the newest of all: the way back from the last upgrade, however often a
+    backup was made since; and the largest, in case that the database was lost, begun anew at the
+    same path, and backed up since. A copy that is being made was written to just now.
     """
     there = list_backups(file, backup.parent)
     keep = settings.backup_keep()
@@ -187,8 +188,10 @@ def keep_newest(file: Path, backup: Path) -> None:
         said = f"those of the last {keep.days} days"
     kept |= {backup, *{found.kind: found.path for found in there}.values()}
     kept |= set([found.path for found in there if found.revision != there[-1].revision][-1:])
+    kept.add(max(there, key=lambda found: (_bytes(found.path), found.moment)).path)
     old = {
-        found.path.name: f"SHORTSDB_BACKUP_KEEP keeps {said} and the newest of each kind"
+        found.path.name: f"SHORTSDB_BACKUP_KEEP keeps {said}, the newest of each kind and the "
+        "largest"
         for found in there
         if found.path not in kept
     }
@@ -204,6 +207,13 @@ def keep_newest(file: Path, backup: Path) -> None:
                 pass
             except OSError as error:
                 log.warning("the old backup %s could not be deleted: %s", path, error.strerror)
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # two at once delete the same ones
+        return 0
 
 
 def _abandoned(file: Path, path: Path, folder: int) -> list[str]:

@@ -55,7 +55,12 @@ def _stat(file: Path) -> os.stat_result | None:
 def _refuse_unusable_file(file: Path, *, changes: bool, in_use: bool) -> None:
     folder = file.parent
     if not folder.is_dir():
-        raise OperationRefused(f"{file}: the folder {folder} does not exist; create it first")
+        if not changes:  # then there is no database, which each command says in its own way
+            return
+        raise OperationRefused(
+            f"{file}: the folder {folder} does not exist; check the path, mount its disk, or "
+            "create it"
+        )
     if not os.access(folder, os.X_OK):
         raise OperationRefused(f"{file}: no permission to access the folder {folder}")
     found = _stat(file)
@@ -177,29 +182,43 @@ def _groups(uid: int) -> list[int]:
     return os.getgrouplist(user.pw_name, user.pw_gid)
 
 
-def refuse_without_space(file: Path, copy_folder: Path | None, copy_bytes: int) -> None:
+def refuse_without_space(
+    file: Path, copy_folder: Path | None, copy_bytes: int, change_bytes: int = CHANGE_BYTES
+) -> None:
     """Check that there is enough free space for the backup and the change.
 
     Args:
         file: The database.
-        copy_folder: The existing folder of the backup; None if there is no backup.
+        copy_folder: The folder of the backup; None if there is no backup.
         copy_bytes: The size of the backup.
+        change_bytes: What the change needs in the folder of the database.
 
     Raises:
         OperationRefused: A file system has too little free space.
     """
-    needed = {file.parent: CHANGE_BYTES}
+    needed, same = {file.parent: change_bytes}, False
     if copy_folder is not None:
+        copy_folder = existing(copy_folder)
         same = copy_folder.stat().st_dev == file.parent.stat().st_dev
-        needed = {copy_folder: copy_bytes + CHANGE_BYTES * same} | ({} if same else needed)
+        needed = {copy_folder: copy_bytes + change_bytes * same} | ({} if same else needed)
     for folder, size in needed.items():
         free = shutil.disk_usage(folder).free
         if free < size:
+            # A backup elsewhere does not help where the database itself cannot grow.
+            elsewhere = folder == copy_folder and (not same or free >= change_bytes)
+            other_folder = ", or name another folder for the backup (--backup, SHORTSDB_BACKUP)"
             raise OperationRefused(
                 f"{file}: {folder} has {_megabytes(free)} free and {_megabytes(size)} are needed "
-                "for the backup and the change; nothing was changed. Make room, or name another "
-                "folder for the backup (SHORTSDB_BACKUP, -x backup=DIR)"
+                "for the backup and the change; nothing was changed. Make room"
+                f"{other_folder * elsewhere}"
             )
+
+
+def existing(folder: Path) -> Path:
+    """Return a folder, or the one in which it would be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 def _megabytes(size: int) -> str:

@@ -43,7 +43,8 @@ def restore(backup: Path, file: Path, folder: Path | None, revision: str | None)
     try:
         refuse_unfinished(backup, file)
         _refuse_damaged(backup)
-        refuse_without_space(file, file.parent, backup.stat().st_size)
+        old_bytes = file.stat().st_size if folder is not None and file.exists() else 0
+        refuse_without_space(file, folder, old_bytes, change_bytes=backup.stat().st_size)
         return _restore(backup, file, folder, revision)
     except OSError as error:
         raise OperationRefused(f"{file}: {error.strerror}; nothing was restored") from error
@@ -100,7 +101,6 @@ def _restore(backup: Path, file: Path, folder: Path | None, revision: str | None
         # A table has a page beside the first one, which a new file has by now.
         if pages > 1 and folder is not None:
             replaced = make_backup(file, revision, folder, "restore", replaced_through=target)
-            refuse_without_space(file, file.parent, backup.stat().st_size)
         with closing(connect_read_only(backup, immutable=True)) as source:
             if _page_size(source) != _page_size(target):
                 # In WAL mode SQLite could not change it, and would say that it cannot write.

@@ -131,6 +131,11 @@ def reading(
     refuse_unusable_file(file, changes=False, in_use=not immutable)
     found = _unopened(file)
     if found is not None and not immutable and not _can_be_read(file):
+        if file.with_name(f"{file.name}-journal").exists():
+            raise OperationRefused(
+                f"{file} has a -journal beside it, which a killed program has left, and this user "
+                "may not write the file to undo what that began: run shortsdb status as its owner"
+            )
         with reading(file, immutable=True, foreign_keys=foreign_keys) as unlocked:
             yield unlocked
         if _unopened(file) != found:

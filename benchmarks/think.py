@@ -1,0 +1,183 @@
+"""Mixed work: processes and tasks that read, think, and write, and somebody who only reads."""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import head_file
+from measure import Scale, Table, in_turn, progress, spread
+from peers import COUNTER, PEERS, PLAIN
+from worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+TITLE = "Work that thinks between its read and its write"
+
+WHO = (
+    *("shortsdb", PLAIN, "sqlalchemy", "django", "django-immediate"),
+    *("peewee", "peewee-immediate", "raw"),
+)
+
+HOW = """\
+Each reads a row, thinks, adds one and commits, again and again for as long as one transaction
+thinks, and {seconds:g} s at least; beside them another process of the same library reads a run with
+everything under it, every 10 ms. In a cell: commits per second / errors ("database is locked", or
+no connection of the pool in time) / refused (a row that somebody else has changed meanwhile; it can
+be done again) / lost (committed without an error, and not in the file at the end). Nobody tries
+again."""
+WAITS = """\
+Seconds of the longest write, less its thinking, and of the longest read, of all rounds."""
+WHY = """\
+Who begins with the lock (shortsdb's begun sessions, `IMMEDIATE`) holds it while thinking: then one
+transaction after the other is done, and whoever waits longer than the library does fails. A plain
+session of shortsdb takes the lock for the write alone, so that rows of its own are written as fast
+as the thinking allows; of those who think about the same row, one is kept and the others are
+refused. Django's tasks run one after the other in one thread."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one kind of work."""
+
+    per_second: float
+    errors: int
+    refused: int
+    lost: int
+    longest_write: float
+    longest_read: float
+
+
+def run(scale: Scale, folder: Path) -> list[Table]:
+    """Measure processes and tasks, on rows of their own and on a shared one."""
+    tables: list[Table] = []
+    for where, work in (
+        (f"{scale.processes} processes", _in_processes),
+        (f"{scale.tasks} tasks of asyncio", _in_tasks),
+    ):
+        progress(f"{TITLE}: {where}")
+        works = {name: partial(work, name, folder, scale) for name in WHO}
+        rounds = in_turn(scale.file_rounds, works)
+        for shared in (False, True):
+            rows = "the same row" if shared else "a row of their own"
+            tables.extend(_tables(f"{where}, {rows}", shared, scale, rounds))
+    tables[0].notes = [HOW.format(seconds=scale.think_seconds), WHY]
+    tables[1].notes = [WAITS]
+    return tables
+
+
+def _in_processes(name: str, folder: Path, scale: Scale) -> dict[tuple[bool, float], Outcome]:
+    path = _file(folder, scale.processes)
+    outcomes = {}
+    with ExitStack() as stack:
+        # One after the other, until each is connected, as in writers.py.
+        workers = [stack.enter_context(_connected(name, path)) for _ in range(scale.processes + 1)]
+        *writers, reader = workers
+        for shared, think, keys in _kinds(scale, scale.processes):
+            before = head_file.counted(path)
+            limit = max(scale.think_seconds, think)
+            reader.ask("read", limit)
+            for writer, key in zip(writers, keys, strict=True):
+                writer.ask("count", 10**9, key, think, limit)
+            counts = [writer.answer() for writer in writers]
+            outcomes[shared, think] = _outcome(
+                counts, head_file.counted(path) - before, reader.answer()
+            )
+    _forget(path)
+    return outcomes
+
+
+def _in_tasks(name: str, folder: Path, scale: Scale) -> dict[tuple[bool, float], Outcome]:
+    outcomes = {}
+    for shared, think, keys in _kinds(scale, scale.tasks):
+        path = _file(folder, scale.tasks)
+        with _connected(name, path) as worker, _connected(name, path) as reader:
+            limit = max(scale.think_seconds, think)
+            worker.ask("count_in_tasks", keys, 10**9, think, limit)
+            reader.ask("read", limit)
+            answer = worker.answer()
+            kept = head_file.counted(path) - answer["before"]
+            outcomes[shared, think] = _outcome(answer["counts"], kept, reader.answer())
+        _forget(path)
+    return outcomes
+
+
+def _kinds(scale: Scale, workers: int) -> Iterator[tuple[bool, float, list[str]]]:
+    """Yield whether the row is shared, how long is thought, and the row of each worker."""
+    for think in scale.thinks:
+        yield False, think, [f"own {number}" for number in range(workers)]
+        yield True, think, [COUNTER] * workers
+
+
+def _file(folder: Path, workers: int) -> Path:
+    path = folder / "thinking.db"
+    head_file.make(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO config_overrides (key, value) VALUES (?, '0')",
+            [(f"own {number}",) for number in range(workers)],
+        )
+    return path
+
+
+@contextmanager
+def _connected(name: str, path: Path) -> Iterator[Worker]:
+    with Worker(name, path) as worker:
+        worker.answer()
+        worker.ask("count", 1)
+        worker.answer()
+        yield worker
+
+
+def _forget(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def _outcome(counts: Sequence[Mapping[str, Any]], kept: int, longest_read: float) -> Outcome:
+    committed = sum(count["committed"] for count in counts)
+    took = max(count["ended"] for count in counts) - min(count["began"] for count in counts)
+    return Outcome(
+        per_second=kept / took,
+        errors=sum(count["errors"] for count in counts),
+        refused=sum(count["refused"] for count in counts),
+        lost=committed - kept,
+        longest_write=max(count["longest"] for count in counts),
+        longest_read=longest_read,
+    )
+
+
+def _tables(
+    title: str,
+    shared: bool,  # noqa: FBT001 - half of a key
+    scale: Scale,
+    rounds: Mapping[str, Sequence[Mapping[tuple[bool, float], Outcome]]],
+) -> Iterator[Table]:
+    columns = ["", *(f"{think * 1000:,.0f} ms" for think in scale.thinks)]
+    done, waits = [], []
+    for name, of_it in rounds.items():
+        cells, wait = [], []
+        for think in scale.thinks:
+            found = [one[shared, think] for one in of_it]
+            cells.append(
+                f"{spread([one.per_second for one in found])}"
+                + "".join(
+                    f" / {statistics.median(getattr(one, what) for one in found):,.0f}"
+                    for what in ("errors", "refused", "lost")
+                )
+            )
+            write, read = (
+                max(getattr(one, what) for one in found)
+                for what in ("longest_write", "longest_read")
+            )
+            wait.append(f"{write:.2f} / {read:.2f}")
+        done.append([PEERS[name].name, *cells])
+        waits.append([PEERS[name].name, *wait])
+    yield Table(title, columns, done)
+    yield Table(f"{title}: the longest write / read, s", columns, waits)

@@ -1,0 +1,88 @@
+"""Export the rows of a list as CSV or JSON, in pieces."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from shortsdb.models.base import json_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.orm import Session
+
+    from shortsdb.console.lists import ListQuery
+
+    Reading = Callable[[], AbstractContextManager[Session]]
+
+_PIECE = 1_000
+
+# A spreadsheet takes a cell that begins with one of these as a formula:
+# https://owasp.org/www-community/attacks/CSV_Injection.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_lines(reading: Reading, query: ListQuery) -> Iterator[str]:
+    """Yield all rows of a list as CSV; texts that a spreadsheet would compute get an apostrophe."""
+    yield _csv([list(query.view.fields)])
+    for rows in _pieces(reading, query):
+        yield _csv([[_cell(value) for value in row] for row in rows])
+
+
+def json_lines(reading: Reading, query: ListQuery) -> Iterator[str]:
+    """Yield all rows of a list as a JSON array with an object on each line."""
+    keys = list(query.view.fields)
+    before = "["
+    for rows in _pieces(reading, query):
+        for row in rows:
+            yield f"{before}\n{json.dumps(dict(zip(keys, row, strict=True)), allow_nan=False)}"
+            before = ","
+    yield "[]\n" if before == "[" else "\n]\n"
+
+
+class Export(NamedTuple):
+    """A kind of export: the suffix of its file, its media type, and what yields it."""
+
+    suffix: str
+    media_type: str
+    lines: Callable[[Reading, ListQuery], Iterator[str]]
+
+
+EXPORTS = {
+    "csv": Export(".csv", "text/csv", csv_lines),
+    "json": Export(".json", "application/json", json_lines),
+}
+"""The kinds of export by their name in addresses."""
+
+
+def _pieces(reading: Reading, query: ListQuery) -> Iterator[list[list[object]]]:
+    """Yield the rows from the beginning of a list, each piece from a session of its own.
+
+    A slow client must not keep a transaction open: the -wal would grow, or writers would wait.
+    """
+    query = replace(query, after=None, before=None)
+    columns = [field.stored for field in query.view.fields.values()]
+    while True:
+        with reading() as session:
+            found = session.execute(query.select(*columns, rows=_PIECE)).all()
+        yield [[json_value(value) for value in row] for row in found[:_PIECE]]
+        if len(found) <= _PIECE:
+            return
+        query = replace(query, after=str(found[_PIECE - 1][0]))
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value

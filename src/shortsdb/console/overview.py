@@ -1,0 +1,85 @@
+"""What the first page says: runs, reviews, errors and growth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
+
+from shortsdb import queries
+from shortsdb.console.growth import NEWEST, Growth, read_growth, week_ends
+from shortsdb.models import ErrorLog, PipelineRun, ReviewLog, RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+
+SHOWN = 5
+"""Rows of the tables of the first page; each leads to all of them."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The channel at one moment.
+
+    Attributes:
+        now: The moment.
+        runs: The number of runs by status, those of the vocabulary first.
+        failed: The newest failed runs.
+        reviews: The open reviews that wait longest, with their runs.
+        open_reviews: The number of all open reviews.
+        errors: The number of unresolved errors by module.
+        newest_errors: The newest unresolved errors.
+        growth: The growth of each niche.
+        weeks: The first day of each of its weeks.
+        limit: The number of runs, and of Shorts, that it counts at most.
+    """
+
+    now: datetime
+    runs: Mapping[str, int]
+    failed: Sequence[PipelineRun]
+    reviews: Sequence[ReviewLog]
+    open_reviews: int
+    errors: Mapping[str, int]
+    newest_errors: Sequence[ErrorLog]
+    growth: Sequence[Growth]
+    weeks: Sequence[str]
+    limit: int
+
+
+def read_overview(session: Session, now: datetime) -> Overview:
+    """Return what the first page says."""
+    counted = session.execute(select(PipelineRun.status, func.count()).group_by(PipelineRun.status))
+    runs = {str(status): 0 for status in RunStatus}
+    runs |= {status: count for status, count in counted}  # noqa: C416 - a Row is no pair for mypy
+    open_reviews = queries.open_reviews()
+    unresolved = select(ErrorLog).where(ErrorLog.resolved == 0).order_by(ErrorLog.id.desc())
+    ends = week_ends(now)
+    weeks = [f"{end:%d %b}" for end in ends[:-1]]
+    growth = read_growth(session, ends)
+    # A young channel has not begun in the first of these weeks.
+    begun = min(
+        (week for of in growth for week, uploads in enumerate(of.uploads) if uploads), default=0
+    )
+    return Overview(
+        now=now,
+        runs=runs,
+        failed=session.scalars(queries.runs_by_status("failed").limit(SHOWN)).all(),
+        reviews=session.scalars(
+            open_reviews.options(joinedload(ReviewLog.pipeline_run)).limit(SHOWN)
+        ).all(),
+        open_reviews=session.scalar(
+            select(func.count()).select_from(open_reviews.order_by(None).subquery())
+        )
+        or 0,
+        errors={module: count for module, count in session.execute(queries.error_counts())},  # noqa: C416 - as above
+        newest_errors=session.scalars(unresolved.limit(SHOWN)).all(),
+        growth=[Growth(of.niche, of.uploads[begun:], of.views[begun:]) for of in growth],
+        weeks=weeks[begun:],
+        limit=NEWEST,
+    )
