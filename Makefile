@@ -16,7 +16,7 @@ QUICK := not (browser or crash or pages or peers or postgresql or release)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help upgrade test test-all release-check system-packages torture failover bench lint generate clean
+.PHONY: help upgrade test test-all release-check system-packages torture failover mutants bench lint generate clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ torture: $(VENV)/.installed-dev ## Kill, starve and unplug upgrades at every poi
 # Patroni, etcd and three PostgreSQL nodes on loopback, from Debian's packages.
 failover: $(VENV)/.installed-dev ## Have a cluster fail over ten times while others write and migrate; needs patroni and etcd-server.
 	$(BIN)/python tests/crash/failover.py
+
+# MODULES="sqlite/backup engine" SAMPLE=12 tries twelve mutants of each of these modules; RETRY=1 the survivors again.
+mutants: $(VENV)/.installed-dev ## Make small mistakes in the modules that keep promises, one at a time, and list those that no test notices; hours.
+	$(BIN)/python tools/mutants.py $(MODULES) $(SAMPLE:%=--sample %) $(RETRY:%=--retry)
 
 bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; half an hour.
 	$(BIN)/python benchmarks/run_all.py

@@ -36,7 +36,7 @@ SLOW = {
     "crash": {
         "crash",
         "test_copy_killed.py",
-        "test_scratch.py",
+        "test_a_copy_ended_by_a_signal_removes_its_folder",
         "test_fork_servers.py",
         "test_processes_lose_no_increment",
         "test_concurrent_threads_lose_no_update_and_readers_do_not_wait",

@@ -34,8 +34,6 @@ def printable(value: object, length: int = _MESSAGE_LENGTH) -> str:
     """
     text = _shortened(str(value), 4 * length)  # first, to bound the time of the search
     text = _shortened(_without_passwords(text), length)
-    if text.isprintable():
-        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

@@ -17,6 +17,7 @@ from inspect_sqlite import row_hashes
 from sample_rows import fill_new_tables
 
 from shortsdb.database import init_db
+from shortsdb.migration import MigrationRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,3 +156,10 @@ def test_a_file_that_is_not_at_head_is_refused(file: Path, alembic: Program) -> 
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.endswith("the file or its file system is read-only for this user")
+
+
+def test_a_file_that_may_be_written_is_not_called_read_only(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.write_text("This is not a database.\n" * 100)
+    with pytest.raises(MigrationRefused, match="is not an SQLite database"):
+        init_db(path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+import sqlalchemy
 from pooler import Pooler
 from postgresql_server import Database
 
@@ -21,6 +22,7 @@ from shortsdb.lifecycle import init_db
 from shortsdb.migration import read_status
 from shortsdb.models import ConfigOverride
 from shortsdb.models.types import utcnow
+from shortsdb.postgresql_session import set_search_path
 from shortsdb.target import Target
 
 if TYPE_CHECKING:
@@ -67,6 +69,23 @@ def test_texts_and_moments_are_what_they_are(strange: Database) -> None:
         await engine.dispose()
 
     asyncio.run(main())
+
+
+def test_a_search_path_lasts_for_the_transaction_or_without_one_for_the_session(
+    target: Database,
+) -> None:
+    engine = sqlalchemy.create_engine(target.url)
+    shown = sqlalchemy.text("SHOW search_path")
+    with engine.connect() as connection:
+        before = connection.scalar(shown)
+        set_search_path(connection, 'a"b')
+        assert connection.scalar(shown) == '"a""b"'
+        connection.commit()
+        assert connection.scalar(shown) == before
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        set_search_path(connection, "a")
+        assert connection.scalar(shown) == "a"
+    engine.dispose()
 
 
 def test_behind_a_pooler_the_setting_is_that_of_each_client(

@@ -91,7 +91,8 @@ def test_postgresql(postgres: Server) -> None:
     init_db(database.url).dispose()
     health = check_db_health(engine)
     assert health.ok
-    assert (health.revision, health.foreign_keys, health.journal_mode) == (HEAD, True, None)
+    assert (health.revision, health.head, health.foreign_keys) == (HEAD, HEAD, True)
+    assert health.journal_mode is None
     assert (health.free_bytes, health.last_backup) == (None, None)
     engine.dispose()
 

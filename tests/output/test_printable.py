@@ -65,6 +65,15 @@ def test_a_long_value_is_shortened_and_keeps_both_ends() -> None:
     assert len(printable("x" * 10_000_000, VALUE_LENGTH)) <= VALUE_LENGTH
 
 
+def test_the_text_that_is_left_out_is_counted() -> None:
+    assert printable("x" * 200, VALUE_LENGTH) == "x" * 200
+    left_out = "… (51 characters left out) …"
+    assert printable("x" * 201, VALUE_LENGTH) == "x" * 75 + left_out + "x" * 75
+    assert printable("x" * 10_000) == "x" * 10_000
+    assert len(printable("x" * 10_001)) < 10_000
+    assert printable("begin and end", 10) == "b… (11 characters left out) …d"
+
+
 def test_the_search_for_passwords_does_not_hang() -> None:
     begun = time.process_time()
     printable("://a:" * 2_000_000)

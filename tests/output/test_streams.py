@@ -71,6 +71,12 @@ def test_a_closed_standard_input_is_at_eof() -> None:
     assert printed("make_lenient(); print(repr(sys.stdin.read()))", "<&-") == b"''\n"
 
 
+def test_the_standard_descriptors_and_no_others_are_reserved() -> None:
+    script = "make_lenient(); print(os.open(os.devnull, os.O_RDONLY))"
+    assert printed(script) == b"3\n"
+    assert printed(script, "<&- 2>&-") == b"3\n"
+
+
 def test_the_encoding_is_kept_and_missing_characters_are_escaped() -> None:
     said = printed("make_lenient(); print('\\xe4\\u65e5')", PYTHONIOENCODING="latin-1")
     assert said == b"\xe4\\u65e5\n"

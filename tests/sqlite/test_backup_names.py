@@ -48,6 +48,15 @@ def test_a_clock_set_back_does_not_delete_newer_backups(
     assert made[1].name == "deployed.0001-manual.20251231T000000000001Z.db"
 
 
+def test_a_rule_that_is_none_is_refused_before_the_backup(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_BACKUP_KEEP", "some")
+    with pytest.raises(OperationRefused, match="BACKUP_KEEP is 'some'"):
+        make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    assert not deployed_file.with_name("backups").exists()
+
+
 def test_a_backup_from_the_future_does_not_hide_the_newest(deployed_file: Path) -> None:
     folder = deployed_file.parent / "backups"
     folder.mkdir()

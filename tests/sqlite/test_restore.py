@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import legacy_database
 import pytest
 from inspect_sqlite import execute, file_hash, row_hashes
+from other_user import OWNER, needs_root, run_as
 
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite import restore as module
@@ -110,3 +115,38 @@ def test_an_empty_file_is_replaced_without_a_backup(tmp_path: Path) -> None:
     (tmp_path / "d.db").touch()
     assert restore(backup, tmp_path / "d.db", tmp_path / "backups", None) is None
     assert row_hashes(tmp_path / "d.db") == row_hashes(backup)
+
+
+def test_a_restore_begins_only_if_there_is_space_for_it_and_for_what_it_replaces(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = file.parent / "backups"
+    backup = make_backup(file, "0001", folder)
+    write(file)
+    before = row_hashes(file)
+    needed = file.stat().st_size + backup.stat().st_size
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    with pytest.raises(OperationRefused, match="are needed"):
+        restore(backup, file, folder, "0001")
+    assert list(folder.iterdir()) == [backup]
+    assert row_hashes(file) == before
+
+
+def test_a_new_file_needs_space_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = legacy_database.make(tmp_path / "saved.db")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(OperationRefused, match=r"0\.0 MiB free"):
+        restore(backup, tmp_path / "d.db", None, None)
+    assert not (tmp_path / "d.db").exists()
+
+
+@needs_root
+def test_a_backup_need_not_be_writable(reachable: Path) -> None:
+    backups, home = reachable / "backups", reachable / "home"
+    backups.mkdir()
+    home.mkdir()
+    backup = legacy_database.make(backups / "saved.db")
+    backup.chmod(0o444)
+    backups.chmod(0o555)
+    os.chown(home, OWNER, OWNER)
+    run_as(OWNER, partial(refuse_unfinished, backup, home / "d.db"))

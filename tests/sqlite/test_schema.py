@@ -6,6 +6,7 @@ import pytest
 
 from shortsdb.sqlite.schema import (
     Column,
+    ForeignKey,
     affinity,
     missing_indexes,
     nullable_columns,
@@ -104,3 +105,10 @@ def test_a_foreign_key_without_columns_means_the_primary_key() -> None:
     by_name = schema_of_script(f"{WANTED}; CREATE TABLE c (t INTEGER REFERENCES t (id))")
     short = schema_of_script(f"{WANTED}; CREATE TABLE c (t INTEGER REFERENCES t)")
     assert by_name["c"].foreign_keys == short["c"].foreign_keys
+
+
+def test_a_foreign_key_is_spelled_as_ddl_does() -> None:
+    key = ForeignKey(("a", "b"), "t", ("c", "d"), "NO ACTION", "NO ACTION")
+    assert str(key) == "FOREIGN KEY (a, b) REFERENCES t (c, d)"
+    key = ForeignKey(("a",), "t", ("c",), "CASCADE", "SET NULL")
+    assert str(key) == "FOREIGN KEY (a) REFERENCES t (c) ON UPDATE CASCADE ON DELETE SET NULL"

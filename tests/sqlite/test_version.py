@@ -16,7 +16,8 @@ from other_user import STRANGER, needs_root, run_as
 from project import HEAD, PROGRAMS, ROOT
 
 from shortsdb.database import init_db
-from shortsdb.sqlite.version import is_at_head
+from shortsdb.sqlite.connection import values
+from shortsdb.sqlite.version import is_at_head, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +82,14 @@ def test_a_file_in_use_is_read_as_it_was_committed(head_file: Path, lock: str) -
         assert is_at_head(head_file, HEAD)
         connection.execute("COMMIT")
         assert not is_at_head(head_file, HEAD)
+
+
+def test_a_file_that_nobody_writes_to_is_read_without_side_files(head_file: Path) -> None:
+    execute(head_file, "PRAGMA journal_mode = WAL")
+    before = sorted(head_file.parent.iterdir())
+    with reading(head_file, immutable=True) as connection:
+        assert values(connection, "SELECT count(*) FROM clips") == [0]
+        assert sorted(head_file.parent.iterdir()) == before
 
 
 def test_a_file_locked_against_readers_is_left_to_the_upgrade(tmp_path: Path) -> None:

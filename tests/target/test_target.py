@@ -66,3 +66,48 @@ def test_a_password_is_not_repeated() -> None:
             Target.parse(given)
         assert "s3" not in str(refusal.value)
         assert "word" not in str(refusal.value).replace("PASSWORD", "").replace("password", "")
+
+
+def test_a_postgresql_database_is_named_with_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "postgresql://u:p@h/d"
+    plain = Target.parse(given)
+    assert (plain.schema, plain.file) == (None, None)
+    assert plain.url.drivername == "postgresql+psycopg"
+    monkeypatch.setenv("SHORTSDB_SCHEMA", "of_the_environment")
+    assert Target.parse(given).schema == "of_the_environment"
+    channel = Target.parse(given, "channel")
+    assert channel.schema == "channel"
+    assert str(channel) == f"{plain} (schema channel)"
+    assert channel.url == plain.url
+    channel.refuse_in_memory()
+
+
+def test_a_sqlite_database_has_no_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OperationRefused, match="which has no schemas"):
+        Target.parse("a.db", "channel")
+    with pytest.raises(OperationRefused, match="which has no schemas"):
+        Target.parse("sqlite:///a.db?timeout=3", "channel")
+    monkeypatch.setenv("SHORTSDB_SCHEMA", "channel")
+    for given in ("a.db", "sqlite:///a.db?timeout=3", "sqlite://"):
+        assert Target.parse(given).schema is None
+
+
+@pytest.mark.parametrize(
+    "schema", ["", "$user", "information_schema", "pg_catalog", "a\0b", "x" * 64, "ä" * 32]
+)
+def test_a_name_that_is_not_a_schema_of_an_application_is_refused(schema: str) -> None:
+    with pytest.raises(OperationRefused, match="cannot be the schema of a channel"):
+        Target.parse("postgresql://h/d").in_schema(schema)
+
+
+@pytest.mark.parametrize("schema", ["x", "x" * 63, "ä" * 31, "my pg_"])
+def test_other_names_are_schemas(schema: str) -> None:
+    assert Target.parse("postgresql://h/d", schema).schema == schema
+
+
+def test_a_uri_of_a_file_is_refused() -> None:
+    with pytest.raises(OperationRefused, match="a file: URI cannot be migrated"):
+        Target.parse("sqlite:///file:a.db?uri=true")
+    in_memory = Target.parse("sqlite:///file:x?mode=memory&uri=true")
+    with pytest.raises(OperationRefused, match="gone when the command ends"):
+        in_memory.refuse_in_memory()

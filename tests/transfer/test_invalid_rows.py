@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -160,3 +160,23 @@ def test_json_keeps_every_value_of_a_row() -> None:
         },
     }
     assert written["row"]["broken"].encode(errors="surrogateescape") == b"a\xffb"
+
+
+def test_a_link_that_takes_the_place_of_the_file_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, other = tmp_path / "left-out.jsonl", tmp_path / "other"
+    file.touch()
+    other.touch()
+    look = os.stat
+
+    def replaced_after_the_look(path: str, **options: Any) -> os.stat_result:  # noqa: ANN401 - passed on
+        found = look(path, **options)
+        if path == file.name:
+            file.unlink()
+            file.symlink_to(other)
+        return found
+
+    monkeypatch.setattr(os, "stat", replaced_after_the_look)
+    with pytest.raises(OperationRefused, match="levels of symbolic links"):
+        collecting(file).__enter__()

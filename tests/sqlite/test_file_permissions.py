@@ -1,0 +1,125 @@
+"""What a user may not do with a file, its folder or its disk is refused before it is tried."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from inspect_sqlite import execute
+from other_user import MEMBER, OWNER, STRANGER, TEAM, needs_root, run_as
+
+from shortsdb.errors import OperationRefused
+from shortsdb.sqlite.file_checks import (
+    CHANGE_BYTES,
+    refuse_shared_folder,
+    refuse_unusable_file,
+    refuse_without_space,
+)
+
+MIB = 2**20
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode", "read", "changed"),
+    [
+        (0o700, 0o666, "no permission to access the folder", "no permission to access the folder"),
+        (0o777, 0o600, "no permission to read it", "no permission to read it"),
+        (0o777, 0o444, None, "the file or its file system is read-only for this user"),
+        (0o555, 0o666, None, "cannot be written, and SQLite needs its journal there"),
+        (0o555, None, None, "cannot be written, and SQLite needs its journal there"),
+        (0o777, 0o666, None, None),
+        (0o777, None, None, None),
+    ],
+)
+def test_a_file_of_another_user(
+    reachable: Path, folder_mode: int, file_mode: int | None, read: str | None, changed: str | None
+) -> None:
+    file = reachable / "folder" / "x.db"
+    file.parent.mkdir()
+    if file_mode is not None:
+        execute(file, "CREATE TABLE t (a)")
+        file.chmod(file_mode)
+    file.parent.chmod(folder_mode)
+    for changes, refusal in ((False, read), (True, changed)):
+        use = partial(refuse_unusable_file, file, changes=changes, in_use=False)
+        if refusal is None:
+            run_as(MEMBER, use)
+        else:
+            with pytest.raises(OperationRefused, match=refusal):
+                run_as(MEMBER, use)
+
+
+@needs_root
+@pytest.mark.parametrize(("mode", "side"), [(0o666, ""), (0o644, "-shm")])
+def test_side_files_that_lock_nobody_out(reachable: Path, mode: int, side: str) -> None:
+    file = reachable / "folder" / "x.db"
+    file.parent.mkdir()
+    file.parent.chmod(0o777)
+    execute(file, "PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
+    os.chown(file, OWNER, OWNER)
+    file.chmod(mode)
+    if side:
+        file.with_name(f"x.db{side}").touch()
+    run_as(MEMBER, partial(refuse_unusable_file, file, changes=False))
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("owner", "mode", "refused"),
+    [
+        (0, 0o755, False),
+        (0, 0o775, True),
+        (0, 0o757, True),
+        (0, 0o1777, False),
+        (OWNER, 0o755, True),
+        (OWNER, 0o1777, True),
+    ],
+)
+def test_root_does_not_write_where_others_rename_files(
+    reachable: Path,
+    owner: int,
+    mode: int,
+    refused: bool,  # noqa: FBT001 - a parameter of pytest's
+) -> None:
+    os.chown(reachable, owner, TEAM)
+    reachable.chmod(mode)
+    run_as(STRANGER, partial(refuse_shared_folder, reachable))
+    if refused:
+        with pytest.raises(OperationRefused, match="can be changed by other users"):
+            refuse_shared_folder(reachable)
+    else:
+        refuse_shared_folder(reachable)
+
+
+@pytest.mark.parametrize(
+    ("folder", "needed"),
+    [
+        (None, {"file": CHANGE_BYTES}),
+        ("beside", {"beside": 3 * MIB + CHANGE_BYTES}),
+        ("/dev/shm", {"/dev/shm": 3 * MIB, "file": CHANGE_BYTES}),  # noqa: S108 - another disk
+    ],
+)
+def test_the_space_for_the_backup_and_the_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str | None, needed: dict[str, int]
+) -> None:
+    (tmp_path / "beside").mkdir()
+    copies = None if folder is None else tmp_path / folder
+    names = {tmp_path: "file", tmp_path / "beside": "beside", Path("/dev/shm"): "/dev/shm"}  # noqa: S108
+    missing = dict.fromkeys(needed, 0)
+    monkeypatch.setattr(
+        shutil,
+        "disk_usage",
+        lambda path: SimpleNamespace(free=needed[names[path]] - missing[names[path]]),
+    )
+    refuse_without_space(tmp_path / "x.db", copies, 3 * MIB)
+    for name, size in needed.items():
+        missing[name] = MIB
+        wanted = f"{(size - MIB) / MIB:.1f} MiB free and {size / MIB:.1f} MiB are needed"
+        with pytest.raises(OperationRefused, match=wanted):
+            refuse_without_space(tmp_path / "x.db", copies, 3 * MIB)
+        missing[name] = 0
