@@ -166,12 +166,13 @@ def _open_target(
     target = Target.parse(url, schema)
     if changes:
         target.refuse_in_memory()
-        if target.file is not None and not target.file.exists():
-            if not creates:
-                raise no_database(target)
-            if _command_of_the_program() in {"downgrade", "stamp"}:
-                raise MigrationRefused(f"{target} does not exist; nothing was created")
-    return target, create_migration_engine(target, changes=changes)
+    engine = create_migration_engine(target, changes=changes)  # refuses a path it cannot look at
+    if changes and target.file is not None and not target.file.exists():
+        if not creates:
+            raise no_database(target)
+        if _command_of_the_program() in {"downgrade", "stamp"}:
+            raise MigrationRefused(f"{target} does not exist; nothing was created")
+    return target, engine
 
 
 def _command_of_the_program() -> str | None:
