@@ -14,6 +14,7 @@ from browser import Browser, Page
 from project import ROOT
 from sqlalchemy import func, select
 
+from shortsdb import queries
 from shortsdb.console import create_app
 from shortsdb.console.tables import label_of_class, views
 from shortsdb.database import get_session
@@ -161,13 +162,55 @@ def test_growth_is_counted_by_niche_and_week(browser: Browser, channel: Engine) 
         session.commit()
     home = browser.get("/").text
     assert "<strong>foxes</strong> grew fastest: 7,000 views" in home
-    rows = [
-        re.findall(r"<td class=\"number\">([\d,]+)</td>", row)
-        for row in re.findall(r"foxes</a></th>(.*?)</tr>", home)
-    ]
-    views_row, uploads_row = rows
+    views_row, uploads_row = growth_of("foxes", home)
     assert views_row == ["50", "7,000"]  # the weeks before the first upload are left out
     assert uploads_row == ["1", "1"]
+
+
+def test_views_from_before_the_first_measurement_are_no_growth(
+    browser: Browser, channel: Engine
+) -> None:
+    """The first measurement of an old upload gains nothing, that of a new one gains all."""
+    now = utcnow()
+    with get_session(channel) as session:
+        run = PipelineRun(
+            niche="old",
+            cycle_start=now,
+            cycle_end=now,
+            status="uploaded",
+            completed_at=now - timedelta(days=400),
+            youtube_video_id="old",
+        )
+        run.shorts.append(
+            Short(
+                status="uploaded", uploaded_at=now - timedelta(days=3), youtube_video_id="new short"
+            )
+        )
+        session.add(run)
+        session.add_all(
+            Analytics(
+                youtube_video_id=video,
+                measured_at=now - timedelta(days=days),
+                view_count=count,
+            )
+            for video, days, count in (
+                ("old", 4, 9_000_000),
+                ("old", 1, 9_000_100),
+                ("new short", 2, 5_000),
+            )
+        )
+        session.commit()
+        gained = session.scalar(queries.view_growth("old", now - timedelta(days=7), now))
+    assert gained == 100
+    assert growth_of("old", browser.get("/").text)[0][-1] == "5,100"
+
+
+def growth_of(niche: str, home: str) -> list[list[str]]:
+    """Return the numbers of a niche: its views and its uploads, a week each."""
+    return [
+        re.findall(r"<td class=\"number\">([\d,-]+)</td>", row)
+        for row in re.findall(rf">{niche}</a></th>(.*?)</tr>", home)
+    ]
 
 
 def test_the_page_of_a_run_has_everything_under_it(browser: Browser, channel: Engine) -> None:

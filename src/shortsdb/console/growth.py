@@ -58,8 +58,8 @@ def read_growth(session: Session, ends: Sequence[datetime]) -> list[Growth]:
 def _statement(ends: Sequence[datetime]) -> Select[Any]:
     """Return a row for each niche: its views at each moment, then its uploads between them.
 
-    Indexes: idx_pipeline_runs_status, ix_shorts_status, and idx_analytics_video for each upload
-    and moment.
+    Indexes: idx_pipeline_runs_status, ix_shorts_status, and idx_analytics_video once or twice for
+    each upload and moment.
     """
     runs = (
         select(
@@ -80,21 +80,30 @@ def _statement(ends: Sequence[datetime]) -> Select[Any]:
     )
     uploads = union_all(select(runs), select(shorts)).cte("uploads")
 
-    def views(end: datetime) -> ColumnElement[int]:
-        last = (
+    def measured(*when: ColumnElement[bool], latest: bool) -> ColumnElement[int]:
+        order = (Analytics.measured_at, Analytics.id)
+        return (
             select(Analytics.view_count)
             .where(
                 Analytics.youtube_video_id == uploads.c.youtube_video_id,
-                Analytics.measured_at <= end,
                 Analytics.view_count.is_not(None),
+                *when,
             )
-            .order_by(Analytics.measured_at.desc(), Analytics.id.desc())
+            .order_by(*(column.desc() if latest else column for column in order))
             .limit(1)
             .correlate(uploads)
             .scalar_subquery()
         )
+
+    def views(end: datetime) -> ColumnElement[int]:
+        # As in `queries.view_growth`, what an upload had before its first measurement is no growth;
+        # before the upload it had none.
+        count = func.coalesce(
+            measured(Analytics.measured_at <= end, latest=True),
+            case((uploads.c.at > end, 0), else_=measured(latest=False)),
+        )
         # PostgreSQL's sum of a BIGINT is a NUMERIC.
-        return cast(func.coalesce(func.sum(last), 0), BigInteger)
+        return cast(func.coalesce(func.sum(count), 0), BigInteger)
 
     def uploaded(start: datetime, end: datetime) -> ColumnElement[int]:
         inside = and_(uploads.c.at > start, uploads.c.at <= end)
