@@ -205,6 +205,69 @@ def test_views_from_before_the_first_measurement_are_no_growth(
     assert growth_of("old", browser.get("/").text)[0][-1] == "5,100"
 
 
+def test_growth_shows_the_weeks_before_the_first_upload_in_them(
+    browser: Browser, channel: Engine
+) -> None:
+    now = utcnow()
+    with get_session(channel) as session:
+        run = PipelineRun(
+            niche="old",
+            cycle_start=now,
+            cycle_end=now,
+            status="uploaded",
+            completed_at=now - timedelta(days=400),
+            youtube_video_id="old",
+        )
+        session.add(run)
+        session.add_all(
+            Analytics(
+                youtube_video_id="old", measured_at=now - timedelta(days=days), view_count=count
+            )
+            for days, count in ((50, 10), (38, 30), (1, 60))
+        )
+        session.commit()
+    views_row, uploads_row = growth_of("old", browser.get("/").text)
+    assert views_row == ["20", "0", "0", "0", "0", "30"]
+    assert set(uploads_row) == {"0"}
+
+
+def test_the_last_failed_runs_are_those_that_ended_last(browser: Browser, channel: Engine) -> None:
+    now = utcnow()
+    with get_session(channel) as session:
+        for hours in (1, *range(29, 19, -1)):  # the oldest row is a run that was retried
+            session.add(
+                PipelineRun(
+                    niche="retried",
+                    cycle_start=now,
+                    cycle_end=now,
+                    status="failed",
+                    started_at=now - timedelta(hours=600),
+                    completed_at=now - timedelta(hours=hours),
+                    error_message=f"failed {hours} h ago",
+                )
+            )
+            session.flush()
+        session.commit()
+    assert re.findall(r"failed (\d+) h ago", browser.get("/").text) == ["1", "20", "21", "22", "23"]
+
+
+def test_a_failed_run_without_an_end_is_shown_without_one(
+    browser: Browser, channel: Engine
+) -> None:
+    with get_session(channel) as session:
+        run = PipelineRun(
+            niche="no end",
+            cycle_start=utcnow(),
+            cycle_end=utcnow(),
+            started_at=utcnow(),
+            status="failed",
+        )
+        session.add(run)
+        session.commit()
+    (row,) = re.findall(r"<td>no end</td>(.*?)</tr>", browser.get("/").text)
+    assert '<td class="time">–</td>' in row.replace("\n", "")
+
+
 def growth_of(niche: str, home: str) -> list[list[str]]:
     """Return the numbers of a niche: its views and its uploads, a week each."""
     return [

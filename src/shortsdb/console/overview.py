@@ -30,7 +30,7 @@ class Overview:
     Attributes:
         now: The moment.
         runs: The number of runs by status, those of the vocabulary first.
-        failed: The newest failed runs.
+        failed: The failed runs that ended last; one without an end counts from its start.
         reviews: The open reviews that wait longest, with their runs.
         open_reviews: The number of all open reviews.
         errors: The number of unresolved errors by module.
@@ -59,17 +59,26 @@ def read_overview(session: Session, now: datetime) -> Overview:
     runs |= {status: count for status, count in counted}  # noqa: C416 - a Row is no pair for mypy
     open_reviews = queries.open_reviews()
     unresolved = select(ErrorLog).where(ErrorLog.resolved == 0).order_by(ErrorLog.id.desc())
+    # A run that is retried keeps its id. The index on status leaves few rows to sort.
+    ended = func.coalesce(PipelineRun.completed_at, PipelineRun.started_at)
+    failed = queries.runs_by_status("failed").order_by(None).order_by(ended.desc())
     ends = week_ends(now)
     weeks = [f"{end:%d %b}" for end in ends[:-1]]
     growth = read_growth(session, ends)
     # A young channel has not begun in the first of these weeks.
     begun = min(
-        (week for of in growth for week, uploads in enumerate(of.uploads) if uploads), default=0
+        (
+            week
+            for of in growth
+            for week, numbers in enumerate(zip(of.uploads, of.views, strict=True))
+            if any(numbers)
+        ),
+        default=0,
     )
     return Overview(
         now=now,
         runs=runs,
-        failed=session.scalars(queries.runs_by_status("failed").limit(SHOWN)).all(),
+        failed=session.scalars(failed.order_by(PipelineRun.id.desc()).limit(SHOWN)).all(),
         reviews=session.scalars(
             open_reviews.options(joinedload(ReviewLog.pipeline_run)).limit(SHOWN)
         ).all(),
