@@ -121,6 +121,7 @@ def test_a_port_in_use_is_one_sentence(path: Path) -> None:
         (["--host", EVERYWHERE], f"--host {EVERYWHERE} lets other machines read the database"),
         (["--host", "192.0.2.1"], f"set {PASSWORD}, and put TLS in front"),
         (["--host", ""], "it is empty"),
+        (["--allowed-host", "a*b"], "the allowed host 'a*b' has an asterisk"),
         (["--port", "70000"], "70000 is not in the range"),
         (["--url", "mysql://h/d"], "which is not supported"),
         (["--url", "/nowhere/x.db"], "/nowhere/x.db does not exist; nothing was created"),
@@ -133,6 +134,15 @@ def test_what_cannot_be_served_is_refused(path: Path, arguments: list[str], said
     done = CliRunner().invoke(main, ["console", "--url", str(path), *arguments])
     assert done.exit_code in {1, 2}
     assert said in done.output
+
+
+def test_a_password_that_nobody_can_type_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD, "p\udcff")  # a byte that is not UTF-8
+    done = CliRunner().invoke(main, ["console", "--url", str(path), "--host", "192.0.2.1"])
+    assert done.exit_code == 1
+    assert done.output == f"Error: {PASSWORD} is not valid UTF-8, so no login can match it\n"
 
 
 def test_an_address_that_is_not_of_this_machine_is_refused(
@@ -229,3 +239,24 @@ def test_a_mounted_console_with_a_password_has_its_login_below_its_path(path: Pa
     assert answer.headers["location"] == "/console/"
     assert "Path=/console" in answer.headers["set-cookie"]
     assert browser.get("/console/").status_code == 200
+
+
+def test_consoles_below_each_other_have_logins_of_their_own(path: Path) -> None:
+    app = FastAPI()
+    engine = create_engine(path)
+    for place in ("/admin/old", "/admin"):
+        mount(app, engine, path=place, password=place)
+    browser = Browser(app, "http://localhost")
+    for place in ("/admin", "/admin/old"):
+        browser.send(f"{place}/login", name="ann", password=place)
+        assert browser.get(f"{place}/").status_code == 200
+    assert browser.get("/admin/").status_code == 200
+
+
+def test_a_console_may_be_at_a_path_of_any_characters(path: Path) -> None:
+    app = FastAPI()
+    mount(app, create_engine(path), path="/a b/ü@", password="hush hush")  # noqa: S106 - made up
+    browser = Browser(app, "http://localhost")
+    answer = browser.send("/a b/ü@/login", name="ann", password="hush hush")  # noqa: S106 - as above
+    assert "Path=/a%20b/%C3%BC@;" in answer.headers["set-cookie"]
+    assert browser.get("/a b/ü@/").status_code == 200

@@ -41,7 +41,7 @@ class Forms:
             log.info("console: %r logged in", name)
             return self.site.redirect(request, "/")
         # Without the name: it may be the password, typed into the wrong field.
-        log.warning("console: a login from %s failed", client_address(request))
+        log.warning("console: a login from %r failed", client_address(request))
         return self.site.render(request, "login.html", status=403, failed=True)
 
     def log_out(self, request: Request, _form: Mapping[str, Any]) -> Response:
@@ -58,6 +58,9 @@ class Forms:
         seen = form.get("seen")
         if form.get("confirmed") != "yes":
             return self._ask(request, form, seen)
+        health = self.site.health()
+        if not health.known:
+            return self.site.unavailable(request, health)
         change, who = _change(request), _who(request)
         values = dict.fromkeys(change.fields, "") | _values(change, form)
         with self.site.writing() as session:

@@ -61,7 +61,7 @@ def read_overview(session: Session, now: datetime) -> Overview:
     unresolved = select(ErrorLog).where(ErrorLog.resolved == 0).order_by(ErrorLog.id.desc())
     # A run that is retried keeps its id. The index on status leaves few rows to sort.
     ended = func.coalesce(PipelineRun.completed_at, PipelineRun.started_at)
-    failed = queries.runs_by_status("failed").order_by(None).order_by(ended.desc())
+    failed = queries.runs_by_status("failed").order_by(None).order_by(ended.desc().nulls_last())
     ends = week_ends(now)
     weeks = [f"{end:%d %b}" for end in ends[:-1]]
     growth = read_growth(session, ends)

@@ -22,7 +22,7 @@ from shortsdb.target import Target
 with extra("console", "starlette"):
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
-    from starlette.responses import RedirectResponse
+    from starlette.responses import RedirectResponse, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from shortsdb.console.security import Sessions
     from shortsdb.health import Health
@@ -136,6 +135,7 @@ class Site:
                 with operation():
                     self.sessions.load(request)
                     self.sessions.refuse_foreign_form(request, str(form.get("token", "")))
+                    _refuse_surrogates(form)
                     _refuse_nul(form)
                     if not public and not self.sessions.is_known(request):
                         return self.redirect(request, "/login")
@@ -174,6 +174,11 @@ class Site:
             request, "error.html", status=error.status_code, title="Not possible", text=error.detail
         )
 
+    @staticmethod
+    def cut_off(_request: Request, _error: Exception) -> Response:
+        """Answer a form that the client has not sent to its end; nobody receives the answer."""
+        return Response(status_code=400)
+
     def broken(self, request: Request, error: Exception) -> Response:
         """Answer after an error of the console itself; the server logs its traceback next."""
         with operation():
@@ -206,3 +211,10 @@ class Site:
 def _refuse_nul(parameters: Mapping[str, Any]) -> None:
     if any("\0" in str(value) for value in parameters.values()):
         raise HTTPException(400, "a value contains a NUL, which no database can hold")
+
+
+def _refuse_surrogates(form: Mapping[str, Any]) -> None:
+    try:
+        "".join(map(str, form.values())).encode()
+    except UnicodeEncodeError as error:
+        raise HTTPException(400, "a value contains characters that do not exist") from error
