@@ -7,9 +7,10 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -90,6 +91,25 @@ def test_the_command_serves_until_it_is_ended(path: Path, end: signal.Signals) -
         assert rest == ""
         assert process.returncode == (0 if end == signal.SIGINT else -signal.SIGTERM)
     assert path.read_bytes() == before
+
+
+def test_an_export_that_is_cut_off_at_the_end_logs_no_traceback(path: Path) -> None:
+    """Its reader is slow, so it has not ended when the console stops waiting for it."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO config_overrides (key, value) VALUES (?, ?)",
+            ((number, "x" * 100_000) for number in range(300)),
+        )
+    with (
+        console("--url", str(path)) as (process, address, _),
+        httpx.stream("GET", f"{address}export/config_overrides.csv") as answer,
+    ):
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert "Cancel 1 running task(s)" in rest
+    assert "Traceback" not in rest
+    assert process.returncode == 0
 
 
 def test_a_server_is_named_without_its_password(target: Database) -> None:
