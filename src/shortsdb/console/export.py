@@ -68,10 +68,9 @@ def _pieces(reading: Reading, query: ListQuery) -> Iterator[list[list[object]]]:
     which may have been deleted or changed since.
     """
     query = replace(query, after=None, before=None, sort=query.view.key.key)
-    columns = [field.stored for field in query.view.fields.values()]
     while True:
         with reading() as session:
-            found = session.execute(query.select(*columns, rows=_PIECE)).all()
+            found = session.execute(query.select(*query.view.stored, rows=_PIECE)).all()
         yield [[json_value(value) for value in row] for row in found[:_PIECE]]
         if len(found) <= _PIECE:
             return

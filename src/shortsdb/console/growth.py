@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, and_, case, cast, func, select, union_all
+from sqlalchemy import Float, and_, case, cast, func, select, union_all
 
 from shortsdb.models import Analytics, PipelineRun, Short
 
@@ -50,9 +51,11 @@ def read_growth(session: Session, ends: Sequence[datetime]) -> list[Growth]:
     found = []
     for niche, *numbers in session.execute(_statement(ends)):
         views = numbers[: len(ends)]
-        gained = [after - before for before, after in pairwise(views)]
+        gains = [after - before for before, after in pairwise(views)]
+        # SQLite holds infinity too.
+        gained = [int(gain) if isfinite(gain) else 0 for gain in gains]
         found.append(Growth(niche, numbers[len(ends) :], gained))
-    return sorted(found, key=lambda growth: (-growth.views[-1], growth.niche))
+    return sorted(found, key=lambda growth: (-growth.views[-1], str(growth.niche)))
 
 
 def _statement(ends: Sequence[datetime]) -> Select[Any]:
@@ -93,8 +96,8 @@ def _statement(ends: Sequence[datetime]) -> Select[Any]:
             .correlate(uploads)
             .scalar_subquery()
         )
-        # PostgreSQL's sum of a BIGINT is a NUMERIC.
-        return cast(func.coalesce(func.sum(last), 0), BigInteger)
+        # A sum of integers may be too large for one; a float has 2**53 views exactly.
+        return func.coalesce(func.sum(cast(last, Float)), 0.0)
 
     def uploaded(start: datetime, end: datetime) -> ColumnElement[int]:
         inside = and_(uploads.c.at > start, uploads.c.at <= end)

@@ -202,9 +202,8 @@ def read_row(session: Session, view: View, key: str) -> Row[Any]:
     Raises:
         HTTPException: There is no such row.
     """
-    columns = [field.stored for field in view.fields.values()]
     wanted = view.key.column == key_value(view, key)
-    row = session.execute(select(*columns).where(wanted)).one_or_none()
+    row = session.execute(select(*view.stored).where(wanted)).one_or_none()
     if row is None:
         raise HTTPException(404, f"{view.plural}: there is no row {key}")
     return row
