@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from shortsdb import queries
 from shortsdb.console import create_app
+from shortsdb.console.lists import PAGE_ROWS
 from shortsdb.console.tables import label_of_class, views
 from shortsdb.database import get_session
 from shortsdb.models import (
@@ -327,6 +328,24 @@ def test_the_page_of_a_run_has_everything_under_it(browser: Browser, channel: En
     ranks = re.findall(r'<td class="number">(\d+)</td>', clips)
     assert list(map(int, ranks)) == sorted(rank for rank, _ in ordered)
     assert re.findall(r"clips/row\?key=(\d+)", clips) == [str(clip) for _, clip in ordered]
+
+
+def test_the_page_of_a_run_has_the_newest_of_many_errors(browser: Browser, channel: Engine) -> None:
+    with get_session(channel) as session:
+        run = session.scalars(select(PipelineRun).limit(1)).one()
+        run.error_logs += [
+            ErrorLog(module="m", error_type="E", error_message="x" * 999, stack_trace="y" * 999)
+            for number in range(2 * PAGE_ROWS)
+        ]
+        session.commit()
+        key = run.id
+        newest = sorted((error.id for error in run.error_logs), reverse=True)[:PAGE_ROWS]
+    page = browser.get(f"/tables/pipeline_runs/row?key={key}").text
+    assert re.findall(r'<h2 id="error-(\d+)"', page) == [str(error) for error in sorted(newest)]
+    timeline = page[page.index('<ol class="timeline">') : page.index("</ol>")]
+    assert timeline.count("error in m: E") == PAGE_ROWS
+    assert f"Error logs: only the newest {PAGE_ROWS} are here" in page
+    assert f"/tables/error_logs?pipeline_run_id={key}" in Page(page).links()
 
 
 def test_a_script_that_is_not_json_is_shown_as_it_is(browser: Browser, channel: Engine) -> None:

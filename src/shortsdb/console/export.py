@@ -64,12 +64,13 @@ def _pieces(reading: Reading, query: ListQuery) -> Iterator[list[list[object]]]:
     """Yield the rows from the beginning of a list, each piece from a session of its own.
 
     A slow client must not keep a transaction open: the -wal would grow, or writers would wait.
+    The order is that of the primary key. Any other order continues from the values of the last row,
+    which may have been deleted or changed since.
     """
-    query = replace(query, after=None, before=None)
-    columns = [field.stored for field in query.view.fields.values()]
+    query = replace(query, after=None, before=None, sort=query.view.key.key)
     while True:
         with reading() as session:
-            found = session.execute(query.select(*columns, rows=_PIECE)).all()
+            found = session.execute(query.select(*query.view.stored, rows=_PIECE)).all()
         yield [[json_value(value) for value in row] for row in found[:_PIECE]]
         if len(found) <= _PIECE:
             return

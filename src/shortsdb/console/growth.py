@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, and_, case, cast, func, select, union_all
+from sqlalchemy import Float, and_, case, cast, func, select, union_all
 
 from shortsdb.models import Analytics, PipelineRun, Short
 
@@ -50,9 +51,11 @@ def read_growth(session: Session, ends: Sequence[datetime]) -> list[Growth]:
     found = []
     for niche, *numbers in session.execute(_statement(ends)):
         views = numbers[: len(ends)]
-        gained = [after - before for before, after in pairwise(views)]
+        gains = [after - before for before, after in pairwise(views)]
+        # SQLite holds infinity too.
+        gained = [int(gain) if isfinite(gain) else 0 for gain in gains]
         found.append(Growth(niche, numbers[len(ends) :], gained))
-    return sorted(found, key=lambda growth: (-growth.views[-1], growth.niche))
+    return sorted(found, key=lambda growth: (-growth.views[-1], str(growth.niche)))
 
 
 def _statement(ends: Sequence[datetime]) -> Select[Any]:
@@ -95,15 +98,15 @@ def _statement(ends: Sequence[datetime]) -> Select[Any]:
             .scalar_subquery()
         )
 
-    def views(end: datetime) -> ColumnElement[int]:
+    def views(end: datetime) -> ColumnElement[float]:
         # As in `queries.view_growth`, what an upload had before its first measurement is no growth;
         # before the upload it had none.
         count = func.coalesce(
             measured(Analytics.measured_at <= end, latest=True),
             case((uploads.c.at > end, 0), else_=measured(latest=False)),
         )
-        # PostgreSQL's sum of a BIGINT is a NUMERIC.
-        return cast(func.coalesce(func.sum(count), 0), BigInteger)
+        # A sum of integers may be too large for one; a float has 2**53 views exactly.
+        return func.coalesce(func.sum(cast(count, Float)), 0.0)
 
     def uploaded(start: datetime, end: datetime) -> ColumnElement[int]:
         inside = and_(uploads.c.at > start, uploads.c.at <= end)

@@ -168,6 +168,8 @@ def read_page(session: Session, query: ListQuery, order: Field | None = None) ->
     if order is not None:
         statement = statement.order_by(None).order_by(order.column, view.key.column)
     found = session.execute(statement).all()
+    if not found:
+        _refuse_deleted(session, query)
     more, rows = len(found) > PAGE_ROWS, list(found[:PAGE_ROWS])
     if query.before is not None:
         rows.reverse()
@@ -181,15 +183,27 @@ def read_page(session: Session, query: ListQuery, order: Field | None = None) ->
     )
 
 
+def _refuse_deleted(session: Session, query: ListQuery) -> None:
+    """Refuse a page next to a row that is not there, unless its key is its place in the order."""
+    key, given = query.view.key.column, query.before or query.after
+    if given is None or query.sort == key.key:
+        return
+    if session.scalar(select(key).where(key == key_value(query.view, given))) is None:
+        raise HTTPException(
+            404,
+            f"{query.view.plural}: row {given} has been deleted, so the page next to it cannot be "
+            "found; go to the first page of the list",
+        )
+
+
 def read_row(session: Session, view: View, key: str) -> Row[Any]:
     """Return a row by the text of its primary key.
 
     Raises:
         HTTPException: There is no such row.
     """
-    columns = [field.stored for field in view.fields.values()]
     wanted = view.key.column == key_value(view, key)
-    row = session.execute(select(*columns).where(wanted)).one_or_none()
+    row = session.execute(select(*view.stored).where(wanted)).one_or_none()
     if row is None:
         raise HTTPException(404, f"{view.plural}: there is no row {key}")
     return row

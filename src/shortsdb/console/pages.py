@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shortsdb.console.export import EXPORTS
 from shortsdb.console.lists import ListQuery, read_page, read_row
 from shortsdb.console.overview import SHOWN, read_overview
-from shortsdb.console.run_page import read_run, spoken, timeline
+from shortsdb.console.run_page import read_run_page, spoken
 from shortsdb.console.tables import views
 from shortsdb.extras import extra
 from shortsdb.models.types import utcnow
@@ -62,7 +62,7 @@ class Pages:
                 )
                 for name, column in view.children
             ]
-            run = read_run(session, int(key)) if view.name == "pipeline_runs" else None
+            run = read_run_page(session, row) if view.name == "pipeline_runs" else None
             return self.site.render(
                 request,
                 "row.html",
@@ -70,7 +70,6 @@ class Pages:
                 row=row,
                 children=children,
                 run=run,
-                timeline=timeline,
                 spoken=spoken,
             )
 

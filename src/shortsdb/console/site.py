@@ -68,6 +68,8 @@ class Site:
     def reading(self) -> Iterator[Session]:
         """Yield a read-only session whose statements end after some seconds.
 
+        Text that is not UTF-8, which SQLite may hold, is read with its invalid bytes escaped.
+
         Raises:
             MissingFileError: The SQLite file does not exist.
         """
@@ -77,10 +79,12 @@ class Site:
                 driver: Any = session.connection().connection.driver_connection
                 end = time.monotonic() + _READING_SECONDS
                 driver.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+                driver.text_factory = lambda stored: stored.decode("utf-8", "backslashreplace")
                 try:
                     yield session
                 finally:
                     driver.set_progress_handler(None, 0)
+                    driver.text_factory = str
             else:
                 session.execute(text(f"SET LOCAL statement_timeout = '{_READING_SECONDS}s'"))
                 session.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
