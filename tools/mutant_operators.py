@@ -98,7 +98,7 @@ class RemoveContext(_ReplaceChild):
 
 
 class RemoveKeyword(_ReplaceChild):
-    """Leaves out a keyword argument of a call."""
+    """Leaves out a keyword argument of a call, but not that of zip, which ruff wants always."""
 
     def changes(self, node: Node) -> Iterator[tuple[int, str]]:
         """Yield the changes of a call."""
@@ -107,7 +107,11 @@ class RemoveKeyword(_ReplaceChild):
         inner = node.children[1]
         arguments = inner.children[::2] if inner.type == "arglist" else [inner]
         for removed in arguments:
-            if removed.type == "argument" and removed.children[1] == "=":
+            if (
+                removed.type == "argument"
+                and removed.children[1] == "="
+                and removed.children[0] != "strict"
+            ):
                 kept = [each.get_code() for each in arguments if each is not removed]
                 yield 1, ",".join(kept).lstrip()
 
