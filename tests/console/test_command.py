@@ -123,7 +123,8 @@ def test_a_port_in_use_is_one_sentence(path: Path) -> None:
         (["--host", ""], "it is empty"),
         (["--port", "70000"], "70000 is not in the range"),
         (["--url", "mysql://h/d"], "which is not supported"),
-        (["--url", "/nowhere/x.db"], "the folder /nowhere does not exist"),
+        (["--url", "/nowhere/x.db"], "/nowhere/x.db does not exist; nothing was created"),
+        (["--url", "/"], "is a folder, not a database file"),
         (["--url", ":memory:"], "a database in memory is gone when the command ends"),
     ],
 )

@@ -67,7 +67,7 @@ def console(  # noqa: PLR0913 - one parameter for each option
         raise click.ClickException(
             f"{error.name} is not installed: pip install 'shortsdb[console]'"
         ) from error
-    from shortsdb.cli.target import parse_target
+    from shortsdb.cli.target import parse_target, refuse_missing
     from shortsdb.engine import create_engine
     from shortsdb.errors import OperationRefused
     from shortsdb.migration import create_migration_engine
@@ -80,6 +80,7 @@ def console(  # noqa: PLR0913 - one parameter for each option
             f"{settings.CONSOLE_PASSWORD}, and put TLS in front"
         )
     target = parse_target(url, schema)
+    refuse_missing(target)
     if target.file is not None:
         refuse_unusable_file(target.file, changes=False)
     else:
