@@ -33,6 +33,7 @@ from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
@@ -166,12 +167,22 @@ def _open_target(
     target = Target.parse(url, schema)
     if changes:
         target.refuse_in_memory()
-        if target.file is not None and not target.file.exists():
+        if target.file is not None and _is_missing(target.file):
             if not creates:
                 raise no_database(target)
             if _command_of_the_program() in {"downgrade", "stamp"}:
                 raise MigrationRefused(f"{target} does not exist; nothing was created")
     return target, create_migration_engine(target, changes=changes)
+
+
+def _is_missing(file: Path) -> bool:
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # opening it says why
+        return False
+    return False
 
 
 def _command_of_the_program() -> str | None:
