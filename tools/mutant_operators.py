@@ -82,7 +82,14 @@ class RemoveStatement(_ReplaceChild):
         stored = target is not None and target.type in {"power", "atom_expr"}
         called = kind in {"power", "atom_expr", "await"}
         left = kind in {"raise_stmt", "return_stmt", "del_stmt"} or statement == "return"
-        if stored or called or left or statement == "raise":
+        # At the end of a function, None is returned anyway.
+        at_end = node.parent.type == "suite" and node.parent.children[-1] == node
+        needless = (
+            at_end
+            and node.parent.parent.type == "funcdef"
+            and (statement.get_code(include_prefix=False) in {"return", "return None"})
+        )
+        if (stored or called or left or statement == "raise") and not needless:
             yield 0, "pass"
 
 
