@@ -188,6 +188,8 @@ def main(name: str, path: str) -> None:
     for line in sys.stdin:
         kind, *arguments = json.loads(line)
         print(json.dumps(tasks[kind](peer, *arguments)), flush=True)  # noqa: T201 - as above
+    # A connection that a pool has lost has a thread that would keep the process from ending.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pytest
 from alembic import command
 from click.testing import CliRunner, Result
 from inspect_sqlite import execute, file_hash, row_hashes, version
+from other_user import STRANGER, needs_root, run_as
 from project import HEAD, PROGRAMS
 from sample_rows import fill_new_tables
 
@@ -477,3 +478,29 @@ def test_the_alembic_program_creates_no_file_either(
     assert refused.returncode
     assert "typo.db does not exist; nothing was created" in refused.stdout
     assert not list(tmp_path.iterdir())
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([name] for name in ("status", "check", "health", "plan", "history", "backup", "upgrade")),
+        *([name, "0001", "--yes"] for name in ("downgrade", "stamp")),
+        *(["rehearse"], ["backups"], ["verify", "--latest"], ["restore", "--latest", "--yes"]),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_this_user_may_not_enter_is_refused(
+    reachable: Path, arguments: list[str]
+) -> None:
+    closed = reachable / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "a.db").touch()
+
+    def as_stranger() -> tuple[int, str]:
+        found = run(*arguments, "--url", str(closed / "a.db"))
+        return found.exit_code, found.output
+
+    code, said = run_as(STRANGER, as_stranger)
+    assert code == 1
+    assert "no permission to access the folder" in said

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 UNAVAILABLE = "The database is not available"
 MARKUP = """<script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">'"&amp;{{ 7 }}"""
+LONG_WORD = "w" * 300
 SQLITE3 = shutil.which("sqlite3") or "sqlite3"
 PASSWORD = "right horse"  # noqa: S105 - of this test
 
@@ -196,7 +197,7 @@ def mark_up(path: Path) -> None:
                 connection.execute(
                     f"UPDATE {view.name} SET {field.key} = {start}"
                     f" || coalesce({field.key}, ''){some}",
-                    {"markup": MARKUP},
+                    {"markup": f"{MARKUP} {LONG_WORD} "},
                 )
 
 
@@ -207,7 +208,7 @@ def test_markup_in_every_text_of_every_table_is_shown_as_text(
     shutil.copy(seeded, path)
     mark_up(path)
     names = list(views())
-    with console(path) as address, Tab(browser, address) as tab:
+    with console(path) as address, Tab(browser, address, width=390) as tab:
         for table in ("", *names):
             page = tab.open(f"/tables/{table}" if table else "/")
             check_markup(tab)
@@ -231,7 +232,7 @@ def check_markup(tab: Tab) -> None:
         )
         == 0
     )
-    assert tab.wrong == []
+    assert [*tab.wrong, *tab.overflow()] == []
 
 
 def expect_recovery(tab: Tab, *, said: str) -> None:
@@ -241,6 +242,19 @@ def expect_recovery(tab: Tab, *, said: str) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text(UNAVAILABLE)
         expect(page.get_by_role("alert")).to_contain_text(said)
         assert tab.overflow() == []
+
+
+@pytest.mark.parametrize("content", ["nothing", "the deployed tables"])
+def test_a_database_that_is_not_at_head_has_a_page(
+    browser: Browser, deployed_file: Path, tmp_path: Path, content: str
+) -> None:
+    path = deployed_file if content == "the deployed tables" else tmp_path / "empty.db"
+    path.touch()
+    with console(path) as address, Tab(browser, address, width=390) as tab:
+        page = tab.open("/")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+        expect(page.get_by_role("status")).to_contain_text("Run shortsdb upgrade")
+        assert tab.findings() == []
 
 
 def test_a_file_that_goes_away_and_comes_back(

@@ -261,13 +261,15 @@ def _of_database(url: str | None, backup: str | None) -> tuple[Path, Path]:
 
     Raises:
         click.UsageError: It has none.
-        OperationRefused: The folder was named, and does not exist.
+        OperationRefused: The folder was named, and does not exist, or the file cannot be one.
     """
     from shortsdb.cli.target import file_and_folder, parse_target
     from shortsdb.sqlite.backup_files import refuse_missing_folder
+    from shortsdb.sqlite.file_checks import refuse_unusable_file
 
     file, folder = file_and_folder(parse_target(url), backup)
     if folder is None:
         raise click.UsageError("the backup is switched off; name a folder with --backup")
+    refuse_unusable_file(file, changes=False)
     refuse_missing_folder(folder, file)
     return file, folder

@@ -122,8 +122,7 @@ def rehearse(ctx: click.Context, revision: str, url: str | None, *, as_json: boo
       shortsdb rehearse                   before an upgrade of a large or precious file
       shortsdb rehearse 0001              before a downgrade
     """  # noqa: D301 - \b is click's, for lines that stay as they are
-    from shortsdb.cli.target import parse_target
-    from shortsdb.errors import OperationRefused
+    from shortsdb.cli.target import parse_target, refuse_missing
     from shortsdb.migration import rehearse as rehearse_file
 
     target = parse_target(url)
@@ -132,8 +131,7 @@ def rehearse(ctx: click.Context, revision: str, url: str | None, *, as_json: boo
             "this is for SQLite files; on PostgreSQL upgrade a copy that the server makes: "
             "createdb --template NAME rehearsal"
         )
-    if not target.file.exists():
-        raise OperationRefused(f"{target.file} does not exist")
+    refuse_missing(target)
     found = rehearse_file(target.file, revision)
     if as_json:
         click.echo(json.dumps({"database": target.name, "ok": found.ok, **asdict(found)}))

@@ -9,6 +9,7 @@ import click
 from shortsdb.errors import OperationRefused
 from shortsdb.settings import DEFAULT_URL
 from shortsdb.sqlite.backup_files import folder_for
+from shortsdb.sqlite.file_checks import refuse_unusable_file
 from shortsdb.target import Target
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ def refuse_missing(target: Target) -> None:
     """Refuse a SQLite file that does not exist, before Alembic creates it by connecting.
 
     Raises:
-        OperationRefused: There is no such file.
+        OperationRefused: There is no such file, or none that this user may look at.
     """
-    if target.file is not None and not target.file.exists():
-        raise OperationRefused(f"{target.file} does not exist; nothing was created")
+    if target.file is not None:
+        refuse_unusable_file(target.file, changes=False)
+        if not target.file.exists():
+            raise OperationRefused(f"{target.file} does not exist; nothing was created")
 
 
 def file_and_folder(target: Target, backup: str | None) -> tuple[Path, Path | None]:

@@ -33,7 +33,6 @@ from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
@@ -167,22 +166,13 @@ def _open_target(
     target = Target.parse(url, schema)
     if changes:
         target.refuse_in_memory()
-        if target.file is not None and _is_missing(target.file):
-            if not creates:
-                raise no_database(target)
-            if _command_of_the_program() in {"downgrade", "stamp"}:
-                raise MigrationRefused(f"{target} does not exist; nothing was created")
-    return target, create_migration_engine(target, changes=changes)
-
-
-def _is_missing(file: Path) -> bool:
-    try:
-        file.stat()
-    except FileNotFoundError:
-        return True
-    except OSError:  # opening it says why
-        return False
-    return False
+    engine = create_migration_engine(target, changes=changes)  # refuses a path it cannot look at
+    if changes and target.file is not None and not target.file.exists():
+        if not creates:
+            raise no_database(target)
+        if _command_of_the_program() in {"downgrade", "stamp"}:
+            raise MigrationRefused(f"{target} does not exist; nothing was created")
+    return target, engine
 
 
 def _command_of_the_program() -> str | None:
