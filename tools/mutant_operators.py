@@ -117,7 +117,7 @@ class RemoveKeyword(_ReplaceChild):
             if (
                 removed.type == "argument"
                 and removed.children[1] == "="
-                and removed.children[0] != "strict"
+                and removed.children[0].value != "strict"
             ):
                 kept = [each.get_code() for each in arguments if each is not removed]
                 yield 1, ",".join(kept).lstrip()

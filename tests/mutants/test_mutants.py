@@ -102,6 +102,7 @@ def test_mistakes_that_are_not_tested_survive(project: Path) -> None:
         ("RemoveStatement", "raise\n", ["pass\n"]),
         ("RemoveStatement", "def f():\n    g = 1\n    return None\n", []),
         ("RemoveKeyword", "f(a, b=1, c=2)\n", ["f(a, c=2)\n", "f(a, b=1)\n"]),
+        ("RemoveKeyword", "zip(a, b, strict=True)\n", []),
         ("RemoveKeyword", "f(b=1)\nclass A(b=1): ...\n", ["f()\nclass A(b=1): ...\n"]),
         ("RemoveException", "try:\n    f()\nexcept A.b as c:\n    g()\n", ["except () as c"]),
         ("RemoveException", "try:\n    f()\nexcept (A, B):\n    g()\n", ["(B, )", "(A, )"]),
