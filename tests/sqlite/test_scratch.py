@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from project import PROGRAMS
 
+from shortsdb.sqlite import scratch
 from shortsdb.sqlite.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ def test_the_folder_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> 
     assert names(tmp_path) == []
     with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path, "a-"):
         raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_another_process_removes_at_once_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is locked, it looks like an abandoned one."""
+    (tmp_path / "second.shortsdb").mkdir()
+    folders = [str(tmp_path / "gone.shortsdb"), str(tmp_path / "second.shortsdb")]
+    monkeypatch.setattr(scratch, "mkdtemp", lambda **_: folders.pop(0))
+    with scratch_folder(tmp_path, "a-") as folder:
+        assert folder.name == "second.shortsdb"
     assert names(tmp_path) == []
 
 
