@@ -222,10 +222,12 @@ def test_an_application_has_the_console_beside_its_health_pages(channel: Engine)
 
 def test_a_mounted_console_with_a_password_has_its_login_below_its_path(path: Path) -> None:
     app = FastAPI()
-    mount(app, create_engine(path), password="hush hush")  # noqa: S106 - made up
+    engine = create_engine(path)
+    mount(app, engine, password="hush hush")  # noqa: S106 - made up
     browser = Browser(app, "http://localhost")
     assert browser.get("/console/").headers["location"] == "/console/login"
     answer = browser.send("/console/login", name="ann", password="hush hush")  # noqa: S106 - as above
     assert answer.headers["location"] == "/console/"
     assert "Path=/console" in answer.headers["set-cookie"]
     assert browser.get("/console/").status_code == 200
+    engine.dispose()

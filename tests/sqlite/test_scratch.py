@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -98,8 +98,8 @@ def test_a_folder_that_was_removed_before_it_was_locked_is_not_used(
     open_ = os.open
     opened: list[object] = []
 
-    def open_and_lose(path: Path, flags: int) -> int:
-        descriptor = open_(path, flags)
+    def open_and_lose(path: Path, flags: int, **options: Any) -> int:  # noqa: ANN401 - handed on
+        descriptor = open_(path, flags, **options)
         opened.append(path)
         if len(opened) == 1:
             path.rmdir()  # as another process does that has found it without a lock
@@ -108,7 +108,7 @@ def test_a_folder_that_was_removed_before_it_was_locked_is_not_used(
     monkeypatch.setattr(os, "open", open_and_lose)
     with scratch_folder(tmp_path, "a-") as folder:
         assert folder.is_dir()
-    assert len(opened) == 2
+        assert len(opened) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
