@@ -82,7 +82,14 @@ class RemoveStatement(_ReplaceChild):
         stored = target is not None and target.type in {"power", "atom_expr"}
         called = kind in {"power", "atom_expr", "await"}
         left = kind in {"raise_stmt", "return_stmt", "del_stmt"} or statement == "return"
-        if stored or called or left or statement == "raise":
+        # At the end of a function, None is returned anyway.
+        at_end = node.parent.type == "suite" and node.parent.children[-1] == node
+        needless = (
+            at_end
+            and node.parent.parent.type == "funcdef"
+            and (statement.get_code(include_prefix=False) in {"return", "return None"})
+        )
+        if (stored or called or left or statement == "raise") and not needless:
             yield 0, "pass"
 
 
@@ -98,7 +105,7 @@ class RemoveContext(_ReplaceChild):
 
 
 class RemoveKeyword(_ReplaceChild):
-    """Leaves out a keyword argument of a call."""
+    """Leaves out a keyword argument of a call, but not that of zip, which ruff wants always."""
 
     def changes(self, node: Node) -> Iterator[tuple[int, str]]:
         """Yield the changes of a call."""
@@ -107,7 +114,11 @@ class RemoveKeyword(_ReplaceChild):
         inner = node.children[1]
         arguments = inner.children[::2] if inner.type == "arglist" else [inner]
         for removed in arguments:
-            if removed.type == "argument" and removed.children[1] == "=":
+            if (
+                removed.type == "argument"
+                and removed.children[1] == "="
+                and removed.children[0].value != "strict"
+            ):
                 kept = [each.get_code() for each in arguments if each is not removed]
                 yield 1, ",".join(kept).lstrip()
 

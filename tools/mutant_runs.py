@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -79,6 +80,7 @@ class Workshop:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, self._tree / name)
         os.environ |= {"PYTHONPATH": str(self._tree / "src"), "TMPDIR": str(self._tmp)}
+        tempfile.tempdir = str(self._tmp)
         sys.path.insert(0, str(self._tree / "src"))
         os.chdir(self._tree)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -252,13 +252,15 @@ def test_an_application_has_the_console_beside_its_health_pages(channel: Engine)
 
 def test_a_mounted_console_with_a_password_has_its_login_below_its_path(path: Path) -> None:
     app = FastAPI()
-    mount(app, create_engine(path), password="hush hush")  # noqa: S106 - made up
+    engine = create_engine(path)
+    mount(app, engine, password="hush hush")  # noqa: S106 - made up
     browser = Browser(app, "http://localhost")
     assert browser.get("/console/").headers["location"] == "/console/login"
     answer = browser.send("/console/login", name="ann", password="hush hush")  # noqa: S106 - as above
     assert answer.headers["location"] == "/console/"
     assert "Path=/console" in answer.headers["set-cookie"]
     assert browser.get("/console/").status_code == 200
+    engine.dispose()
 
 
 def test_consoles_below_each_other_have_logins_of_their_own(path: Path) -> None:
@@ -271,12 +273,15 @@ def test_consoles_below_each_other_have_logins_of_their_own(path: Path) -> None:
         browser.send(f"{place}/login", name="ann", password=place)
         assert browser.get(f"{place}/").status_code == 200
     assert browser.get("/admin/").status_code == 200
+    engine.dispose()
 
 
 def test_a_console_may_be_at_a_path_of_any_characters(path: Path) -> None:
     app = FastAPI()
-    mount(app, create_engine(path), path="/a b/ü@", password="hush hush")  # noqa: S106 - made up
+    engine = create_engine(path)
+    mount(app, engine, path="/a b/ü@", password="hush hush")  # noqa: S106 - made up
     browser = Browser(app, "http://localhost")
     answer = browser.send("/a b/ü@/login", name="ann", password="hush hush")  # noqa: S106 - as above
     assert "Path=/a%20b/%C3%BC@;" in answer.headers["set-cookie"]
     assert browser.get("/a b/ü@/").status_code == 200
+    engine.dispose()

@@ -20,6 +20,7 @@ from shortsdb.engine import create_engine
 from shortsdb.migration.revisions import alembic_config
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from postgresql_server import Database
@@ -35,7 +36,19 @@ def browser_on(engine: Engine) -> Browser:
 
 def quick(path: Path) -> Engine:
     """Return an engine as `shortsdb console` makes it, which waits less for a lock."""
-    return create_engine(path, pragmas={"journal_mode": None, "busy_timeout": 50})
+    engine = create_engine(path, pragmas={"journal_mode": None, "busy_timeout": 50})
+    _made.append(engine)
+    return engine
+
+
+_made: list[Engine] = []
+
+
+@pytest.fixture(autouse=True)
+def _connections_are_closed() -> Iterator[None]:
+    yield
+    while _made:
+        _made.pop().dispose()
 
 
 def test_a_new_database_without_rows_has_a_page(url: str) -> None:

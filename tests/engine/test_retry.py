@@ -24,6 +24,7 @@ from shortsdb.models import ConfigOverride, Short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import Any
 
     from sqlalchemy import Connection, Engine
@@ -216,3 +217,12 @@ def test_the_pauses_are_random_and_bounded() -> None:
     assert len(set(pauses)) > 1
     assert min(pauses) >= 0
     assert max(pauses) <= 2
+
+
+def test_one_attempt_is_enough_and_none_is_refused(tmp_path: Path) -> None:
+    engine = create_engine(tmp_path / "x.db")
+    sessions = session_factory(engine)
+    assert run_transaction(sessions, lambda session: session.scalar(select(1)), attempts=1) == 1
+    with pytest.raises(ValueError, match="attempts is 0: it must be at least 1"):
+        run_transaction(sessions, lambda session: session.scalar(select(1)), attempts=0)
+    engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ def test_every_change_is_written_down(deployed_file: Path, monkeypatch: pytest.M
     assert up["correlation_id"] == "deploy-7"
     assert up["package_version"] == __version__
     assert up["seconds"] >= up["seconds_locked"] > 0
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00"
+    assert re.fullmatch(moment, up["applied_at"])
     assert f"{deployed_file.parent}/backups/deployed.0001" in up["backup"]
     assert stamp["backup"] is None
     lines = run("history", *url).output.splitlines()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import legacy_database
 import pytest
-from inspect_sqlite import row_hashes
+from inspect_sqlite import execute, row_hashes
 
 from shortsdb.errors import OperationRefused
 from shortsdb.settings import BACKUPS_KEPT as KEPT
@@ -46,6 +46,15 @@ def test_a_clock_set_back_does_not_delete_newer_backups(
     assert made == sorted(made)
     assert backups_of(deployed_file, folder) == made[-KEPT:]
     assert made[1].name == "deployed.0001-manual.20251231T000000000001Z.db"
+
+
+def test_the_largest_backup_is_kept(deployed_file: Path) -> None:
+    make_and_prune(deployed_file)
+    execute(deployed_file, "CREATE TABLE large AS SELECT zeroblob(100000) AS x")
+    largest = make_and_prune(deployed_file)
+    execute(deployed_file, "DROP TABLE large; VACUUM")
+    made = [make_and_prune(deployed_file) for _ in range(KEPT + 2)]
+    assert backups_of(deployed_file, largest.parent) == [largest, *made[-KEPT:]]
 
 
 def test_a_rule_that_is_none_is_refused_before_the_backup(

@@ -138,6 +138,9 @@ def test_a_new_file_needs_space_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OperationRefused, match=r"0\.0 MiB free"):
         restore(backup, tmp_path / "d.db", None, None)
     assert not (tmp_path / "d.db").exists()
+    enough = SimpleNamespace(free=backup.stat().st_size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: enough)
+    assert restore(backup, tmp_path / "d.db", None, None) is None
 
 
 @needs_root

@@ -6,12 +6,13 @@ import os
 import signal
 import stat
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from project import PROGRAMS
 
+from shortsdb.sqlite import scratch
 from shortsdb.sqlite.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ def test_the_folder_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> 
     assert names(tmp_path) == []
     with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path, "a-"):
         raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_another_process_removes_at_once_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is locked, it looks like an abandoned one."""
+    (tmp_path / "second.shortsdb").mkdir()
+    folders = [str(tmp_path / "gone.shortsdb"), str(tmp_path / "second.shortsdb")]
+    monkeypatch.setattr(scratch, "mkdtemp", lambda **_: folders.pop(0))
+    with scratch_folder(tmp_path, "a-") as folder:
+        assert folder.name == "second.shortsdb"
     assert names(tmp_path) == []
 
 
@@ -85,8 +98,8 @@ def test_a_folder_that_was_removed_before_it_was_locked_is_not_used(
     open_ = os.open
     opened: list[object] = []
 
-    def open_and_lose(path: Path, flags: int) -> int:
-        descriptor = open_(path, flags)
+    def open_and_lose(path: Path, flags: int, **options: Any) -> int:  # noqa: ANN401 - handed on
+        descriptor = open_(path, flags, **options)
         opened.append(path)
         if len(opened) == 1:
             path.rmdir()  # as another process does that has found it without a lock
@@ -95,7 +108,7 @@ def test_a_folder_that_was_removed_before_it_was_locked_is_not_used(
     monkeypatch.setattr(os, "open", open_and_lose)
     with scratch_folder(tmp_path, "a-") as folder:
         assert folder.is_dir()
-    assert len(opened) == 2
+        assert len(opened) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])

@@ -84,6 +84,19 @@ def test_a_file_in_use_is_read_as_it_was_committed(head_file: Path, lock: str) -
         assert not is_at_head(head_file, HEAD)
 
 
+@pytest.mark.parametrize("immutable", [True, False])
+def test_a_file_is_read_in_one_transaction_that_cannot_write(
+    head_file: Path, *, immutable: bool
+) -> None:
+    with reading(head_file, immutable=immutable, foreign_keys=True) as connection:
+        assert connection.in_transaction
+        assert values(connection, "PRAGMA foreign_keys") == [1]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("DELETE FROM clips")
+    with reading(head_file, immutable=immutable) as connection:
+        assert values(connection, "PRAGMA foreign_keys") == [0]
+
+
 def test_a_file_that_nobody_writes_to_is_read_without_side_files(head_file: Path) -> None:
     execute(head_file, "PRAGMA journal_mode = WAL")
     before = sorted(head_file.parent.iterdir())

@@ -65,7 +65,7 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
 
 @contextmanager
 def read_only_connection(target: Target) -> Iterator[Connection]:
-    """Give a connection to a database that cannot write to it, in a transaction.
+    """Give a connection to a database, in a transaction; it cannot write to a SQLite file.
 
     Where there is no SQLite file it is one to an empty database in memory.
 
