@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from browser import Browser
 from sqlalchemy import insert, select, text
 
+from shortsdb.console import create_app
 from shortsdb.database import get_session
 from shortsdb.models import Analytics, ErrorLog, PipelineRun, ReviewLog, Script, Short
 from shortsdb.models.types import utcnow
 
 if TYPE_CHECKING:
-    from browser import Browser
     from sqlalchemy import Engine
 
 TIMES = {
@@ -169,3 +170,23 @@ def test_infinite_counts_and_a_niche_that_is_no_text_take_no_page_away(
             text(f"UPDATE analytics SET view_count = 9e999, measured_at = '{utcnow()}'")
         )
     assert r"\xff" in browser.get("/").text
+
+
+@only_sqlite
+@pytest.mark.usefixtures("run")
+def test_no_page_and_no_log_has_the_text_that_is_not_utf_8_of_a_change(
+    channel: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with channel.begin() as connection:
+        connection.execute(
+            text("UPDATE error_logs SET error_message = CAST(x'7365637265742074657874ff' AS TEXT)")
+        )
+        key = connection.scalar(text("SELECT id FROM error_logs ORDER BY id DESC"))
+    changing = Browser(create_app(channel, allow_changes=True))
+    asked = changing.get(f"/changes/resolve-error?id={key}")
+    assert r"secret text\xff" in asked.text
+    done = changing.submit("/changes/resolve-error", asked, id=str(key), confirmed="yes")
+    assert done.status_code == 503
+    assert "Could not decode to UTF-8 column" in done.text
+    assert "Could not decode to UTF-8 column" in caplog.text
+    assert "secret text" not in done.text + caplog.text

@@ -23,6 +23,9 @@ PAGE_ROWS = 50
 BEGINNING = 120
 """Characters of a text that a list shows."""
 
+SEARCH_LENGTH = 200
+"""Characters that are searched for at most: SQLite compares each with every place of a text."""
+
 _LARGEST = 2**63 - 1
 
 
@@ -67,10 +70,13 @@ class ListQuery:
         sort = parameters.get("sort") or default
         if sort.removeprefix("-") not in view.sorts:
             raise HTTPException(400, f"{view.plural} cannot be sorted by {sort}")
+        search = parameters.get("q", "").strip()
+        if len(search) > SEARCH_LENGTH:
+            raise HTTPException(400, f"a search takes up to {SEARCH_LENGTH} characters")
         query = cls(
             view=view,
             filters=filters,
-            search=parameters.get("q", "").strip(),
+            search=search,
             sort=sort.removeprefix("-"),
             descending=sort.startswith("-"),
             after=parameters.get("after") or None,

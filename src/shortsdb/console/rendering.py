@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from shortsdb import __version__
-from shortsdb.console.lists import BEGINNING, PAGE_ROWS
+from shortsdb.console.lists import BEGINNING, PAGE_ROWS, SEARCH_LENGTH
 from shortsdb.extras import extra
 from shortsdb.models.types import utcnow
 
@@ -78,7 +78,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"beginning": BEGINNING, "page_rows": PAGE_ROWS}
+    environment.globals |= {
+        "beginning": BEGINNING,
+        "page_rows": PAGE_ROWS,
+        "search_length": SEARCH_LENGTH,
+    }
     environment.filters |= {"shown": shown, "utc": _utc, "ago": ago}
     environment.tests |= {"moment": lambda value: isinstance(value, datetime)}
     environment.tests |= {"web_address": _is_web_address}

@@ -101,7 +101,7 @@ class Site:
 
     def _refuse_missing_file(self) -> None:
         if self.target.file is not None and not self.target.file.exists():
-            raise MissingFileError
+            raise MissingFileError("the file does not exist")
 
     def health(self) -> Health:
         """Return the health of the database, without reading all of it."""
@@ -200,12 +200,19 @@ class Site:
         with operation():
             if isinstance(error, MissingFileError):
                 return self.unavailable(request, self.health())
-            cause = one_line(getattr(error, "orig", None) or error)
+            cause = self.log_failure(request, error)
             reason = f"{self.target.name}: {cause}"
-            log.error("console: %s: %s", request.url.path, reason)
             # A missing table has a reason. For another error the check would wait once more.
             lacks_table = isinstance(error, ProgrammingError) or cause.startswith("no such ")
             return self.unavailable(request, self.health() if lacks_table else None, reason)
+
+    def log_failure(self, request: Request, error: Exception) -> str:
+        """Log an error of the database, without values of rows and of the reader; return it."""
+        cause = one_line(getattr(error, "orig", None) or error)
+        # sqlite3 quotes text that is not UTF-8.
+        cause = cause.partition(" with text ")[0]
+        log.error("console: %s: %s: %s", request.url.path, self.target.name, cause)
+        return cause
 
     def unavailable(self, request: Request, health: Health | None, reason: str = "") -> Response:
         """Return the page that says why the database is not available."""
