@@ -90,8 +90,15 @@ def must_exist(given: str | bool | None = None) -> bool:  # noqa: FBT001 - an op
 
 
 def console_password() -> str | None:
-    """Return SHORTSDB_CONSOLE_PASSWORD, which a login of the console needs; None for no login."""
-    return os.environ.get(CONSOLE_PASSWORD) or None
+    """Return SHORTSDB_CONSOLE_PASSWORD, which a login of the console needs; None for no login.
+
+    Raises:
+        OperationRefused: The variable holds bytes that no browser sends.
+    """
+    password = os.environ.get(CONSOLE_PASSWORD) or None
+    if password is not None and any("\ud800" <= character <= "\udfff" for character in password):
+        raise OperationRefused(f"{CONSOLE_PASSWORD} is not valid UTF-8, so no login can match it")
+    return password
 
 
 def log_format() -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import html
 import os
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -139,6 +141,42 @@ def test_a_row_that_was_changed_since_the_question_is_left_alone(
     assert name == "resolve-error" or overrides(channel) != before
 
 
+def test_a_row_that_was_changed_before_the_question_is_shown_with_a_notice(
+    changing: Browser, channel: Engine
+) -> None:
+    path = "/changes/set-override"
+    opened = changing.get(f"{path}?key=clips_per_run")
+    assert changing.submit(path, opened, value="9").text.count("meanwhile") == 0
+    with get_session(channel) as session:
+        set_override(session, "clips_per_run", "5", updated_by="telegram")
+    question = changing.submit(path, opened, value="9")
+    assert "meanwhile the row has become what you see below" in question.text
+    assert "telegram" in question.text
+    # A reader who typed the key has seen no row that could have changed.
+    typed = changing.submit(path, changing.get(path), key="clips_per_run", value="9")
+    assert "meanwhile" not in typed.text
+    assert changing.submit(path, typed, confirmed="yes").status_code == 303
+
+
+def test_newlines_of_keys_and_values_are_kept(changing: Browser, channel: Engine) -> None:
+    key, value = "two\nlines", '\n{\n  "a": "<b>"\n}'
+    with get_session(channel) as session:
+        set_override(session, key, value)
+    address = urlencode({"key": key})
+    page = changing.get(f"/changes/set-override?{address}")
+    (shown,) = re.findall(r"<textarea[^>]*>\n(.*)</textarea>", page.text, re.DOTALL)
+    assert html.unescape(shown) == value
+    sent = {"key": key.replace("\n", "\r\n"), "value": f"{value}\n".replace("\n", "\r\n")}
+    asked = changing.submit("/changes/set-override", page, **sent)
+    assert "meanwhile" not in asked.text
+    changing.submit("/changes/set-override", asked, confirmed="yes", **sent)
+    assert overrides(channel)[key][0] == f"{value}\n"
+    asked = changing.get(f"/changes/delete-override?{address}")
+    del sent["value"]
+    changing.submit("/changes/delete-override", asked, confirmed="yes", **sent)
+    assert key not in overrides(channel)
+
+
 def test_an_override_that_was_set_since_the_question_is_left_alone(
     changing: Browser, channel: Engine
 ) -> None:
@@ -167,7 +205,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(
         ("delete-override", {"key": ""}, 404),
     ):
         answer = changing.send(
-            f"/changes/{name}", form_at="/changes/set-override", confirmed="yes", **values
+            f"/changes/{name}", form_at="/changes/set-override?key=k", confirmed="yes", **values
         )
         assert answer.status_code == status, (name, values)
     for path in (

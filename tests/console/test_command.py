@@ -7,9 +7,10 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -92,6 +93,25 @@ def test_the_command_serves_until_it_is_ended(path: Path, end: signal.Signals) -
     assert path.read_bytes() == before
 
 
+def test_an_export_that_is_cut_off_at_the_end_logs_no_traceback(path: Path) -> None:
+    """Its reader is slow, so it has not ended when the console stops waiting for it."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO config_overrides (key, value) VALUES (?, ?)",
+            ((number, "x" * 100_000) for number in range(300)),
+        )
+    with (
+        console("--url", str(path)) as (process, address, _),
+        httpx.stream("GET", f"{address}export/config_overrides.csv") as answer,
+    ):
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert "Cancel 1 running task(s)" in rest
+    assert "Traceback" not in rest
+    assert process.returncode == 0
+
+
 def test_a_server_is_named_without_its_password(target: Database) -> None:
     url = target.url.replace("shortsdb@", "shortsdb:hush@")
     with console("--url", url) as (process, address, lines):
@@ -121,6 +141,7 @@ def test_a_port_in_use_is_one_sentence(path: Path) -> None:
         (["--host", EVERYWHERE], f"--host {EVERYWHERE} lets other machines read the database"),
         (["--host", "192.0.2.1"], f"set {PASSWORD}, and put TLS in front"),
         (["--host", ""], "it is empty"),
+        (["--allowed-host", "a*b"], "the allowed host 'a*b' has an asterisk"),
         (["--port", "70000"], "70000 is not in the range"),
         (["--url", "mysql://h/d"], "which is not supported"),
         (["--url", "/nowhere/x.db"], "/nowhere/x.db does not exist; nothing was created"),
@@ -133,6 +154,15 @@ def test_what_cannot_be_served_is_refused(path: Path, arguments: list[str], said
     done = CliRunner().invoke(main, ["console", "--url", str(path), *arguments])
     assert done.exit_code in {1, 2}
     assert said in done.output
+
+
+def test_a_password_that_nobody_can_type_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD, "p\udcff")  # a byte that is not UTF-8
+    done = CliRunner().invoke(main, ["console", "--url", str(path), "--host", "192.0.2.1"])
+    assert done.exit_code == 1
+    assert done.output == f"Error: {PASSWORD} is not valid UTF-8, so no login can match it\n"
 
 
 def test_an_address_that_is_not_of_this_machine_is_refused(
@@ -230,4 +260,28 @@ def test_a_mounted_console_with_a_password_has_its_login_below_its_path(path: Pa
     assert answer.headers["location"] == "/console/"
     assert "Path=/console" in answer.headers["set-cookie"]
     assert browser.get("/console/").status_code == 200
+    engine.dispose()
+
+
+def test_consoles_below_each_other_have_logins_of_their_own(path: Path) -> None:
+    app = FastAPI()
+    engine = create_engine(path)
+    for place in ("/admin/old", "/admin"):
+        mount(app, engine, path=place, password=place)
+    browser = Browser(app, "http://localhost")
+    for place in ("/admin", "/admin/old"):
+        browser.send(f"{place}/login", name="ann", password=place)
+        assert browser.get(f"{place}/").status_code == 200
+    assert browser.get("/admin/").status_code == 200
+    engine.dispose()
+
+
+def test_a_console_may_be_at_a_path_of_any_characters(path: Path) -> None:
+    app = FastAPI()
+    engine = create_engine(path)
+    mount(app, engine, path="/a b/ü@", password="hush hush")  # noqa: S106 - made up
+    browser = Browser(app, "http://localhost")
+    answer = browser.send("/a b/ü@/login", name="ann", password="hush hush")  # noqa: S106 - as above
+    assert "Path=/a%20b/%C3%BC@;" in answer.headers["set-cookie"]
+    assert browser.get("/a b/ü@/").status_code == 200
     engine.dispose()

@@ -391,6 +391,37 @@ def test_two_operators_change_the_same_override(
         assert value_of(path, value) == "6"
 
 
+def test_a_value_of_several_lines_stays_as_it_is_until_it_is_changed(
+    browser: Browser, changing: tuple[str, Path]
+) -> None:
+    address, path = changing
+    value = '\n{\n  "a": 1\n}'
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE config_overrides SET value = ? WHERE key = 'clips_per_run'", (value,)
+        )
+    with Tab(browser, address) as tab:
+        page = tab.open("/changes/set-override?key=clips_per_run")
+        assert tab.findings() == []
+        expect(page.get_by_label("Value")).to_have_value(value)
+        page.get_by_role("button", name="Continue").click()
+        page.get_by_role("button", name="Set the override").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("clips_per_run")
+        stored = "SELECT value FROM config_overrides WHERE key = 'clips_per_run'"
+        assert value_of(path, stored) == value
+
+        # Another operator's change is announced before the question.
+        page = tab.open("/changes/set-override?key=clips_per_run")
+        page.get_by_label("Value").fill("mine")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(
+                "UPDATE config_overrides SET value = 'theirs' WHERE key = 'clips_per_run'"
+            )
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_role("alert")).to_contain_text("meanwhile the row has become")
+        expect(page.locator("main")).to_contain_text("theirs")
+
+
 def log_in(page: Page, password: str) -> None:
     page.get_by_label("Your name").fill("operator")
     page.get_by_label("Password").fill(password)
@@ -410,7 +441,7 @@ def test_the_login(browser: Browser, seeded: Path) -> None:
             log_in(page, PASSWORD)
             expect(heading).to_have_text("Overview")
             (cookie,) = page.context.cookies()
-            assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+            assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
             page.get_by_role("button", name="Log out operator").click()
             expect(heading).to_have_text("Log in")
             tab.open("/tables/clips")
@@ -422,6 +453,27 @@ def test_the_login(browser: Browser, seeded: Path) -> None:
                 expect(page.get_by_label("Your name")).to_have_value("")
             log_in(page, PASSWORD)
             expect(page.locator("main")).to_contain_text("too many failed logins")
+
+
+def test_a_link_from_elsewhere_leaves_the_login_as_it_is(browser: Browser, seeded: Path) -> None:
+    with (
+        console(seeded, SHORTSDB_CONSOLE_PASSWORD=PASSWORD) as address,
+        Tab(browser, address) as tab,
+    ):
+        page = tab.open("/login")
+        log_in(page, PASSWORD)
+        heading = page.get_by_role("heading", level=1)
+        expect(heading).to_have_text("Overview")
+        link = f'<a href="{address}/tables/clips">clips</a>'
+        page.route(
+            "http://elsewhere.example/",
+            lambda route: route.fulfill(body=link, content_type="text/html"),
+        )
+        page.goto("http://elsewhere.example/")
+        page.get_by_role("link").click()
+        expect(heading).to_have_text("Clips")
+        tab.open("/")
+        expect(heading).to_have_text("Overview")
 
 
 # What an operator wants to know, from the first page: each in so many clicks.

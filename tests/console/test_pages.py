@@ -14,7 +14,9 @@ from browser import Browser, Page
 from project import ROOT
 from sqlalchemy import func, select
 
+from shortsdb import queries
 from shortsdb.console import create_app
+from shortsdb.console.lists import PAGE_ROWS
 from shortsdb.console.tables import label_of_class, views
 from shortsdb.database import get_session
 from shortsdb.models import (
@@ -161,13 +163,118 @@ def test_growth_is_counted_by_niche_and_week(browser: Browser, channel: Engine) 
         session.commit()
     home = browser.get("/").text
     assert "<strong>foxes</strong> grew fastest: 7,000 views" in home
-    rows = [
-        re.findall(r"<td class=\"number\">([\d,]+)</td>", row)
-        for row in re.findall(r"foxes</a></th>(.*?)</tr>", home)
-    ]
-    views_row, uploads_row = rows
+    views_row, uploads_row = growth_of("foxes", home)
     assert views_row == ["50", "7,000"]  # the weeks before the first upload are left out
     assert uploads_row == ["1", "1"]
+
+
+def test_views_from_before_the_first_measurement_are_no_growth(
+    browser: Browser, channel: Engine
+) -> None:
+    """The first measurement of an old upload gains nothing, that of a new one gains all."""
+    now = utcnow()
+    with get_session(channel) as session:
+        run = PipelineRun(
+            niche="old",
+            cycle_start=now,
+            cycle_end=now,
+            status="uploaded",
+            completed_at=now - timedelta(days=400),
+            youtube_video_id="old",
+        )
+        run.shorts.append(
+            Short(
+                status="uploaded", uploaded_at=now - timedelta(days=3), youtube_video_id="new short"
+            )
+        )
+        session.add(run)
+        session.add_all(
+            Analytics(
+                youtube_video_id=video,
+                measured_at=now - timedelta(days=days),
+                view_count=count,
+            )
+            for video, days, count in (
+                ("old", 4, 9_000_000),
+                ("old", 1, 9_000_100),
+                ("new short", 2, 5_000),
+            )
+        )
+        session.commit()
+        gained = session.scalar(queries.view_growth("old", now - timedelta(days=7), now))
+    assert gained == 100
+    assert growth_of("old", browser.get("/").text)[0][-1] == "5,100"
+
+
+def test_growth_shows_the_weeks_before_the_first_upload_in_them(
+    browser: Browser, channel: Engine
+) -> None:
+    now = utcnow()
+    with get_session(channel) as session:
+        run = PipelineRun(
+            niche="old",
+            cycle_start=now,
+            cycle_end=now,
+            status="uploaded",
+            completed_at=now - timedelta(days=400),
+            youtube_video_id="old",
+        )
+        session.add(run)
+        session.add_all(
+            Analytics(
+                youtube_video_id="old", measured_at=now - timedelta(days=days), view_count=count
+            )
+            for days, count in ((50, 10), (38, 30), (1, 60))
+        )
+        session.commit()
+    views_row, uploads_row = growth_of("old", browser.get("/").text)
+    assert views_row == ["20", "0", "0", "0", "0", "30"]
+    assert set(uploads_row) == {"0"}
+
+
+def test_the_last_failed_runs_are_those_that_ended_last(browser: Browser, channel: Engine) -> None:
+    now = utcnow()
+    with get_session(channel) as session:
+        for hours in (1, *range(29, 19, -1)):  # the oldest row is a run that was retried
+            session.add(
+                PipelineRun(
+                    niche="retried",
+                    cycle_start=now,
+                    cycle_end=now,
+                    status="failed",
+                    started_at=now - timedelta(hours=600),
+                    completed_at=now - timedelta(hours=hours),
+                    error_message=f"failed {hours} h ago",
+                )
+            )
+            session.flush()
+        session.commit()
+    assert re.findall(r"failed (\d+) h ago", browser.get("/").text) == ["1", "20", "21", "22", "23"]
+
+
+def test_a_failed_run_without_an_end_is_shown_without_one(
+    browser: Browser, channel: Engine
+) -> None:
+    with get_session(channel) as session:
+        run = PipelineRun(
+            niche="no end",
+            cycle_start=utcnow(),
+            cycle_end=utcnow(),
+            started_at=utcnow(),
+            status="failed",
+        )
+        session.add(run)
+        session.commit()
+    (row,) = re.findall(r"<td>no end</td>(.*?)</tr>", browser.get("/").text)
+    assert '<td class="time">–</td>' in row.replace("\n", "")
+
+
+def growth_of(niche: str, home: str) -> list[list[str]]:
+    """Return the numbers of a niche: its views and its uploads, a week each."""
+    return [
+        re.findall(r"<td class=\"number\">([\d,-]+)</td>", row)
+        for row in re.findall(rf">{niche}</a></th>(.*?)</tr>", home)
+    ]
 
 
 def test_the_page_of_a_run_has_everything_under_it(browser: Browser, channel: Engine) -> None:
@@ -223,6 +330,24 @@ def test_the_page_of_a_run_has_everything_under_it(browser: Browser, channel: En
     assert re.findall(r"clips/row\?key=(\d+)", clips) == [str(clip) for _, clip in ordered]
 
 
+def test_the_page_of_a_run_has_the_newest_of_many_errors(browser: Browser, channel: Engine) -> None:
+    with get_session(channel) as session:
+        run = session.scalars(select(PipelineRun).limit(1)).one()
+        run.error_logs += [
+            ErrorLog(module="m", error_type="E", error_message="x" * 999, stack_trace="y" * 999)
+            for number in range(2 * PAGE_ROWS)
+        ]
+        session.commit()
+        key = run.id
+        newest = sorted((error.id for error in run.error_logs), reverse=True)[:PAGE_ROWS]
+    page = browser.get(f"/tables/pipeline_runs/row?key={key}").text
+    assert re.findall(r'<h2 id="error-(\d+)"', page) == [str(error) for error in sorted(newest)]
+    timeline = page[page.index('<ol class="timeline">') : page.index("</ol>")]
+    assert timeline.count("error in m: E") == PAGE_ROWS
+    assert f"Error logs: only the newest {PAGE_ROWS} are here" in page
+    assert f"/tables/error_logs?pipeline_run_id={key}" in Page(page).links()
+
+
 def test_a_script_that_is_not_json_is_shown_as_it_is(browser: Browser, channel: Engine) -> None:
     with get_session(channel) as session:
         script = session.scalars(select(Script).limit(1)).one()
@@ -244,6 +369,9 @@ def test_rows_that_do_not_exist_and_values_that_cannot_be_are_refused(browser: B
         ("/tables/clips?pipeline_run_id=99999999999999999999", 400),
         ("/tables/clips?after=x", 400),
         ("/tables/clips?q=%00", 400),
+        (f"/tables/clips?q={'x' * 200}", 200),
+        (f"/tables/clips?q={'x' * 201}", 400),
+        (f"/export/clips.csv?q={'x' * 201}", 400),
         ("/tables/config_overrides/row?key=%00", 400),
         ("/tables/clips?q=%ff%fe", 200),
         ("/tables/clips?q='; DROP TABLE clips; --", 200),

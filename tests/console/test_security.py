@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from project import NewUrl
     from sqlalchemy import Engine
+    from starlette.types import Message, Receive, Scope, Send
 
 # What guards the pages is the same on every database.
 pytestmark = pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
@@ -183,14 +185,14 @@ def test_the_login_sets_a_cookie_that_no_script_and_no_other_page_can_use(
     locked: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert locked.send("/login", name=PASSWORD, password=WRONG).status_code == 403
-    assert "a login from 127.0.0.1 failed" in caplog.text
+    assert "a login from '127.0.0.1' failed" in caplog.text
     assert PASSWORD not in caplog.text  # typed into the wrong field
     assert locked.get("/").status_code == 303
     before = dict(locked.cookies)
     answer = locked.send("/login", name="ann", password=PASSWORD)
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"]
-    for part in ("HttpOnly", "SameSite=strict", "Path=/"):
+    for part in ("HttpOnly", "SameSite=lax", "Path=/"):
         assert part.lower() in cookie.lower()
     assert "Secure" not in cookie  # over http a browser would not send it
     assert dict(locked.cookies) != before  # a new session: nobody can have fixed its id
@@ -265,6 +267,78 @@ def test_failed_logins_are_counted_for_each_address_and_forgotten(
         attempts.refuse("another")
     now += 15 * 60
     attempts.refuse("another")
+
+
+def test_an_address_that_a_client_claims_is_quoted_in_the_log(
+    locked: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As uvicorn sets it from X-Forwarded-For of a trusted proxy."""
+    app = locked.app
+
+    async def forwarded(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "client": ("1 failed; a login from 2", 0)}, receive, send)
+
+    Browser(forwarded).send("/login", name="ann", password=WRONG)
+    assert "a login from '1 failed; a login from 2' failed" in caplog.records[-1].getMessage()
+
+
+def test_a_password_that_is_not_utf_8_never_matches(channel: Engine) -> None:
+    browser = Browser(create_app(channel, password="p\udcff"))  # noqa: S106 - made up
+    assert browser.send("/login", name="ann", password=WRONG).status_code == 403
+
+
+@pytest.mark.parametrize("field", ["token", "password", "name"])
+def test_a_form_with_characters_that_do_not_exist_is_refused(locked: Browser, field: str) -> None:
+    """Half a pair of UTF-16, which only a form in an odd encoding can hold."""
+    token = Page(locked.get("/login").text).hidden()["token"]
+    values = {"token": token, "name": "ann", "password": PASSWORD, field: "+2AA-"}
+    boundary = "boundary"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in {"_charset_": "utf-7", **values}.items()
+    ]
+    content = f"multipart/form-data; boundary={boundary}; charset=utf-7"
+    answer = locked.request(
+        "POST",
+        "/login",
+        headers={"Content-Type": content},
+        content="".join([*parts, f"--{boundary}--\r\n"]),
+    )
+    assert answer.status_code == (403 if field == "token" else 400)
+
+
+def test_a_form_that_the_client_cuts_off_is_no_error(
+    locked: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": b"token=", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/login",
+        "raw_path": b"/login",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"application/x-www-form-urlencoded"),
+        ],
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        await locked.app(scope, receive, send)
+
+    asyncio.run(main())
+    assert sent[0]["status"] == 400
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "é"])

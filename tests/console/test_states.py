@@ -109,6 +109,22 @@ def test_a_newer_revision_has_a_page(tmp_path: Path, head_file: Path) -> None:
     assert "0999&lt;b&gt;" in page.text
 
 
+def test_nothing_is_changed_at_a_revision_that_this_release_does_not_know(
+    tmp_path: Path, head_file: Path
+) -> None:
+    path = tmp_path / "newer.db"
+    path.write_bytes(head_file.read_bytes())
+    browser = Browser(create_app(quick(path), allow_changes=True))
+    asked = browser.send("/changes/set-override", key="k", value="v")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0999'")
+    answer = browser.submit("/changes/set-override", asked, confirmed="yes")
+    assert answer.status_code == 503
+    assert "which this release does not know" in answer.text
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM config_overrides").fetchone() == (0,)
+
+
 def assert_unavailable(browser: Browser, *said: str) -> None:
     for path in PATHS:
         answer = browser.get(path)

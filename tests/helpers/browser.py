@@ -29,15 +29,18 @@ class Browser:
         path: str,
         data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        content: str | None = None,
     ) -> httpx.Response:
-        """Return the answer to one request."""
+        """Return the answer to one request, with a form or any other content."""
 
         async def main() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(
                 transport=transport, base_url=self.base, cookies=self.cookies
             ) as client:
-                answer = await client.request(method, path, data=data, headers=headers)
+                answer = await client.request(
+                    method, path, data=data, headers=headers, content=content
+                )
                 self.cookies = client.cookies
                 return answer
 

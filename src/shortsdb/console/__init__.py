@@ -43,6 +43,9 @@ def mount(  # noqa: PLR0913 - each is a choice of the application
         password: What a login needs. None is for an application that listens on this machine only,
             or lets only operators reach `path`.
         allowed_hosts: The names by which browsers may ask, besides localhost, 127.0.0.1 and ::1.
+
+    Raises:
+        OperationRefused: A name has an asterisk that does not stand for its first label.
     """
     app.mount(
         path,

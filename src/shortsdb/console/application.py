@@ -11,6 +11,7 @@ from shortsdb.console.forms import Forms
 from shortsdb.console.pages import Pages
 from shortsdb.console.security import LOOPBACK, SecurityHeaders, Sessions
 from shortsdb.console.site import MissingFileError, Site
+from shortsdb.errors import OperationRefused
 from shortsdb.extras import extra
 
 with extra("console", "starlette"):
@@ -18,6 +19,7 @@ with extra("console", "starlette"):
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import ClientDisconnect
     from starlette.routing import Mount, Route
     from starlette.staticfiles import StaticFiles
 
@@ -45,7 +47,15 @@ def create_app(
         allowed_hosts: The names by which browsers may ask, besides those of this machine for
             itself. Requests for other names are refused, because a page elsewhere can make its own
             name mean this machine (DNS rebinding).
+
+    Raises:
+        OperationRefused: A name has an asterisk that does not stand for its first label.
     """
+    for host in allowed_hosts:
+        if host != "*" and "*" in host.removeprefix("*."):
+            raise OperationRefused(
+                f"the allowed host {host!r} has an asterisk; only *.NAME may have one"
+            )
     site = Site(engine, Sessions(password), allow_changes=allow_changes)
     pages, forms = Pages(site), Forms(site)
     page, form = site.page, site.form
@@ -74,6 +84,7 @@ def create_app(
             HTTPException: site.refused,
             SQLAlchemyError: site.failed,
             MissingFileError: site.failed,
+            ClientDisconnect: site.cut_off,
             Exception: site.broken,
         },
     )

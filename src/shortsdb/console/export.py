@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shortsdb.models.base import json_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy.orm import Session
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     Reading = Callable[[], AbstractContextManager[Session]]
 
+# Rows of a table that are read at once, without and with long texts.
 _PIECE = 1_000
+_LONG_PIECE = 20
 
 # A spreadsheet takes a cell that begins with one of these as a formula:
 # https://owasp.org/www-community/attacks/CSV_Injection.
@@ -29,20 +31,23 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def csv_lines(reading: Reading, query: ListQuery) -> Iterator[str]:
     """Yield all rows of a list as CSV; texts that a spreadsheet would compute get an apostrophe."""
-    yield _csv([list(query.view.fields)])
-    for rows in _pieces(reading, query):
-        yield _csv([[_cell(value) for value in row] for row in rows])
+    yield _csv(query.view.fields)
+    for row in _rows(reading, query):
+        yield _csv(map(_cell, row))
 
 
 def json_lines(reading: Reading, query: ListQuery) -> Iterator[str]:
     """Yield all rows of a list as a JSON array with an object on each line."""
     keys = list(query.view.fields)
     before = "["
-    for rows in _pieces(reading, query):
-        for row in rows:
-            yield f"{before}\n{json.dumps(dict(zip(keys, row, strict=True)), allow_nan=False)}"
-            before = ","
+    for row in _rows(reading, query):
+        yield f"{before}\n{json.dumps(dict(zip(keys, row, strict=True)), allow_nan=False)}"
+        before = ","
     yield "[]\n" if before == "[" else "\n]\n"
+
+
+class ExportCutOffError(Exception):
+    """An export has failed on the way. Only a connection that ends tells the client so."""
 
 
 class Export(NamedTuple):
@@ -60,25 +65,28 @@ EXPORTS = {
 """The kinds of export by their name in addresses."""
 
 
-def _pieces(reading: Reading, query: ListQuery) -> Iterator[list[list[object]]]:
-    """Yield the rows from the beginning of a list, each piece from a session of its own.
+def _rows(reading: Reading, query: ListQuery) -> Iterator[list[object]]:
+    """Yield the rows from the beginning of a list, read in pieces, each in a session of its own.
 
     A slow client must not keep a transaction open: the -wal would grow, or writers would wait.
+    The order is that of the primary key. Any other order continues from the values of the last row,
+    which may have been deleted or changed since.
     """
-    query = replace(query, after=None, before=None)
-    columns = [field.stored for field in query.view.fields.values()]
+    query = replace(query, after=None, before=None, sort=query.view.key.key)
+    piece = _LONG_PIECE if any(field.is_long for field in query.view.fields.values()) else _PIECE
     while True:
         with reading() as session:
-            found = session.execute(query.select(*columns, rows=_PIECE)).all()
-        yield [[json_value(value) for value in row] for row in found[:_PIECE]]
-        if len(found) <= _PIECE:
+            found = session.execute(query.select(*query.view.stored, rows=piece)).all()
+        for row in found[:piece]:
+            yield [json_value(value) for value in row]
+        if len(found) <= piece:
             return
-        query = replace(query, after=str(found[_PIECE - 1][0]))
+        query = replace(query, after=str(found[piece - 1][0]))
 
 
-def _csv(rows: Sequence[Sequence[object]]) -> str:
+def _csv(row: Iterable[object]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerow(row)
     return text.getvalue()
 
 

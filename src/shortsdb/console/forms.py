@@ -41,7 +41,7 @@ class Forms:
             log.info("console: %r logged in", name)
             return self.site.redirect(request, "/")
         # Without the name: it may be the password, typed into the wrong field.
-        log.warning("console: a login from %s failed", client_address(request))
+        log.warning("console: a login from %r failed", client_address(request))
         return self.site.render(request, "login.html", status=403, failed=True)
 
     def log_out(self, request: Request, _form: Mapping[str, Any]) -> Response:
@@ -55,26 +55,33 @@ class Forms:
 
     def change(self, request: Request, form: Mapping[str, Any]) -> Response:
         """Make a change that was confirmed; ask about any other."""
+        seen = form.get("seen")
         if form.get("confirmed") != "yes":
-            return self._ask(request, form)
+            return self._ask(request, form, seen)
+        health = self.site.health()
+        if not health.known:
+            return self.site.unavailable(request, health)
         change, who = _change(request), _who(request)
-        values = {name: str(form.get(name, "")) for name in change.fields}
+        values = dict.fromkeys(change.fields, "") | _values(change, form)
         with self.site.writing() as session:
-            done = change.make(session, values, str(form.get("seen", "")), who)
+            done = change.make(session, values, str(seen), who)
         if not done:
-            return self._ask(request, form, status=409)
+            return self._ask(request, form, seen, status=409)
         log.info("console: %r: %s %r", who, change.name, values[change.fields[0]])
         return self.site.redirect(request, change.address(values))
 
-    def _ask(self, request: Request, given: Mapping[str, Any], status: int = 200) -> Response:
+    def _ask(
+        self, request: Request, given: Mapping[str, Any], seen: str | None = None, status: int = 200
+    ) -> Response:
         """Show what a change would do, and ask; or ask for the values that are not given yet.
 
-        The status is 409 if the row is not what the reader saw when confirming.
+        `seen` is the `fingerprint` of the row that the reader was shown, None if there was none.
         """
         change = _change(request)
-        values = {name: str(given[name]) for name in change.fields if name in given}
+        values = _values(change, given)
         with self.site.reading() as session:
             row = change.row(session, values)
+        now = fingerprint(row)
         return self.site.render(
             request,
             "change.html",
@@ -83,13 +90,18 @@ class Forms:
             view=views()[change.table],
             row=row,
             values=values,
-            seen=fingerprint(row),
-            meanwhile=status != 200,  # noqa: PLR2004 - as above
+            seen=now,
+            meanwhile=seen is not None and seen != now,
         )
 
 
 def _change(request: Request) -> Change:
     return CHANGES[request.url.path.rpartition("/")[2]]
+
+
+def _values(change: Change, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values that are given for a change; browsers send each newline as CR LF."""
+    return {name: str(given[name]).replace("\r\n", "\n") for name in change.fields if name in given}
 
 
 def _who(request: Request) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, and_, case, cast, func, select, union_all
+from sqlalchemy import Float, and_, case, cast, func, select, union_all
 
 from shortsdb.models import Analytics, PipelineRun, Short
 
@@ -50,16 +51,18 @@ def read_growth(session: Session, ends: Sequence[datetime]) -> list[Growth]:
     found = []
     for niche, *numbers in session.execute(_statement(ends)):
         views = numbers[: len(ends)]
-        gained = [after - before for before, after in pairwise(views)]
+        gains = [after - before for before, after in pairwise(views)]
+        # SQLite holds infinity too.
+        gained = [int(gain) if isfinite(gain) else 0 for gain in gains]
         found.append(Growth(niche, numbers[len(ends) :], gained))
-    return sorted(found, key=lambda growth: (-growth.views[-1], growth.niche))
+    return sorted(found, key=lambda growth: (-growth.views[-1], str(growth.niche)))
 
 
 def _statement(ends: Sequence[datetime]) -> Select[Any]:
     """Return a row for each niche: its views at each moment, then its uploads between them.
 
-    Indexes: idx_pipeline_runs_status, ix_shorts_status, and idx_analytics_video for each upload
-    and moment.
+    Indexes: idx_pipeline_runs_status, ix_shorts_status, and idx_analytics_video once or twice for
+    each upload and moment.
     """
     runs = (
         select(
@@ -80,21 +83,30 @@ def _statement(ends: Sequence[datetime]) -> Select[Any]:
     )
     uploads = union_all(select(runs), select(shorts)).cte("uploads")
 
-    def views(end: datetime) -> ColumnElement[int]:
-        last = (
+    def measured(*when: ColumnElement[bool], latest: bool) -> ColumnElement[int]:
+        order = (Analytics.measured_at, Analytics.id)
+        return (
             select(Analytics.view_count)
             .where(
                 Analytics.youtube_video_id == uploads.c.youtube_video_id,
-                Analytics.measured_at <= end,
                 Analytics.view_count.is_not(None),
+                *when,
             )
-            .order_by(Analytics.measured_at.desc(), Analytics.id.desc())
+            .order_by(*(column.desc() if latest else column for column in order))
             .limit(1)
             .correlate(uploads)
             .scalar_subquery()
         )
-        # PostgreSQL's sum of a BIGINT is a NUMERIC.
-        return cast(func.coalesce(func.sum(last), 0), BigInteger)
+
+    def views(end: datetime) -> ColumnElement[float]:
+        # As in `queries.view_growth`, what an upload had before its first measurement is no growth;
+        # before the upload it had none.
+        count = func.coalesce(
+            measured(Analytics.measured_at <= end, latest=True),
+            case((uploads.c.at > end, 0), else_=measured(latest=False)),
+        )
+        # A sum of integers may be too large for one; a float has 2**53 views exactly.
+        return func.coalesce(func.sum(cast(count, Float)), 0.0)
 
     def uploaded(start: datetime, end: datetime) -> ColumnElement[int]:
         inside = and_(uploads.c.at > start, uploads.c.at <= end)

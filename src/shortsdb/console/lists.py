@@ -23,6 +23,9 @@ PAGE_ROWS = 50
 BEGINNING = 120
 """Characters of a text that a list shows."""
 
+SEARCH_LENGTH = 200
+"""Characters that are searched for at most: SQLite compares each with every place of a text."""
+
 _LARGEST = 2**63 - 1
 
 
@@ -67,10 +70,13 @@ class ListQuery:
         sort = parameters.get("sort") or default
         if sort.removeprefix("-") not in view.sorts:
             raise HTTPException(400, f"{view.plural} cannot be sorted by {sort}")
+        search = parameters.get("q", "").strip()
+        if len(search) > SEARCH_LENGTH:
+            raise HTTPException(400, f"a search takes up to {SEARCH_LENGTH} characters")
         query = cls(
             view=view,
             filters=filters,
-            search=parameters.get("q", "").strip(),
+            search=search,
             sort=sort.removeprefix("-"),
             descending=sort.startswith("-"),
             after=parameters.get("after") or None,
@@ -168,6 +174,8 @@ def read_page(session: Session, query: ListQuery, order: Field | None = None) ->
     if order is not None:
         statement = statement.order_by(None).order_by(order.column, view.key.column)
     found = session.execute(statement).all()
+    if not found:
+        _refuse_deleted(session, query)
     more, rows = len(found) > PAGE_ROWS, list(found[:PAGE_ROWS])
     if query.before is not None:
         rows.reverse()
@@ -181,15 +189,27 @@ def read_page(session: Session, query: ListQuery, order: Field | None = None) ->
     )
 
 
+def _refuse_deleted(session: Session, query: ListQuery) -> None:
+    """Refuse a page next to a row that is not there, unless its key is its place in the order."""
+    key, given = query.view.key.column, query.before or query.after
+    if given is None or query.sort == key.key:
+        return
+    if session.scalar(select(key).where(key == key_value(query.view, given))) is None:
+        raise HTTPException(
+            404,
+            f"{query.view.plural}: row {given} has been deleted, so the page next to it cannot be "
+            "found; go to the first page of the list",
+        )
+
+
 def read_row(session: Session, view: View, key: str) -> Row[Any]:
     """Return a row by the text of its primary key.
 
     Raises:
         HTTPException: There is no such row.
     """
-    columns = [field.stored for field in view.fields.values()]
     wanted = view.key.column == key_value(view, key)
-    row = session.execute(select(*columns).where(wanted)).one_or_none()
+    row = session.execute(select(*view.stored).where(wanted)).one_or_none()
     if row is None:
         raise HTTPException(404, f"{view.plural}: there is no row {key}")
     return row

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortsdb.console.export import EXPORTS
+from sqlalchemy.exc import SQLAlchemyError
+
+from shortsdb.console.export import EXPORTS, ExportCutOffError
 from shortsdb.console.lists import ListQuery, read_page, read_row
 from shortsdb.console.overview import SHOWN, read_overview
-from shortsdb.console.run_page import read_run, spoken, timeline
+from shortsdb.console.run_page import read_run_page, spoken
+from shortsdb.console.site import MissingFileError
 from shortsdb.console.tables import views
 from shortsdb.extras import extra
 from shortsdb.models.types import utcnow
@@ -18,6 +21,8 @@ with extra("console", "starlette"):
     from starlette.responses import StreamingResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -62,7 +67,7 @@ class Pages:
                 )
                 for name, column in view.children
             ]
-            run = read_run(session, int(key)) if view.name == "pipeline_runs" else None
+            run = read_run_page(session, row) if view.name == "pipeline_runs" else None
             return self.site.render(
                 request,
                 "row.html",
@@ -70,7 +75,6 @@ class Pages:
                 row=row,
                 children=children,
                 run=run,
-                timeline=timeline,
                 spoken=spoken,
             )
 
@@ -84,10 +88,18 @@ class Pages:
             session.execute(query.select(query.view.key.column, rows=0))
         name = f"{query.view.name}{export.suffix}"
         return StreamingResponse(
-            export.lines(self.site.reading, query),
+            self._until_error(request, export.lines(self.site.reading, query)),
             media_type=export.media_type,
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
+
+    def _until_error(self, request: Request, lines: Iterator[str]) -> Iterator[str]:
+        try:
+            yield from lines
+        except (SQLAlchemyError, MissingFileError) as error:
+            self.site.log_failure(request, error)
+            # The server logs the traceback of what ends the connection, so this one has no values.
+            raise ExportCutOffError from None
 
 
 def _view(request: Request) -> View:

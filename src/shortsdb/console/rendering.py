@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from shortsdb import __version__
-from shortsdb.console.lists import BEGINNING
+from shortsdb.console.lists import BEGINNING, PAGE_ROWS, SEARCH_LENGTH
 from shortsdb.extras import extra
 from shortsdb.models.types import utcnow
 
@@ -36,7 +36,9 @@ def render(request: Request, template: str, status: int, values: Mapping[str, An
         **values, link=link, now=utcnow(), version=__version__
     )
     headers = {"Retry-After": "5"} if status == 503 else None  # noqa: PLR2004 - as a status
-    return HTMLResponse(page, status_code=status, headers=headers)
+    # The JSON of a script can escape half of a surrogate pair, which UTF-8 does not have.
+    content = page.encode("utf-8", "replace")
+    return HTMLResponse(content, status_code=status, headers=headers)
 
 
 def shown(value: object, length: int | None = None) -> str:
@@ -76,7 +78,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["beginning"] = BEGINNING
+    environment.globals |= {
+        "beginning": BEGINNING,
+        "page_rows": PAGE_ROWS,
+        "search_length": SEARCH_LENGTH,
+    }
     environment.filters |= {"shown": shown, "utc": _utc, "ago": ago}
     environment.tests |= {"moment": lambda value: isinstance(value, datetime)}
     environment.tests |= {"web_address": _is_web_address}

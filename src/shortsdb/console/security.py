@@ -7,6 +7,8 @@ import secrets
 import time
 from collections import deque
 from typing import TYPE_CHECKING
+from urllib.parse import quote
+from zlib import crc32
 
 from shortsdb.extras import extra
 
@@ -120,10 +122,13 @@ class Sessions:
         response.set_cookie(
             _cookie_name(request),
             request.state.session,
-            path=request.scope.get("root_path", "") or "/",
+            # Written as browsers write it in their requests.
+            path=quote(_root(request), safe="/@:!$&'()*+,=") or "/",
             secure=request.url.scheme == "https",
             httponly=True,
-            samesite="strict",
+            # With "strict" a link from elsewhere would come without the cookie, and the answer
+            # would set a new one, which ends the login of every tab.
+            samesite="lax",
         )
 
     def is_known(self, request: Request) -> bool:
@@ -139,8 +144,8 @@ class Sessions:
         address = client_address(request)
         self._attempts.refuse(address)
         # compare_digest takes the same time wherever the two differ.
-        expected = (self._password or "").encode()
-        if not expected or not hmac.compare_digest(password.encode(), expected):
+        expected = _bytes(self._password or "")
+        if not expected or not hmac.compare_digest(_bytes(password), expected):
             self._attempts.failed(address)
             return False
         now = time.monotonic()
@@ -166,7 +171,7 @@ class Sessions:
         Raises:
             HTTPException: The token is missing or of another session.
         """
-        if not hmac.compare_digest(token.encode(), self.token(request).encode()):
+        if not hmac.compare_digest(_bytes(token), self.token(request).encode()):
             raise HTTPException(403, "this form is too old or not from this console; reload it")
 
 
@@ -176,6 +181,16 @@ def client_address(request: Request) -> str:
 
 
 def _cookie_name(request: Request) -> str:
-    # Cookies do not tell ports apart, and two consoles may run on one machine.
+    # Cookies do not tell ports apart, and two consoles may run on one machine. One for /admin is
+    # sent to /admin/old too.
     _, port = request.scope.get("server") or ("", 0)
-    return f"shortsdb_console_{port}"
+    return f"shortsdb_console_{port}_{crc32(_root(request).encode()):08x}"
+
+
+def _root(request: Request) -> str:
+    return str(request.scope.get("root_path", ""))
+
+
+def _bytes(text: str) -> bytes:
+    # A form in an odd encoding, or a variable of the environment, can hold a lone surrogate.
+    return text.encode("utf-8", "surrogatepass")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import errno
 import socket
@@ -16,7 +17,7 @@ with extra("console", "uvicorn"):
     import uvicorn
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def is_loopback(host: str) -> bool:
@@ -53,9 +54,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(app: ASGIApp, listener: socket.socket) -> None:
     """Serve until the process is interrupted or terminated."""
+
+    async def cancellable(scope: Scope, receive: Receive, send: Send) -> None:
+        # At the end uvicorn cancels what still runs, and would log a traceback of it.
+        with suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            cancellable,
             lifespan="off",
             log_config=None,
             log_level="warning",

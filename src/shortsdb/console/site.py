@@ -22,7 +22,7 @@ from shortsdb.target import Target
 with extra("console", "starlette"):
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
-    from starlette.responses import RedirectResponse
+    from starlette.responses import RedirectResponse, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from shortsdb.console.security import Sessions
     from shortsdb.health import Health
@@ -69,6 +68,8 @@ class Site:
     def reading(self) -> Iterator[Session]:
         """Yield a read-only session whose statements end after some seconds.
 
+        Text that is not UTF-8, which SQLite may hold, is read with its invalid bytes escaped.
+
         Raises:
             MissingFileError: The SQLite file does not exist.
         """
@@ -78,10 +79,12 @@ class Site:
                 driver: Any = session.connection().connection.driver_connection
                 end = time.monotonic() + _READING_SECONDS
                 driver.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+                driver.text_factory = lambda stored: stored.decode("utf-8", "backslashreplace")
                 try:
                     yield session
                 finally:
                     driver.set_progress_handler(None, 0)
+                    driver.text_factory = str
             else:
                 session.execute(text(f"SET LOCAL statement_timeout = '{_READING_SECONDS}s'"))
                 session.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
@@ -98,7 +101,7 @@ class Site:
 
     def _refuse_missing_file(self) -> None:
         if self.target.file is not None and not self.target.file.exists():
-            raise MissingFileError
+            raise MissingFileError("the file does not exist")
 
     def health(self) -> Health:
         """Return the health of the database, without reading all of it."""
@@ -136,6 +139,7 @@ class Site:
                 with operation():
                     self.sessions.load(request)
                     self.sessions.refuse_foreign_form(request, str(form.get("token", "")))
+                    _refuse_surrogates(form)
                     _refuse_nul(form)
                     if not public and not self.sessions.is_known(request):
                         return self.redirect(request, "/login")
@@ -174,6 +178,11 @@ class Site:
             request, "error.html", status=error.status_code, title="Not possible", text=error.detail
         )
 
+    @staticmethod
+    def cut_off(_request: Request, _error: Exception) -> Response:
+        """Answer a form that the client has not sent to its end; nobody receives the answer."""
+        return Response(status_code=400)
+
     def broken(self, request: Request, error: Exception) -> Response:
         """Answer after an error of the console itself; the server logs its traceback next."""
         with operation():
@@ -191,12 +200,19 @@ class Site:
         with operation():
             if isinstance(error, MissingFileError):
                 return self.unavailable(request, self.health())
-            cause = one_line(getattr(error, "orig", None) or error)
+            cause = self.log_failure(request, error)
             reason = f"{self.target.name}: {cause}"
-            log.error("console: %s: %s", request.url.path, reason)
             # A missing table has a reason. For another error the check would wait once more.
             lacks_table = isinstance(error, ProgrammingError) or cause.startswith("no such ")
             return self.unavailable(request, self.health() if lacks_table else None, reason)
+
+    def log_failure(self, request: Request, error: Exception) -> str:
+        """Log an error of the database, without values of rows and of the reader; return it."""
+        cause = one_line(getattr(error, "orig", None) or error)
+        # sqlite3 quotes text that is not UTF-8.
+        cause = cause.partition(" with text ")[0]
+        log.error("console: %s: %s: %s", request.url.path, self.target.name, cause)
+        return cause
 
     def unavailable(self, request: Request, health: Health | None, reason: str = "") -> Response:
         """Return the page that says why the database is not available."""
@@ -206,3 +222,10 @@ class Site:
 def _refuse_nul(parameters: Mapping[str, Any]) -> None:
     if any("\0" in str(value) for value in parameters.values()):
         raise HTTPException(400, "a value contains a NUL, which no database can hold")
+
+
+def _refuse_surrogates(form: Mapping[str, Any]) -> None:
+    try:
+        "".join(map(str, form.values())).encode()
+    except UnicodeEncodeError as error:
+        raise HTTPException(400, "a value contains characters that do not exist") from error

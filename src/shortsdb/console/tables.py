@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import DateTime, Float, Integer, String, Text, type_coerce
+from sqlalchemy import DateTime, Float, Integer, String, Text, cast, type_coerce
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.types import TypeDecorator
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from enum import Enum
 
     from sqlalchemy import Column, ColumnElement, Dialect, Table
-    from sqlalchemy.types import TypeEngine
 
 # The vocabulary or flag of a column: what its filter offers, by the text in the address.
 _VOCABULARIES: dict[Any, type[Enum]] = {
@@ -63,19 +62,21 @@ _SPELLED_INSIDE = {
 
 
 class _StoredTime(TypeDecorator[object]):
-    """A time as `UTCDateTime` returns it; what SQLite holds and is no time is returned as it is."""
+    """The text of a time, as `UTCDateTime` returns it, or the text itself if that is not possible.
 
-    impl = DateTime(timezone=True)
+    SQLite holds any value in a column of times, and PostgreSQL also years that Python does not
+    have, and infinity.
+    """
+
+    impl = String
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return String() if dialect.name == "sqlite" else self.impl_instance
-
-    def process_result_value(self, value: object, dialect: Dialect) -> object:  # noqa: ARG002 - TypeDecorator's signature
-        if isinstance(value, str):
-            with suppress(ValueError):
-                value = datetime.fromisoformat(value)
-        return as_utc(value) if isinstance(value, datetime) else value
+    def process_result_value(self, value: str | None, dialect: Dialect) -> object:  # noqa: ARG002 - TypeDecorator's signature
+        # A number of SQLite, such as milliseconds since 1970, is not a date without hyphens.
+        if value is not None and "-" in value:
+            with suppress(ValueError, OverflowError):
+                return as_utc(datetime.fromisoformat(value))
+        return value
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Field:
         """The column, for reading whatever is in it."""
         if self.kind != "time":
             return self.column
-        return type_coerce(self.column, _StoredTime()).label(self.key)
+        return type_coerce(cast(self.column, String), _StoredTime()).label(self.key)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ class View:
     key: Field
     sorts: Mapping[str, tuple[Column[Any], ...]]
     children: tuple[tuple[str, str], ...]
+
+    @property
+    def stored(self) -> list[ColumnElement[Any]]:
+        """The columns, for reading whatever is in them."""
+        return [field.stored for field in self.fields.values()]
 
     @property
     def searched(self) -> list[Field]:
