@@ -60,10 +60,10 @@ CHANGES = {
 _HOW = st.sampled_from(["rename the new one", "rename the old one", "copy and back", "in place"])
 
 
-def _content(connection: sqlite3.Connection) -> list[str]:
+def _content(connection: sqlite3.Connection, key: str) -> list[str]:
     rows = connection.execute(
-        "SELECT typeof(a), CAST(a AS BLOB), typeof(b), CAST(b AS BLOB), typeof(c), CAST(c AS BLOB)"
-        ' FROM "Kept Rows"'
+        f"SELECT {'id, ' if key else ''}typeof(a), CAST(a AS BLOB), typeof(b), CAST(b AS BLOB),"
+        ' typeof(c), CAST(c AS BLOB) FROM "Kept Rows"'
     ).fetchall()
     return sorted(map(repr, rows))
 
@@ -123,7 +123,7 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
             connection.executemany(
                 f'INSERT OR IGNORE INTO "{TABLE}" (a, b, c) VALUES (?, ?, ?)', rows
             )
-            before = _content(connection)
+            before = _content(connection, key)
         in_place = how == "in place"
         new = _create(key, collation, check, lost)
         engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
@@ -145,7 +145,7 @@ def _mutant(  # noqa: PLR0913, PLR0917 - one for each thing that varies
                     run(part)
             on_driver(migrated, lambda driver: driver.set_authorizer(None))
             raw: Any = migrated.connection.driver_connection
-            other = _content(raw) != before
+            other = _content(raw, key) != before
             missing = not in_place and (
                 lost in PARTS
                 or new != _create(key, collation, check)

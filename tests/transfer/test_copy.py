@@ -402,7 +402,7 @@ def test_other_refusals(
         (file, str(tmp_path / "x.db"), "from SQLite to PostgreSQL or back, not from sqlite to sql"),
         (url, url, "not from postgresql to postgresql"),
         (str(tmp_path / "none.db"), url, "none.db does not exist"),
-        (str(tmp_path / "none" / "x.db"), url, "the folder"),
+        (str(tmp_path / "none" / "x.db"), url, "does not exist"),
         (":memory:", url, "a database in memory is not copied"),
         (str(damaged), url, "is damaged"),
         (file, url.replace("test", "nowhere"), "does not exist"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -91,13 +90,10 @@ def _make_backup(  # noqa: PLR0913 - private, and all of it is needed
         refuse_without_space(file, folder, pages * page_size)
         # Made durable below, all at once.
         copy_to_new(source, file, found, copy, f"backup of {file}")
+        if check:
+            refuse_damaged(copy.path, str(file), os.fstat(copy.descriptor))
         share(copy.descriptor, file, found, folder)
-        # The disk writes while the processor checks.
-        with ThreadPoolExecutor(1) as executor:
-            written = executor.submit(os.fsync, copy.descriptor)
-            if check:
-                refuse_damaged(copy.path, str(file), os.fstat(copy.descriptor))
-            written.result()
+        os.fsync(copy.descriptor)
         copy.rename(backup.name)
     log.info("backup of %s: %s", file, backup)
     return backup
