@@ -24,7 +24,7 @@ help: ## List the targets.
 upgrade: $(VENV)/.installed ## Upgrade the database in SHORTSDB_URL (default: ./shortsdb.db) to head.
 	$(BIN)/alembic upgrade head
 
-test: lint ## Run lint and the quick tests, in about three minutes. PYTHON= and SQLALCHEMY= choose versions.
+test: lint ## Run lint and the quick tests, in about four minutes. PYTHON= and SQLALCHEMY= choose versions.
 	$(PYTEST) -m "$(QUICK)"
 
 test-all: lint ## Run lint and every test.
