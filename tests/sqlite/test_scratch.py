@@ -131,7 +131,11 @@ def test_a_copy_ended_by_a_signal_removes_its_folder(
     lock = target.server.url(target.name)
     with psycopg.connect(lock) as other:
         other.execute("CREATE TABLE alembic_version (version_num varchar(32))")
-        with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE) as process:
+        # Whoever runs the tests may ignore signals, and a program inherits that.
+        heeding = ["env", "--default-signal=HUP,INT,TERM"]
+        with subprocess.Popen(
+            [*heeding, *arguments], env=environment, stderr=subprocess.PIPE
+        ) as process:
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             while target.psql(f"{waiting} AND datname = current_database()") == "0\n":
                 assert process.poll() is None, "it did not wait"
