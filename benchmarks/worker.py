@@ -7,13 +7,13 @@ and its arguments; each line of standard output is the JSON of what it returned.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import math
 import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from measure import HERE, seconds
 from peers import COUNTER, PEERS, RUN_ID, CannotError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -103,22 +103,30 @@ class Count:
     longest: float = 0.0
     """The longest increment, less the time to think."""
 
-    def over(self, tried: int, times: int, limit: float) -> bool:
-        """Note the time, and return whether there were enough increments, or enough time."""
+    def until(self, times: int, limit: float) -> Iterator[None]:
+        """Yield so many times, or until so many seconds are over, and note when that was."""
+        for _ in range(times):
+            if time.monotonic() - self.began >= limit:
+                break
+            yield
         self.ended = time.monotonic()
-        return tried >= times or self.ended - self.began >= limit
 
-    def note(self, error: Exception | None, took: float) -> None:
-        """Count an increment that ended so."""
-        self.longest = max(self.longest, took)
-        if error is None:
+    @contextmanager
+    def counting(self, think: float) -> Iterator[None]:
+        """Count an increment, by the exception that it ends with."""
+        begun = time.monotonic()
+        try:
+            yield
             self.committed += 1
-        elif any(words in str(error) for words in WAITED_TOO_LONG):
-            self.errors += 1
-        elif any(kind.__name__ == "StaleDataError" for kind in type(error).__mro__):
-            self.refused += 1
-        else:
-            raise error
+        except Exception as error:
+            # Each library has classes of its own for these.
+            if any(words in str(error) for words in WAITED_TOO_LONG):
+                self.errors += 1
+            elif any(kind.__name__ == "StaleDataError" for kind in type(error).__mro__):
+                self.refused += 1
+            else:
+                raise
+        self.longest = max(self.longest, time.monotonic() - begun - think)
 
 
 def count(
@@ -126,15 +134,9 @@ def count(
 ) -> dict[str, Any]:
     """Increment so many times, or for `limit` seconds; return the fields of `Count`."""
     counted = Count(time.monotonic())
-    for tried in itertools.count():
-        if counted.over(tried, times, limit):
-            break
-        begun, failed = time.monotonic(), None
-        try:
+    for _ in counted.until(times, limit):
+        with counted.counting(think):
             peer.increment(key, think)
-        except Exception as error:  # noqa: BLE001 - each library has a class of its own for it
-            failed = error
-        counted.note(failed, time.monotonic() - begun - think)
     return asdict(counted)
 
 
@@ -145,15 +147,9 @@ def count_in_tasks(
 
     async def one(key: str, times: int, think: float) -> Count:
         counted = Count(time.monotonic())
-        for tried in itertools.count():
-            if counted.over(tried, times, limit):
-                break
-            begun, failed = time.monotonic(), None
-            try:
+        for _ in counted.until(times, limit):
+            with counted.counting(think):
                 await peer.increment_async(key, think)
-            except Exception as error:  # noqa: BLE001 - as above
-                failed = error
-            counted.note(failed, time.monotonic() - begun - think)
         return counted
 
     async def everyone() -> dict[str, Any]:

@@ -71,7 +71,6 @@ def console(  # noqa: PLR0913 - one parameter for each option
     from shortsdb.engine import create_engine
     from shortsdb.errors import OperationRefused
     from shortsdb.migration import create_migration_engine
-    from shortsdb.sqlite.file_checks import refuse_unusable_file
 
     password = settings.console_password()
     if password is None and not is_loopback(host):
@@ -81,9 +80,7 @@ def console(  # noqa: PLR0913 - one parameter for each option
         )
     target = parse_target(url, schema)
     refuse_missing(target)
-    if target.file is not None:
-        refuse_unusable_file(target.file, changes=False)
-    else:
+    if target.file is None:
         create_migration_engine(target, changes=False)  # refuses a driver that is not there
     engine = create_engine(
         target.url,

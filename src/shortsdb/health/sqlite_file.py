@@ -17,7 +17,7 @@ from shortsdb.errors import OperationRefused
 from shortsdb.health.report import CALLS, Health, unanswered, unreachable, version_problems
 from shortsdb.migration import BASELINES, revision_ids
 from shortsdb.printable import VALUE_LENGTH, printable
-from shortsdb.sqlite.backup_files import Backup, folder_for, is_default, list_backups
+from shortsdb.sqlite.backup_files import Backup, folder_for, is_missing, list_backups
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.file_checks import CHANGE_BYTES, refuse_unusable_file
 from shortsdb.sqlite.foreign_keys import broken_keys
@@ -171,10 +171,10 @@ def _last_backup(file: Path, backup: str | None) -> Backup | None:
 
 
 def _lost(file: Path, backup: str | None) -> bool:
-    """Return whether the folder for backups was named and is not there, as on an unmounted disk."""
+    """Return whether the folder for backups is missing."""
     with suppress(OperationRefused):
         folder = folder_for(file, backup or settings.backup())
-        return folder is not None and not is_default(folder, file) and not folder.exists()
+        return folder is not None and is_missing(folder, file)
     return False
 
 

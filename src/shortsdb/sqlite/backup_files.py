@@ -75,13 +75,18 @@ def is_default(folder: Path, file: Path) -> bool:
     return Path(os.path.realpath(folder)) == Path(os.path.realpath(file)).parent / "backups"
 
 
+def is_missing(folder: Path, file: Path) -> bool:
+    """Return whether a folder was named and does not exist: its disk may not be mounted."""
+    return not is_default(folder, file) and not folder.exists()
+
+
 def refuse_missing_folder(folder: Path, file: Path) -> None:
-    """Refuse a folder for backups that was named and does not exist: its disk may not be mounted.
+    """Refuse a folder for backups that `is_missing`.
 
     Raises:
         OperationRefused: It does not exist, and is not the default one of `file`.
     """
-    if not is_default(folder, file) and not folder.exists():
+    if is_missing(folder, file):
         raise OperationRefused(
             f"the folder for backups {folder} does not exist; nothing was changed. Mount its disk, "
             "or create it"
