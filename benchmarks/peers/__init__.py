@@ -12,10 +12,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 COUNTER = "counter"
 RUN_ID = 1
+UNDER_A_RUN = {
+    "clips": "discovered_video",
+    "scripts": None,
+    "tts_audio": None,
+    "shorts": "clip",
+    "review_logs": None,
+    "error_logs": None,
+}
+"""The tables under a run, and what each row comes with."""
 
 
 class CannotError(Exception):
@@ -55,6 +64,12 @@ class Peer(Counting, Protocol):
 
     def whole_run(self, run_id: int) -> int:
         """Read a run and all under it as objects, and return how many rows those are."""
+
+
+def rows_of(under: Mapping[str, Collection[Any]]) -> int:
+    """Return how many rows a run is, with all under it, and the videos of its clips."""
+    videos = [clip.discovered_video for clip in under["clips"]]
+    return 1 + len(videos) + sum(map(len, under.values()))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from measure import HERE
 
-from peers import COUNTER
+from peers import COUNTER, UNDER_A_RUN, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-UNDER_A_RUN = ("clips", "scripts", "tts_audio", "shorts", "review_logs", "error_logs")
 
 
 class Peer:
@@ -91,7 +89,6 @@ class Peer:
 
     def whole_run(self, run_id: int) -> int:
         """See `peers.Peer`."""
-        everything = ("clips__discovered_video", "shorts__clip", *UNDER_A_RUN[1:])
+        everything = (f"{name}__{other}" if other else name for name, other in UNDER_A_RUN.items())
         run = self.runs.prefetch_related(*everything).get(id=run_id)
-        videos = [clip.discovered_video for clip in run.clips.all()]
-        return 1 + len(videos) + sum(len(getattr(run, name).all()) for name in UNDER_A_RUN)
+        return rows_of({name: getattr(run, name).all() for name in UNDER_A_RUN})

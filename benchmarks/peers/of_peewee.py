@@ -11,7 +11,7 @@ import peewee
 from playhouse.pwasyncio import AsyncSqliteDatabase
 from playhouse.reflection import generate_models
 
-from peers import COUNTER
+from peers import COUNTER, UNDER_A_RUN, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PRAGMAS = {"journal_mode": "wal", "cache_size": 10_000, "foreign_keys": 1}
 # None for its default, which is DEFERRED.
 LOCKING = filter(None, [os.environ.get("BENCHMARK_PEEWEE")])
-UNDER_A_RUN = ("clips", "scripts", "tts_audio", "shorts", "review_logs", "error_logs")
 
 
 class Peer:
@@ -110,5 +109,4 @@ class Peer:
         queries["shorts"] = short.select(short, clip).join(clip, peewee.JOIN.LEFT_OUTER)
         (found,) = peewee.prefetch(run.select().where(run.id == run_id), *queries.values())
         rows = {name: getattr(found, model.pipeline_run.backref) for name, model in under.items()}
-        videos = [clip.discovered_video for clip in rows["clips"]]
-        return 1 + len(videos) + sum(map(len, rows.values()))
+        return rows_of(rows)
