@@ -114,3 +114,9 @@ def size(path: Path) -> int:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path.stat().st_size
+
+
+def remove(path: Path) -> None:
+    """Delete the file, and what SQLite has left beside it."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()

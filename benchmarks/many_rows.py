@@ -86,8 +86,7 @@ def _writing(scale: Scale, folder: Path) -> Table:
             worker.ask("task", "insert", 1, 0, scale.bulk)
             took = float(worker.answer()["seconds"])
         sizes[name] = head_file.size(path)
-        for file in folder.glob(f"{path.name}*"):
-            file.unlink()
+        head_file.remove(path)
         return took
 
     taken = in_turn(scale.long_rounds, {name: partial(write, name) for name in WHO})

@@ -7,6 +7,9 @@ import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import legacy_database
@@ -16,7 +19,6 @@ from shortsdb.migration.baselines import BASELINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 # Whose database is the file of this name in the folder that a program runs in.
 DATABASE = "deployed.db"
@@ -29,6 +31,8 @@ NEW_TABLES = [
     "config_overrides",
     "error_logs",
 ]
+# Deployed files, which are made once in a run.
+_FILES = TemporaryDirectory(prefix="shortsdb-benchmark-")
 DEPLOYED_TABLES = ("discovered_videos", "pipeline_runs", "clips")
 
 PEERS = """\
@@ -193,13 +197,20 @@ def warm_up(everybody: Iterable[Migrator], folder: Path) -> None:
 def make_deployed(folder: Path, rows: int) -> Path:
     """Make a folder with a deployed file of about so many rows; of none at all for 0."""
     folder.mkdir()
-    with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
+    shutil.copy(_deployed_file(rows), folder / DATABASE)
+    return folder / DATABASE
+
+
+@cache
+def _deployed_file(rows: int) -> Path:
+    path = Path(_FILES.name) / f"{rows}.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(legacy_database.SCHEMA)
         # Else millions of rows, whose index entries come in no order, take long to write.
         connection.execute("PRAGMA cache_size = -500000")
         if rows:
             legacy_database.fill(connection, rows)
-    return folder / DATABASE
+    return path
 
 
 def check(folder: Path) -> None:

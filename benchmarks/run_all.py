@@ -24,19 +24,18 @@ from measure import FULL, HERE, PATIENCE, SMOKE, Scale, progress
 
 # Each is a module here with a TITLE and run(scale, folder), in the order of RESULTS.md.
 PARTS = (
-    *(
-        "deploy",
-        "growth",
-        "backups",
-        "rebuild",
-        "sessions",
-        "writers",
-        "think",
-        "many_rows",
-        "console_pages",
-        "startup",
-        "transfer",
-    ),
+    "deploy",
+    "growth",
+    "backups",
+    "rebuild",
+    "sessions",
+    "writers",
+    "postgresql_writers",
+    "think",
+    "many_rows",
+    "console_pages",
+    "startup",
+    "transfer",
 )
 PACKAGES = (
     *("shortsdb", "SQLAlchemy", "alembic", "aiosqlite", "Django", "peewee", "sqlmodel"),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import statistics
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
-import head_file
+from head_file import counted, make, remove
 from measure import Scale, Table, in_turn, progress, spread
 from peers import COUNTER, PEERS, PLAIN
-from worker import Worker
+from writers import ENDS, Outcome, connected, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,17 +40,8 @@ session of shortsdb takes the lock for the write alone, so that rows of its own 
 as the thinking allows; of those who think about the same row, one is kept and the others are
 refused. Django's tasks run one after the other in one thread."""
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one kind of work."""
-
-    per_second: float
-    errors: int
-    refused: int
-    lost: int
-    longest_write: float
-    longest_read: float
+Outcomes: TypeAlias = "dict[tuple[bool, float], tuple[Outcome, float]]"
+"""By whether the row is shared and how long is thought; with the seconds of the longest read."""
 
 
 def run(scale: Scale, folder: Path) -> list[Table]:
@@ -72,39 +62,31 @@ def run(scale: Scale, folder: Path) -> list[Table]:
     return tables
 
 
-def _in_processes(name: str, folder: Path, scale: Scale) -> dict[tuple[bool, float], Outcome]:
+def _in_processes(name: str, folder: Path, scale: Scale) -> Outcomes:
     path = _file(folder, scale.processes)
     outcomes = {}
-    with ExitStack() as stack:
-        # One after the other, until each is connected, as in writers.py.
-        workers = [stack.enter_context(_connected(name, path)) for _ in range(scale.processes + 1)]
-        *writers, reader = workers
+    with connected(name, path, scale.processes + 1) as (reader, *writers):
         for shared, think, keys in _kinds(scale, scale.processes):
-            before = head_file.counted(path)
             limit = max(scale.think_seconds, think)
             reader.ask("read", limit)
-            for writer, key in zip(writers, keys, strict=True):
-                writer.ask("count", 10**9, key, think, limit)
-            counts = [writer.answer() for writer in writers]
-            outcomes[shared, think] = _outcome(
-                counts, head_file.counted(path) - before, reader.answer()
-            )
-    _forget(path)
+            outcome = count(writers, keys, partial(counted, path), 10**9, think, limit)
+            outcomes[shared, think] = outcome, reader.answer()
+    remove(path)
     return outcomes
 
 
-def _in_tasks(name: str, folder: Path, scale: Scale) -> dict[tuple[bool, float], Outcome]:
+def _in_tasks(name: str, folder: Path, scale: Scale) -> Outcomes:
     outcomes = {}
     for shared, think, keys in _kinds(scale, scale.tasks):
         path = _file(folder, scale.tasks)
-        with _connected(name, path) as worker, _connected(name, path) as reader:
+        with connected(name, path, 2) as (worker, reader):
             limit = max(scale.think_seconds, think)
             worker.ask("count_in_tasks", keys, 10**9, think, limit)
             reader.ask("read", limit)
             answer = worker.answer()
-            kept = head_file.counted(path) - answer["before"]
-            outcomes[shared, think] = _outcome(answer["counts"], kept, reader.answer())
-        _forget(path)
+            kept = counted(path) - answer["before"]
+            outcomes[shared, think] = Outcome.of(answer["counts"], kept), reader.answer()
+        remove(path)
     return outcomes
 
 
@@ -117,7 +99,7 @@ def _kinds(scale: Scale, workers: int) -> Iterator[tuple[bool, float, list[str]]
 
 def _file(folder: Path, workers: int) -> Path:
     path = folder / "thinking.db"
-    head_file.make(path)
+    make(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
             "INSERT INTO config_overrides (key, value) VALUES (?, '0')",
@@ -126,38 +108,11 @@ def _file(folder: Path, workers: int) -> Path:
     return path
 
 
-@contextmanager
-def _connected(name: str, path: Path) -> Iterator[Worker]:
-    with Worker(name, path) as worker:
-        worker.answer()
-        worker.ask("count", 1)
-        worker.answer()
-        yield worker
-
-
-def _forget(path: Path) -> None:
-    for file in path.parent.glob(f"{path.name}*"):
-        file.unlink()
-
-
-def _outcome(counts: Sequence[Mapping[str, Any]], kept: int, longest_read: float) -> Outcome:
-    committed = sum(count["committed"] for count in counts)
-    took = max(count["ended"] for count in counts) - min(count["began"] for count in counts)
-    return Outcome(
-        per_second=kept / took,
-        errors=sum(count["errors"] for count in counts),
-        refused=sum(count["refused"] for count in counts),
-        lost=committed - kept,
-        longest_write=max(count["longest"] for count in counts),
-        longest_read=longest_read,
-    )
-
-
 def _tables(
     title: str,
     shared: bool,  # noqa: FBT001 - half of a key
     scale: Scale,
-    rounds: Mapping[str, Sequence[Mapping[tuple[bool, float], Outcome]]],
+    rounds: Mapping[str, Sequence[Outcomes]],
 ) -> Iterator[Table]:
     columns = ["", *(f"{think * 1000:,.0f} ms" for think in scale.thinks)]
     done, waits = [], []
@@ -165,18 +120,13 @@ def _tables(
         cells, wait = [], []
         for think in scale.thinks:
             found = [one[shared, think] for one in of_it]
-            cells.append(
-                f"{spread([one.per_second for one in found])}"
-                + "".join(
-                    f" / {statistics.median(getattr(one, what) for one in found):,.0f}"
-                    for what in ("errors", "refused", "lost")
-                )
-            )
-            write, read = (
-                max(getattr(one, what) for one in found)
-                for what in ("longest_write", "longest_read")
-            )
-            wait.append(f"{write:.2f} / {read:.2f}")
+            ends = [
+                statistics.median(getattr(outcome, what) for outcome, _ in found) for what in ENDS
+            ]
+            rate = spread([outcome.per_second for outcome, _ in found])
+            cells.append(" / ".join([rate, *(f"{number:,.0f}" for number in ends)]))
+            write = max(outcome.longest for outcome, _ in found)
+            wait.append(f"{write:.2f} / {max(read for _, read in found):.2f}")
         done.append([PEERS[name].name, *cells])
         waits.append([PEERS[name].name, *wait])
     yield Table(title, columns, done)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from head_file import counted, snapshots
 from measure import HERE, seconds
-from peers import COUNTER, PEERS, RUN_ID, CannotError
+from peers import PEERS, RUN_ID, CannotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ READ_PAUSE = 0.01  # seconds
 class Worker:
     """A process of a peer, as seen by who tells it what to do."""
 
-    def __init__(self, peer: str, path: Path) -> None:
+    def __init__(self, peer: str, path: Path | str) -> None:
         """Start it; its first answer is that it is ready."""
         self._process = subprocess.Popen(  # noqa: S603 - this file
             [sys.executable, Path(__file__), peer, path],
@@ -130,7 +130,7 @@ class Count:
 
 
 def count(
-    peer: Peer, times: int, key: str = COUNTER, think: float = 0, limit: float = math.inf
+    peer: Peer, key: str, times: int, think: float = 0, limit: float = math.inf
 ) -> dict[str, Any]:
     """Increment so many times, or for `limit` seconds; return the fields of `Count`."""
     counted = Count(time.monotonic())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from peers import COUNTER, IN_THREADS, PEERS, PLAIN
 from worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Self
 
 TITLE = "Concurrent writers"
 
@@ -45,15 +46,36 @@ Waiting for each other is not the reason: a single task counts about as fast as 
 one connection in the pool makes them little faster. A program that needs more does as Django does,
 by `asyncio.to_thread` and the sync engine."""
 
+ENDS = ("errors", "refused", "lost")
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one round."""
+    """What came of increments, by how they ended, and the seconds of the longest."""
 
     per_second: float
     tried: int
     errors: int
+    refused: int
     lost: int
+    longest: float
+
+    @classmethod
+    def of(cls, counts: Sequence[Mapping[str, Any]], kept: int) -> Self:
+        """Sum up what workers have answered, when so many increments are in the database."""
+        summed = {
+            name: sum(count[name] for count in counts)
+            for name in ("committed", "errors", "refused")
+        }
+        took = max(count["ended"] for count in counts) - min(count["began"] for count in counts)
+        return cls(
+            per_second=kept / took,
+            tried=sum(summed.values()),
+            errors=summed["errors"],
+            refused=summed["refused"],
+            lost=summed["committed"] - kept,
+            longest=max(count["longest"] for count in counts),
+        )
 
 
 def run(scale: Scale, folder: Path) -> list[Table]:
@@ -61,38 +83,53 @@ def run(scale: Scale, folder: Path) -> list[Table]:
     tables = []
     everybody = [name for name in PEERS if name != PLAIN]  # which is measured in think.py
     in_processes = [name for name in everybody if name != IN_THREADS]
-    for title, count, who, notes in (
+    for title, work, who, notes in (
         (f"{scale.processes} processes", _in_processes, in_processes, (HOW, WHO, WHY)),
         (f"{scale.tasks} tasks of asyncio", _in_tasks, everybody, (HOW_ASYNC, WHY_ASYNC)),
     ):
         progress(f"{TITLE}: {title}")
-        works = {name: partial(count, name, folder, scale) for name in who}
-        outcomes = in_turn(scale.long_rounds, works)
-        tried = outcomes["shortsdb"][0].tried
-        columns = ["", "increments/s", "of shortsdb", "errors", f"lost updates, of {tried}"]
-        tables.append(Table(title, columns, _rows(outcomes), notes))
+        works = {PEERS[name].name: partial(work, name, folder, scale) for name in who}
+        tables.append(table(title, in_turn(scale.long_rounds, works), notes))
     return tables
 
 
 def _in_processes(name: str, folder: Path, scale: Scale) -> Outcome:
-    """Count in processes that start at once, each that often."""
     path = folder / "counter.db"
     head_file.make(path)
+    keys = [COUNTER] * scale.processes
+    with connected(name, path, scale.processes) as workers:
+        outcome = count(workers, keys, partial(head_file.counted, path), scale.increments)
+    head_file.remove(path)
+    return outcome
+
+
+@contextmanager
+def connected(name: str, address: Path | str, number: int) -> Iterator[list[Worker]]:
+    """Yield processes of a peer that have counted once.
+
+    They start one after the other: SQLite does not wait for its turn to set WAL mode, and start-up
+    is not what is measured.
+    """
     with ExitStack() as stack:
         workers = []
-        # One after the other, until each is connected: SQLite does not wait for its turn to set
-        # WAL mode, and start-up is not what is measured.
-        for _ in range(scale.processes):
-            worker = stack.enter_context(Worker(name, path))
+        for _ in range(number):
+            worker = stack.enter_context(Worker(name, address))
             worker.answer()
-            worker.ask("count", 1)
+            worker.ask("count", COUNTER, 1)
             worker.answer()
             workers.append(worker)
-        before = head_file.counted(path)
-        for worker in workers:
-            worker.ask("count", scale.increments)
-        answers = [worker.answer() for worker in workers]
-    return _outcome(path, before, scale.processes * scale.increments, answers)
+        yield workers
+
+
+def count(
+    workers: Sequence[Worker], keys: Sequence[str], counted: Callable[[], int], *how: float
+) -> Outcome:
+    """Let each of the processes count its row, all at once; see `worker.count` for how."""
+    before = counted()
+    for worker, key in zip(workers, keys, strict=True):
+        worker.ask("count", key, *how)
+    answers = [worker.answer() for worker in workers]
+    return Outcome.of(answers, counted() - before)
 
 
 def _in_tasks(name: str, folder: Path, scale: Scale) -> Outcome:
@@ -104,27 +141,27 @@ def _in_tasks(name: str, folder: Path, scale: Scale) -> Outcome:
         worker.answer()
         worker.ask("count_in_tasks", [COUNTER] * scale.tasks, each)
         answer = worker.answer()
-    return _outcome(path, answer["before"], scale.tasks * each, answer["counts"])
+    outcome = Outcome.of(answer["counts"], head_file.counted(path) - answer["before"])
+    head_file.remove(path)
+    return outcome
 
 
-def _outcome(path: Path, before: int, tried: int, answers: Sequence[Any]) -> Outcome:
-    kept = head_file.counted(path) - before
-    for file in path.parent.glob(f"{path.name}*"):
-        file.unlink()
-    errors = sum(answer["errors"] for answer in answers)
-    took = max(answer["ended"] for answer in answers) - min(answer["began"] for answer in answers)
-    return Outcome(per_second=kept / took, tried=tried, errors=errors, lost=tried - errors - kept)
-
-
-def _rows(outcomes: Mapping[str, Sequence[Outcome]]) -> list[list[str]]:
+def table(title: str, outcomes: Mapping[str, Sequence[Outcome]], notes: Sequence[str]) -> Table:
+    """Return the outcomes of each, by name; the first is shortsdb."""
     rates = {name: [one.per_second for one in of_it] for name, of_it in outcomes.items()}
-    return [
+    ours = next(iter(outcomes))
+    tried = outcomes[ours][0].tried
+    return Table(
+        title,
+        ["", "increments/s", "of shortsdb", "errors", "refused", f"lost updates, of {tried}"],
         [
-            PEERS[name].name,
-            spread(rates[name]),
-            ratio(rates[name], rates["shortsdb"]),
-            spread([one.errors for one in of_it]),
-            spread([one.lost for one in of_it]),
-        ]
-        for name, of_it in outcomes.items()
-    ]
+            [
+                name,
+                spread(rates[name]),
+                ratio(rates[name], rates[ours]),
+                *(spread([getattr(one, what) for one in of_it]) for what in ENDS),
+            ]
+            for name, of_it in outcomes.items()
+        ],
+        notes,
+    )

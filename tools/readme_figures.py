@@ -42,9 +42,9 @@ def readme_page() -> str:
         django_grown=_last(upgrades["Django"]),
         backup=_last(backups["ratio"][-1]),
         faster=_first(ours[0]) / _first(by_default[0]),
-        lost=f"{_first(ours[3]):.0f}",
-        lost_by_default=f"{_first(by_default[3]):.0f}",
-        counted=writers[""][3].split()[-1],
+        lost=f"{_first(ours[4]):.0f}",
+        lost_by_default=f"{_first(by_default[4]):.0f}",
+        counted=writers[""][4].split()[-1],
     )
     return _SECTION.sub(lambda _: figures, README.read_text(encoding="utf-8"))
 

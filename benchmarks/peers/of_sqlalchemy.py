@@ -17,11 +17,12 @@ class Peer(SessionPeer):
     """See `peers.Peer`."""
 
     def __init__(self, path: str) -> None:
-        """Make the engines."""
-        engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        """Make the engines, on a file or on the URL of a PostgreSQL database."""
+        url = path if "://" in path else f"sqlite:///{path}"
+        engine = create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:"))
         super().__init__(
             _models(),
-            sessionmaker(create_engine(f"sqlite:///{path}")),
+            sessionmaker(create_engine(url)),
             engine,
             # As https://docs.sqlalchemy.org/en/20/orm/extensions/asyncio.html has it.
             async_sessionmaker(engine, expire_on_commit=False),

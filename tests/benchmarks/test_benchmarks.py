@@ -18,6 +18,7 @@ PARTS = (
     "rebuild",
     "sessions",
     "writers",
+    "postgresql_writers",
     "think",
     "many_rows",
     "console_pages",
@@ -46,5 +47,5 @@ def test_all_benchmarks_run(tmp_path: Path) -> None:
         line.split(" | ") for line in writers.splitlines() if line.startswith("| shortsdb |")
     ]
     assert len(counted) == len(("processes", "tasks"))
-    for _, _, _, errors, lost in counted:
-        assert (errors.split()[0], lost.split()[0]) == ("0", "0")
+    for _, _, _, errors, refused, lost in counted:
+        assert [cell.split()[0] for cell in (errors, refused, lost)] == ["0"] * 3

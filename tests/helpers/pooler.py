@@ -30,11 +30,12 @@ def _program() -> str:
 
 
 class Pooler:
-    """A pooler in front of a server; all clients share one connection per database."""
+    """A pooler in front of a server; all clients share `pool_size` connections per database."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, pool_size: int = 1) -> None:
         """Pool connections to the running `server`."""
         self._server = server
+        self._pool_size = pool_size
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -45,7 +46,7 @@ class Pooler:
         settings.write_text(
             f"[databases]\n* = host={self._server.folder} user=shortsdb\n"
             f"[pgbouncer]\nunix_socket_dir = {self.folder}\nlisten_port = 5432\n"
-            f"pool_mode = transaction\ndefault_pool_size = 1\nauth_type = any\n"
+            f"pool_mode = transaction\ndefault_pool_size = {self._pool_size}\nauth_type = any\n"
             f"logfile = {self.folder / 'log'}\n"
         )
         if user:
