@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scenario import IMPATIENT, KINDS, Sessions, play
-from sqlalchemy import inspect, select, text
+from sqlalchemy import event, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
-from shortsdb.engine import create_engine
+from shortsdb.engine import ReadOnlyError, create_engine, session_factory
+from shortsdb.engine.transactions import READ_ONLY_OPTIONS
 from shortsdb.models import ConfigOverride
 
 if TYPE_CHECKING:
@@ -160,3 +161,154 @@ def test_connections_that_the_server_has_closed_are_replaced(
         assert keys(sessions.engine) == []
 
     play(kind, url, scenario)
+
+
+@KINDS
+def test_each_transaction_of_a_connection_takes_the_lock(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        with sessions.engine.connect() as connection:
+            for _ in range(2):
+                connection.execute(text("DELETE FROM config_overrides"))
+                with (
+                    sessions.engine.connect() as other,
+                    pytest.raises(OperationalError, match=r"database is locked|lock timeout"),
+                ):
+                    other.execute(text("DELETE FROM clips"))
+                connection.commit()
+
+    play(kind, url, scenario, pragmas=IMPATIENT)
+
+
+@ON_POSTGRESQL
+def test_a_transaction_in_two_phases_takes_the_lock_when_it_writes(url: str) -> None:
+    engine = create_engine(url, pragmas=IMPATIENT)
+    with engine.connect() as connection, engine.connect() as other:
+        connection.begin_twophase()
+        connection.execute(text("DELETE FROM config_overrides"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            other.execute(text("DELETE FROM clips"))
+    engine.dispose()
+
+
+@ON_POSTGRESQL
+def test_a_connection_lost_after_a_commit_has_no_unknown_outcome(url: str, watcher: Engine) -> None:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        connection.execute(text(INSERT))
+        connection.commit()
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        with watcher.connect() as other:
+            assert other.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        with pytest.raises(OperationalError):
+            connection.execute(text("DELETE FROM config_overrides"))
+    engine.dispose()
+
+
+@ON_POSTGRESQL
+def test_a_conflict_outside_a_flush_is_the_error_of_the_server(url: str, watcher: Engine) -> None:
+    """Also after a flush that succeeded in the same transaction."""
+    engine = create_engine(url, isolation_level="REPEATABLE READ")
+    with watcher.begin() as connection:
+        connection.execute(text(INSERT))
+    with session_factory(engine)() as session:
+        assert session.scalars(select(ConfigOverride.key)).all() == ["k"]
+        with watcher.begin() as connection:
+            connection.execute(text("UPDATE config_overrides SET value = 'theirs'"))
+        session.add(ConfigOverride(key="new", value=""))
+        session.flush()
+        with pytest.raises(OperationalError, match="could not serialize access"):
+            session.execute(text("UPDATE config_overrides SET value = 'mine'"))
+    engine.dispose()
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize(("busy_timeout", "of_server"), [(None, "1"), (0, "0"), (1, "60s")])
+def test_the_wait_for_the_lock_is_that_of_the_engine_or_of_the_server(
+    url: str, watcher: Engine, busy_timeout: int | None, of_server: str
+) -> None:
+    """In PostgreSQL, 0 means to wait without end."""
+    options = f"-c lock_timeout={of_server} -c statement_timeout=5s"
+    engine = create_engine(
+        url, pragmas={"busy_timeout": busy_timeout}, connect_args={"options": options}
+    )
+    with watcher.begin() as other, engine.connect() as connection:
+        other.execute(text("SELECT 1"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            connection.execute(text("DELETE FROM config_overrides"))
+    engine.dispose()
+
+
+@ON_SQLITE
+@KINDS
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_a_connection_that_only_read_is_returned_writable(url: str, kind: str, end: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        with sessions.reader() as session:
+            assert session.scalars(select(ConfigOverride.key)).all() == []
+            getattr(session, end)()
+        raw = sessions.engine.raw_connection()
+        raw.cursor().execute(INSERT)
+        raw.close()
+
+    play(kind, url, scenario, pool_size=1, max_overflow=0)
+
+
+@ON_SQLITE
+@KINDS
+def test_a_read_only_connection_in_autocommit_reads_what_is_committed(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        reader = sessions.engine.execution_options(
+            **READ_ONLY_OPTIONS, isolation_level="AUTOCOMMIT"
+        )
+        with reader.connect() as connection:
+            assert connection.scalars(select(ConfigOverride.key)).all() == []
+            with sessions.engine.begin() as other:
+                other.execute(text(INSERT))
+            assert connection.scalars(select(ConfigOverride.key)).all() == ["k"]
+            with pytest.raises(ReadOnlyError):
+                connection.execute(text("DELETE FROM config_overrides"))
+
+    play(kind, url, scenario)
+
+
+def test_an_invalidated_connection_can_be_used_again(url: str) -> None:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        connection.execute(text(INSERT))
+        connection.invalidate()
+        connection.rollback()
+        assert connection.scalars(select(ConfigOverride.key)).all() == []
+    engine.dispose()
+
+
+@KINDS
+def test_the_events_of_a_transaction_occur(url: str, kind: str) -> None:
+    def scenario(sessions: Sessions) -> None:
+        seen: list[str] = []
+        for name in ("begin", "commit", "rollback"):
+            event.listen(sessions.engine, name, lambda _, name=name: seen.append(name))
+        with sessions.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            connection.commit()
+            connection.execute(text("SELECT 1"))
+            connection.rollback()
+        assert seen == ["begin", "commit", "begin", "rollback"]
+
+    play(kind, url, scenario)
+
+
+@ON_SQLITE
+def test_query_only_is_set_only_when_it_changes(url: str) -> None:
+    engine = create_engine(url, pool_size=1, max_overflow=0)
+    statements: list[str] = []
+    raw = engine.raw_connection()
+    raw.driver_connection.set_trace_callback(statements.append)  # type: ignore[union-attr]
+    raw.close()
+    for read_only in (False, True, False, False):
+        with session_factory(engine, read_only=read_only)() as session:
+            session.execute(text("SELECT 1"))
+    assert [each for each in statements if each.startswith("PRAGMA")] == [
+        "PRAGMA query_only = True",
+        "PRAGMA query_only = False",
+    ]
+    engine.dispose()

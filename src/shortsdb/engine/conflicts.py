@@ -203,13 +203,10 @@ def _select(
     statement = (
         select(*primary_key, *columns)
         .select_from(mapper.persist_selectable)
+        .where(tuple_(*primary_key).in_(keys))
         # FOR NO KEY UPDATE still lets other transactions insert rows that refer to these.
         .with_for_update(key_share=True)
     )
-    if len(primary_key) == 1:
-        statement = statement.where(primary_key[0].in_([key[0] for key in keys]))
-    else:
-        statement = statement.where(tuple_(*primary_key).in_(keys))
     count = len(primary_key)
     return {
         tuple(row[:count]): dict(zip(columns, row[count:], strict=True))
@@ -239,6 +236,6 @@ def _is_same(  # noqa: PLR0913, PLR0917 - two values, and the location of the se
         value, stored = cast(cast(value, column.type), Text), cast(column, Text)
     same = select(literal(1)).where(
         stored.is_not_distinct_from(value),
-        *(part == value for part, value in zip(mapper.primary_key, key, strict=True)),
+        tuple_(*mapper.primary_key).in_([key]),
     )
     return connection.scalar(same.select_from(mapper.persist_selectable)) is not None

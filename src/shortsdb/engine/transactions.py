@@ -127,7 +127,6 @@ class TrackedConnection(Connection):
         return super()._exec_insertmany_context(dialect, context)
 
     def _rollback_impl(self) -> None:
-        self.flushing, self.refusal = False, None
         _allow_writes(self)
         if not self._is_of_another():
             super()._rollback_impl()
