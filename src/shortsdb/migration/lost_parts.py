@@ -40,8 +40,8 @@ def lost_parts(
         renamed: The new names of renamed columns, by old name, in lower case.
         dropped: The triggers and indexes that were dropped by name, so on purpose.
     """
-    old = read_schema(before.connection, tables[:1])[tables[0]]
-    new = read_schema(after.connection, tables[1:])[tables[1]]
+    old = read_schema(before.connection, [tables[0]])[tables[0]]
+    new = read_schema(after.connection, [tables[1]])[tables[1]]
     columns = {column.lower(): found for column, found in new.columns.items()}
     names = {
         column: renamed.get(column.lower(), column.lower())
@@ -65,12 +65,17 @@ def lost_parts(
     def stays(group: tuple[str, ...]) -> bool:
         return names.keys() >= set(group)
 
-    if stays(old.primary_key) and (
-        translated(old.primary_key) != tuple(map(str.lower, new.primary_key))
-        or (old.numbers_rows and not new.numbers_rows)
+    if (
+        old.primary_key
+        and stays(old.primary_key)
+        and (
+            translated(old.primary_key) != tuple(map(str.lower, new.primary_key))
+            or (old.numbers_rows and not new.numbers_rows)
+        )
     ):
         lost.append(f"its PRIMARY KEY ({', '.join(old.primary_key)})")
-    unique = {tuple(sorted(map(str.lower, group))) for group in new.unique}
+    # SQLite has no index for an INTEGER PRIMARY KEY, which is unique too.
+    unique = {tuple(sorted(map(str.lower, group))) for group in (*new.unique, new.primary_key)}
     lost += [
         f"UNIQUE ({', '.join(group)})"
         for group in sorted(old.unique)

@@ -73,7 +73,7 @@ def commit(connection: Connection) -> None:
     try:
         connection.exec_driver_sql("COMMIT")
     except OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+        if not getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             raise
         connection.exec_driver_sql("ROLLBACK")
         raise ReadersInTheWay from error
@@ -100,9 +100,7 @@ def wait_for_readers(took: float, until: float) -> bool:
 
 
 def _set_busy_timeout(connection: Connection, seconds: float) -> None:
-    cursor = connection.connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
-    cursor.close()
+    connection.connection.cursor().execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
 def _settings(*, changes: bool, wal: bool) -> dict[str, str | int]:
@@ -180,7 +178,6 @@ def sqlite_transactions(connection: Connection, *, changes: bool) -> Iterator[bo
         for name, value in before.items():
             pragma(f"{name} = {value}")
         dbapi_connection.isolation_level = isolation_level
-        cursor.close()
 
     try:
         # With None, the sqlite3 module does not begin transactions by itself.
