@@ -112,6 +112,8 @@ class _Connection(sqlite3.Connection):
     """The number of checkouts from the pool not yet returned; None during set-up."""
     aiosqlite: Callable[[], Any] = staticmethod(lambda: None)
     """Return aiosqlite's connection around this one, if there is one."""
+    usable = False
+    """Whether the connection is open."""
 
     def __init__(self, database: str | os.PathLike[str], *args: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
         self.path = _path(os.fspath(database), uri=options.get("uri", False))
@@ -123,14 +125,11 @@ class _Connection(sqlite3.Connection):
             self.file = identity_of(self.path)
             if self.file is not None:
                 _open.add(self)
-
-    @property
-    def usable(self) -> bool:
-        """Whether the connection is open; databases in memory are not closed before a fork."""
-        return self.file is None or self in _open
+            self.usable = True
 
     def close(self) -> None:
         super().close()
+        self.usable = False
         with _lock:
             _open.discard(self)
 

@@ -24,6 +24,7 @@ def guard_replaced_file(engine: Engine, file: Path) -> None:
 
     Otherwise the connection would keep writing to the old file, and those writes would be lost.
     """
+    path = str(file)  # a Path would be converted at each checkout
     seen = False
 
     def do_connect(*_: object) -> None:
@@ -35,10 +36,10 @@ def guard_replaced_file(engine: Engine, file: Path) -> None:
     def connect(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         nonlocal seen
         seen = True
-        record.info["file"] = identity_of(file)
+        record.info["file"] = identity_of(path)
 
     def checkout(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if identity_of(file) != record.info["file"]:
+        if identity_of(path) != record.info["file"]:
             raise DisconnectionError("the file was moved, deleted or replaced")
 
     event.listen(engine, "do_connect", do_connect)

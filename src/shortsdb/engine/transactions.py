@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         RootTransaction,
     )
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 READ_ONLY = "shortsdb_read_only"
 READ_ONLY_OPTIONS = {READ_ONLY: True, "postgresql_readonly": True}
@@ -76,6 +76,8 @@ class TrackedConnection(Connection):
     lock_first = False
     # Whether the transaction has requested the lock.
     locked = False
+    # Whether this transaction has set query_only.
+    query_only = False
     flushing = False
     committing = False
     # The error that the next write of a flush raises. Raised inside the flush, it makes SQLAlchemy
@@ -95,20 +97,20 @@ class TrackedConnection(Connection):
         if self.dialect.name == "sqlite":
             self._begin_on_sqlite()
         super()._begin_impl(transaction)
-        if (schema := self.info.get(_SCHEMA)) is not None:
+        if self.dialect.name != "sqlite" and (schema := self.info[_SCHEMA]) is not None:
             set_search_path(self, schema)
 
     def _begin_on_sqlite(self) -> None:
         options = self.get_execution_options()
-        read_only = READ_ONLY in options
+        self.query_only = READ_ONLY in options
         # A read-only session that was never closed leaves query_only on.
-        _set_query_only(self, on=read_only)
-        if not read_only or options.get("isolation_level") == "AUTOCOMMIT":
+        _set_query_only(self, on=self.query_only)
+        if not self.query_only or options.get("isolation_level") == "AUTOCOMMIT":
             return
-        driver_connection: Any = self.connection.driver_connection
-        if not driver_connection.in_transaction:
+        pooled: Any = self.connection
+        if not pooled.driver_connection.in_transaction:
             # Reads then see one snapshot, taken at the first of them.
-            _execute(self, "BEGIN")
+            _execute(pooled, "BEGIN")
 
     def _exec_single_context(
         self,
@@ -127,15 +129,20 @@ class TrackedConnection(Connection):
         return super()._exec_insertmany_context(dialect, context)
 
     def _rollback_impl(self) -> None:
-        _allow_writes(self)
+        self._allow_writes()
         if not self._is_of_another():
             super()._rollback_impl()
 
     def _commit_impl(self) -> None:
         self.committing = True
-        _allow_writes(self)
+        self._allow_writes()
         if not self._is_of_another():
             super()._commit_impl()
+
+    def _allow_writes(self) -> None:
+        """Reset query_only before the connection returns to the pool."""
+        if self.query_only and not self.invalidated:
+            _set_query_only(self, on=False)
 
     def _is_of_another(self) -> bool:
         """Return whether the open transaction was begun through another `Connection`.
@@ -231,25 +238,20 @@ def _locks_rows(context: ExecutionContext, statement: str) -> bool:
     return getattr(compiled.statement, "_for_update_arg", None) is not None
 
 
-def _allow_writes(connection: Connection) -> None:
-    """Reset query_only before the connection returns to the pool."""
-    if connection.dialect.name == "sqlite" and not connection.invalidated:
-        _set_query_only(connection, on=False)
-
-
 def _set_query_only(connection: Connection, *, on: bool) -> None:
+    pooled = connection.connection
     # `info` caches the setting, because most transactions need not change it.
-    if connection.info.get(READ_ONLY, False) is on:
+    if pooled.info.get(READ_ONLY, False) is on:
         return
     # None means unknown, in case the task is cancelled while it executes the statement.
-    connection.info[READ_ONLY] = None
-    _execute(connection, f"PRAGMA query_only = {on}")
-    connection.info[READ_ONLY] = on
+    pooled.info[READ_ONLY] = None
+    _execute(pooled, f"PRAGMA query_only = {on}")
+    pooled.info[READ_ONLY] = on
 
 
-def _execute(connection: Connection, statement: str) -> None:
+def _execute(pooled: PoolProxiedConnection, statement: str) -> None:
     """Execute a statement on SQLite without SQLAlchemy, which takes ten times as long."""
-    cursor = connection.connection.cursor()
+    cursor = pooled.cursor()
     cursor.execute(statement)
     cursor.close()
 
