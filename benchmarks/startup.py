@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ IMPORTS = {
     "SQLModel: `import sqlmodel`": "import sqlmodel",
     "Python: nothing": "pass",
 }
+
+OPTIONS = {"restore": ("--latest", "--yes")}
 
 OF_COMMANDS = f"""\
 On a file at the newest revision with {ROWS:,} rows. Each program migrated a copy of the same
@@ -83,11 +86,11 @@ def _commands(folder: Path) -> dict[str, Callable[[], Run]]:
     works: dict[str, Callable[[], Run]] = {
         f"shortsdb: `{command}`": partial(
             run_program,
-            *(PROGRAMS / "shortsdb", command),
+            *(PROGRAMS / "shortsdb", command, *OPTIONS.get(command, ())),
             cwd=places[ours],
             SHORTSDB_URL=migrators.DATABASE,
         )
-        for command in ("status", "health", "upgrade", "plan", "backup")
+        for command in ("status", "health", "upgrade", "plan", "backup", "restore")
     }
     works |= {
         f"Django: `{command}`": partial(
@@ -113,6 +116,10 @@ def _commands(folder: Path) -> dict[str, Callable[[], Run]]:
         f"import sqlite3; sqlite3.connect({migrators.DATABASE!r}).execute({select!r}).fetchall()",
         cwd=places[ours],
     )
+    if program := shutil.which("sqlite3"):
+        works["limit: the sqlite3 program, the version"] = partial(
+            run_program, program, migrators.DATABASE, select, cwd=places[ours]
+        )
     return works
 
 
