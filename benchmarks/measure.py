@@ -71,7 +71,7 @@ FULL = Scale(
     tasks=50,
     increments=100,
     thinks=(0, 0.01, 0.1, 1),
-    think_seconds=1,
+    think_seconds=0.5,
 )
 # Nothing that it prints means anything; it shows that everything still runs.
 SMOKE = Scale(

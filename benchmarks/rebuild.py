@@ -156,7 +156,7 @@ def _at_once(scale: Scale, folder: Path) -> Table:
     for place in places.values():
         migrators.make_deployed(place, 10_000)
     outcomes = in_turn(
-        scale.long_rounds, {who: partial(_start_all, who, places[who]) for who in everybody}
+        scale.file_rounds, {who: partial(_start_all, who, places[who]) for who in everybody}
     )
     return Table(
         f"{AT_ONCE} deploys of one file at once",

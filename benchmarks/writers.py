@@ -89,7 +89,7 @@ def run(scale: Scale, folder: Path) -> list[Table]:
     ):
         progress(f"{TITLE}: {title}")
         works = {PEERS[name].name: partial(work, name, folder, scale) for name in who}
-        tables.append(table(title, in_turn(scale.long_rounds, works), notes))
+        tables.append(table(title, in_turn(scale.file_rounds, works), notes))
     return tables
 
 

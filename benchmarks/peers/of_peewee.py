@@ -31,7 +31,10 @@ class Peer:
         self.database = peewee.SqliteDatabase(path, pragmas=PRAGMAS)
         self.models: dict[str, Any] = generate_models(self.database)
         self.analytics = self.models["analytics"]
-        self.async_database = AsyncSqliteDatabase(path, pragmas=PRAGMAS)
+        self._open_async()
+
+    def _open_async(self) -> None:
+        self.async_database = AsyncSqliteDatabase(self.database.database, pragmas=PRAGMAS)
 
     def increment(self, key: str = COUNTER, think: float = 0) -> None:
         """See `peers.Counting`."""
@@ -56,6 +59,7 @@ class Peer:
     async def close_async(self) -> None:
         """See `peers.Counting`."""
         await self.async_database.close_pool()
+        self._open_async()  # its pool belongs to one event loop
 
     def insert(self, snapshots: Sequence[dict[str, Any]]) -> None:
         """See `peers.Peer`; in chunks within SQLite's number of variables, as its page has it."""

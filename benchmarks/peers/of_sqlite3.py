@@ -78,8 +78,8 @@ class Peer:
 
     async def close_async(self) -> None:
         """See `peers.Counting`."""
-        for connection in self.pool:
-            await connection.close()
+        while self.pool:
+            await self.pool.pop().close()
 
     def insert(self, snapshots: Sequence[dict[str, Any]]) -> None:
         """See `peers.Peer`."""
