@@ -5,15 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import JSON, Column, ForeignKey, Table, event, select, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    and_,
+    event,
+    false,
+    func,
+    select,
+    text,
+)
+from sqlalchemy import create_engine as plain_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     Session,
     column_property,
+    foreign,
     mapped_column,
     relationship,
 )
+from sqlalchemy.pool import NullPool
 
 from shortsdb.engine import StaleRowError, create_engine, session_factory
 
@@ -43,12 +61,30 @@ class Mark(Base):
 
 
 class Child(Base):
-    """Its parent's deletion sets `parent_id` to NULL."""
+    """Its parent's deletion sets `parent_id` to NULL, unless it is hidden."""
 
-    __tablename__ = "child"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("parent.id"))
-    name: Mapped[str | None]
+    __table__ = Table(
+        "child",
+        Base.metadata,
+        Column("id", Integer, primary_key=True),
+        Column("parent_id", ForeignKey("parent.id")),
+        Column("name", String),
+        Column("hidden", Boolean, server_default=false()),
+    )
+    __mapper_args__ = {"exclude_properties": ["hidden"]}  # noqa: RUF012 - SQLAlchemy's
+    if TYPE_CHECKING:
+        id: Mapped[int]
+        parent_id: Mapped[int | None]
+        name: Mapped[str | None]
+
+
+class Pair(Base):
+    """A composite key."""
+
+    __tablename__ = "pair"
+    one: Mapped[int] = mapped_column(primary_key=True)
+    other: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
 
 
 class Parent(Base):
@@ -58,9 +94,14 @@ class Parent(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(default="parent")
     value: Mapped[Any] = mapped_column(JSON, nullable=True)
-    twice: Mapped[int] = column_property(id * 2)  # noqa: A003 - the column
-    children: Mapped[list[Child]] = relationship(order_by=Child.id)
-    named: Mapped[list[Child]] = relationship(viewonly=True)
+    pairs: Mapped[int] = column_property(select(func.count()).select_from(Pair).scalar_subquery())
+    children: Mapped[list[Child]] = relationship(
+        order_by=Child.id,
+        primaryjoin=lambda: and_(
+            Parent.id == foreign(Child.parent_id), Child.__table__.c.hidden.is_(false())
+        ),
+    )
+    all_children: Mapped[list[Child]] = relationship(viewonly=True)
     marks: Mapped[list[Mark]] = relationship(secondary=marked)
     __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "parent"}  # noqa: RUF012 - SQLAlchemy's
 
@@ -72,15 +113,6 @@ class Grown(Parent):
     id: Mapped[int] = mapped_column(ForeignKey("parent.id"), primary_key=True)
     size: Mapped[int | None]
     __mapper_args__ = {"polymorphic_identity": "grown"}  # noqa: RUF012 - as above
-
-
-class Pair(Base):
-    """A composite key."""
-
-    __tablename__ = "pair"
-    one: Mapped[int] = mapped_column(primary_key=True)
-    other: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[str]
 
 
 @pytest.fixture
@@ -159,6 +191,7 @@ def test_children_that_a_deletion_changes_are_compared(mapped: Engine, *, loaded
             mapped,
             "INSERT INTO parent (id, kind) VALUES (3, 'parent')",
             "UPDATE child SET parent_id = 3 WHERE id = 2",
+            "DELETE FROM pair",  # changes `pairs`, which is no column
         )
         session.delete(parent)
         if loaded:
@@ -184,13 +217,13 @@ def test_a_child_that_is_taken_away_or_is_new(mapped: Engine) -> None:
 
 def test_other_relationships_are_not_compared(mapped: Engine) -> None:
     """Rows of a secondary table are written one by one, and a viewonly relationship never."""
+    change(mapped, "INSERT INTO child (id, parent_id, hidden) VALUES (3, 2, true)")
     with session_factory(mapped)() as session:
-        grown, parent = session.get_one(Grown, 2), session.get_one(Parent, 1)
-        child = parent.children[0]
-        assert grown.named == []
-        change(mapped, "UPDATE child SET name = 'theirs', parent_id = 2")
-        grown.marks.clear()
-        grown.named.append(child)
+        grown = session.get_one(Grown, 2)
+        assert [child.id for child in grown.all_children] == [3]
+        assert len(grown.marks) == 1
+        change(mapped, "UPDATE child SET parent_id = 1 WHERE id = 3")
+        session.delete(grown)
         session.commit()
         assert session.scalar(select(marked.c.mark_id)) is None
 
@@ -238,3 +271,24 @@ def test_rows_that_refer_to_a_compared_one_can_be_inserted(mapped: Engine, url: 
             connection.execute(text("SET lock_timeout = 1"))
             connection.execute(text("INSERT INTO child (id, parent_id) VALUES (9, 1)"))
     other.dispose()
+
+
+@pytest.mark.parametrize("new_url", ["postgresql"], indirect=True)
+def test_compared_rows_are_locked_until_they_are_written(mapped: Engine, url: str) -> None:
+    other = plain_engine(url, poolclass=NullPool)
+    refusals: list[str] = []
+
+    def overtake(*arguments: Any) -> None:  # noqa: ANN401 - the event's
+        if arguments[2].startswith("UPDATE"):
+            with other.connect() as connection:
+                connection.execute(text("SET lock_timeout = 1"))
+                with pytest.raises(OperationalError) as caught:
+                    connection.execute(text("UPDATE pair SET value = 'theirs'"))
+            refusals.append(str(caught.value.orig))
+
+    with session_factory(mapped)() as session:
+        session.get_one(Pair, (1, "a")).value = "mine"
+        event.listen(mapped, "before_cursor_execute", overtake)
+        session.commit()
+    assert len(refusals) == 1
+    assert "lock timeout" in refusals[0]

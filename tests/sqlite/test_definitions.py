@@ -69,7 +69,7 @@ def test_collations() -> None:
         ("CREATE TABLE t (strict, rowid)", set()),
         ("CREATE TABLE t (a (1)) without ROWID, strict", {"WITHOUT ROWID", "STRICT"}),
         ("CREATE VIEW v AS SELECT 1", set()),
-        ("strict", {"STRICT"}),
+        ("strict none", {"STRICT"}),
     ],
 )
 def test_table_options(sql: str, options: set[str]) -> None:

@@ -120,6 +120,12 @@ def test_the_space_for_the_backup_and_the_change(
     for name, size in needed.items():
         missing[name] = MIB
         wanted = f"{(size - MIB) / MIB:.1f} MiB free and {size / MIB:.1f} MiB are needed"
-        with pytest.raises(OperationRefused, match=wanted):
+        with pytest.raises(OperationRefused, match=wanted) as caught:
             refuse_without_space(tmp_path / "x.db", copies, 3 * MIB)
+        # Another folder helps if it is the backup that is too large.
+        assert ("another folder" in str(caught.value)) == (name != "file")
+        missing[name] = size - CHANGE_BYTES + 1
+        with pytest.raises(OperationRefused, match="are needed") as caught:
+            refuse_without_space(tmp_path / "x.db", copies, 3 * MIB)
+        assert ("another folder" in str(caught.value)) == (name == "/dev/shm")  # noqa: S108 - as above
         missing[name] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import astuple
@@ -58,6 +59,8 @@ def test_rows_are_read_in_the_order_of_their_numbers(connection: sqlite3.Connect
     [
         (0, b"2026"),
         (1, b"upgrade"),
+        (0, None),
+        (1, None),
         (2, b"\xff"),
         (4, "long"),
         (5, "long"),
@@ -71,11 +74,12 @@ def test_rows_are_read_in_the_order_of_their_numbers(connection: sqlite3.Connect
 def test_a_row_of_somebody_else_is_refused(
     connection: sqlite3.Connection, column: int, value: object
 ) -> None:
-    connection.execute(CREATE)
+    connection.execute(CREATE.replace(" NOT NULL", ""))  # somebody else's table too
     row: list[object] = [*ROW]
     row[column] = value
     _insert(connection, 1, row)
-    with pytest.raises(OperationRefused, match="holds a row that shortsdb has not written, of "):
+    message = f"holds a row that shortsdb has not written, of {row[0]!r}; correct"
+    with pytest.raises(OperationRefused, match=re.escape(message)):
         read_history(connection)
 
 

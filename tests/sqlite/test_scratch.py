@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -16,6 +18,7 @@ from shortsdb.sqlite import scratch
 from shortsdb.sqlite.scratch import scratch_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from _typeshed import StrPath
@@ -34,6 +37,14 @@ def abandon(parent: Path, prefix: str) -> None:
             (folder / "file").write_bytes(b"x")
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """Check that the test leaves no file open."""
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are compared
+    yield
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 - as above
 
 
 def test_the_folder_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> None:
@@ -59,6 +70,7 @@ def test_a_folder_that_another_process_removes_at_once_is_made_again(
     assert names(tmp_path) == []
 
 
+@pytest.mark.usefixtures("descriptors")
 def test_folders_of_killed_processes_are_removed_by_the_next_one(tmp_path: Path) -> None:
     abandon(tmp_path, "a-")
     abandon(tmp_path, "b-")
@@ -109,6 +121,46 @@ def test_a_folder_that_was_removed_before_it_was_locked_is_not_used(
     with scratch_folder(tmp_path, "a-") as folder:
         assert folder.is_dir()
         assert len(opened) == 2
+
+
+@pytest.mark.usefixtures("descriptors")
+def test_a_folder_that_another_process_is_about_to_remove_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "first.shortsdb"
+    (tmp_path / "second.shortsdb").mkdir()
+    folders = [str(first), str(tmp_path / "second.shortsdb")]
+    monkeypatch.setattr(scratch, "mkdtemp", lambda **_: folders.pop(0))
+    first.mkdir()
+    other = os.open(first, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with scratch_folder(tmp_path, "a-") as folder:
+        assert folder.name == "second.shortsdb"
+    os.close(other)
+
+
+@pytest.mark.usefixtures("descriptors")
+def test_without_locks_nothing_is_removed_as_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / "a-abandoned.shortsdb").mkdir()
+    with scratch_folder(tmp_path, "a-") as folder:
+        assert folder.is_dir()
+    assert names(tmp_path) == ["a-abandoned.shortsdb"]
+
+
+def test_only_a_folder_itself_is_opened(tmp_path: Path) -> None:
+    """A FIFO would be waited for without end."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "file", "pipe"):
+        with pytest.raises(NotADirectoryError):
+            scratch._open(tmp_path / name)  # noqa: SLF001 - nothing else shows it
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])

@@ -43,7 +43,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
-        if record.levelno == logging.WARNING and "written to" in record.getMessage()
+        if record.levelno == logging.WARNING and "Stop what writes" in record.getMessage()
     ]
 
 
@@ -117,5 +117,7 @@ def test_rows_written_to_a_server_during_the_copy_are_reported(
 def test_in_words() -> None:
     assert late_changes({"a": 1}, {"a": 1}, written_to=False) is None
     assert late_changes({"a": 1, "b": 2}, {"a": 1}, written_to=False) is None
+    late = late_changes({"a": 1}, {"a": 1}, written_to=True)
+    assert str(late).endswith("may be without that; the number of rows is the same")
     late = late_changes({"a": 1_000, "b": 2}, {"a": 3_000, "b": 1}, written_to=False)
     assert str(late).endswith("without that: a +2,000 rows, b -1 rows")

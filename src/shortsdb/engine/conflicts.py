@@ -47,7 +47,7 @@ _read_earlier: WeakKeyDictionary[SessionTransaction, set[InstanceState[Any]]] = 
 
 @event.listens_for(Session, "after_begin")
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-    if not isinstance(connection, TrackedConnection) or transaction.nested:
+    if not isinstance(connection, TrackedConnection):
         return
     explicit = transaction.origin is SessionTransactionOrigin.BEGIN
     # A connection that the caller passed to the session may be in its own explicit transaction.
@@ -225,8 +225,6 @@ def _is_same(  # noqa: PLR0913, PLR0917 - two values, and the location of the se
     """Return whether a column still holds the value that was read."""
     if column.type.compare_values(read, held) is True:
         return True
-    if read is None or held is None:
-        return False
     # The database may store a value that this session assigned in another form, such as an aware
     # datetime or the text "1" in a numeric column. So the database compares.
     value: ColumnElement[Any] = bindparam(None, read, type_=column.type, unique=True)

@@ -66,8 +66,8 @@ def collations(sql: str) -> dict[str, str]:
 def table_options(sql: str) -> set[str]:
     """Return which of AUTOINCREMENT, STRICT and WITHOUT ROWID a CREATE TABLE statement has."""
     tokens = _tokens(sql, {})
-    last = max((number for number, one in enumerate(tokens) if one.value == ")"), default=-1)
-    behind = {one.value for one in tokens[last + 1 :]}
+    last = max((number for number, one in enumerate(tokens) if one.value == ")"), default=0)
+    behind = {one.value for one in tokens[last:]}
     options = {
         "AUTOINCREMENT": any(one[:2] == ("word", "autoincrement") for one in tokens),
         "STRICT": "strict" in behind,

@@ -68,7 +68,7 @@ def _remove_abandoned(parent: Path, prefix: str) -> None:
 
 
 def _open(folder: Path) -> int:
-    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    return os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def _lock(descriptor: int) -> bool | None:

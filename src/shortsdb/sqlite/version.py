@@ -192,7 +192,7 @@ def _connect(file: Path, *, immutable: bool) -> sqlite3.Connection:
     try:
         return connect(file, "mode=rw")
     except FileNotFoundError:
-        return sqlite3.connect(":memory:", isolation_level=None)
+        return sqlite3.connect(":memory:")
 
 
 def is_at_head(file: Path, head: str) -> bool:
