@@ -18,6 +18,7 @@ from shortsdb.errors import OperationRefused
 from shortsdb.migration import MigrationRefused, alembic_config, preview, preview_migration
 from shortsdb.migration.preview import Preview, TableEffect, is_downgrade
 from shortsdb.migration.revisions import revision_ids
+from shortsdb.models import metadata
 from shortsdb.target import Target
 
 if TYPE_CHECKING:
@@ -228,10 +229,17 @@ def test_what_an_upgrade_refuses_is_refused(
         of(deployed_file)
     with pytest.raises(OperationRefused, match="unmounted does not exist"):
         of(tmp_path / "unmounted" / "d.db")
-    assert of(tmp_path / "new.db").at is None
+    new = of(tmp_path / "new.db")
+    assert (new.at, new.to, new.backup_folder, new.open_by) == (None, HEAD, None, None)
+    assert new.tables == [TableEffect(name, "created") for name in sorted(metadata.tables)]
     monkeypatch.setenv("SHORTSDB_MUST_EXIST", "1")
     with pytest.raises(MigrationRefused, match="must exist"):
         of(tmp_path / "new.db")
+
+
+def test_what_must_exist_may_exist(deployed_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTSDB_MUST_EXIST", "1")
+    assert of(deployed_file).at == "0001"
 
 
 def test_a_strange_version_is_refused(full_file: Path) -> None:
