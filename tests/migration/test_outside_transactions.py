@@ -249,6 +249,7 @@ def test_a_transaction_of_the_caller_is_refused(database: Database, tmp_path: Pa
         before = [connection.scalar(text(f"SHOW {name}")) for name in names]
         connection.rollback()
         command.upgrade(extra_revision.config(tmp_path, None, connection), "head")
+        assert not connection.in_transaction()
         assert [connection.scalar(text(f"SHOW {name}")) for name in names] == before
         assert connection.in_transaction()
     engine.dispose()
