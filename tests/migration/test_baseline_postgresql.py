@@ -54,6 +54,8 @@ def test_what_a_baseline_looks_like_there(unversioned: Database, shape: str) -> 
     engine.dispose()
     for name, table in expected.items():
         assert found[name].columns.keys() == table.columns.keys()
+        assert found[name].primary_key == table.primary_key
+        assert found[name].numbers_rows == table.numbers_rows
         assert found[name].unique == table.unique
         assert found[name].foreign_keys == table.foreign_keys
         assert found[name].indexes.items() >= table.indexes.items()

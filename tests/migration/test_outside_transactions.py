@@ -96,10 +96,49 @@ def test_up_and_down_and_the_others_are_transactions(
     ]
 
 
+def test_what_is_between_two_is_one_transaction_and_one_row_of_the_history(
+    database: Database, tmp_path: Path
+) -> None:
+    lower = f"{int(HEAD) - 1:04}"
+    command.downgrade(extra_revision.config(tmp_path, database.url), lower)
+    upgrade(tmp_path, database.url)
+    history = "SELECT from_revision, to_revision FROM shortsdb_history ORDER BY number"
+    assert database.psql(history).splitlines()[2:] == [
+        f"{lower}|{BEFORE}",
+        f"{BEFORE}|{CONCURRENT}",
+        f"{CONCURRENT}|{AFTER}",
+    ]
+
+
 @pytest.mark.parametrize("asked", ["+2", CONCURRENT])
 def test_it_goes_no_further_than_asked(database: Database, tmp_path: Path, asked: str) -> None:
     command.upgrade(extra_revision.config(tmp_path, database.url), asked)
     assert found(database) == (CONCURRENT, "t", "before_it")
+
+
+def test_a_database_without_a_version_is_adopted_first(database: Database, tmp_path: Path) -> None:
+    database.psql("DROP TABLE alembic_version, shortsdb_history")
+    upgrade(tmp_path, database.url)
+    assert found(database) == (AFTER, "t", "before_it after_it")
+    history = "SELECT action, from_revision, to_revision FROM shortsdb_history ORDER BY number"
+    assert database.psql(history).splitlines()[:2] == [
+        f"adoption||{HEAD}",
+        f"upgrade|{HEAD}|{BEFORE}",
+    ]
+
+
+def test_a_new_database_is_said_to_be_new_or_refused(
+    target: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = extra_revision.config(tmp_path, target.url)
+    config.attributes["must_exist"] = True
+    with pytest.raises(MigrationRefused, match="must exist"):
+        command.upgrade(config, "head")
+    assert target.psql(LOCKS) == "0\n"
+    assert target.schema()["columns"] == []
+    upgrade(tmp_path, target.url)
+    assert caplog.text.count("is new: creating the schema from the first revision") == 1
+    assert found(target) == (AFTER, "t", "before_it after_it")
 
 
 def test_on_sqlite_it_is_part_of_the_one_transaction(head_file: Path, tmp_path: Path) -> None:
@@ -210,6 +249,7 @@ def test_a_transaction_of_the_caller_is_refused(database: Database, tmp_path: Pa
         before = [connection.scalar(text(f"SHOW {name}")) for name in names]
         connection.rollback()
         command.upgrade(extra_revision.config(tmp_path, None, connection), "head")
+        assert not connection.in_transaction()
         assert [connection.scalar(text(f"SHOW {name}")) for name in names] == before
         assert connection.in_transaction()
     engine.dispose()

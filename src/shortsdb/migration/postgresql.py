@@ -116,8 +116,9 @@ class PostgreSQLMigration:
             on_version_apply=context.get_context().on_version_apply_callbacks,
             fn=lambda *_: part.steps,
         )
-        if runs_alone(context.script, part.revisions[0]):
-            self._run_alone(part.revisions[0])
+        first, *_ = part.revisions
+        if runs_alone(context.script, first):
+            self._run_alone(first)
             with context.begin_transaction():
                 self._record(part, begun)
             return

@@ -11,6 +11,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from shortsdb import settings
 from shortsdb.log import quiet
@@ -182,7 +183,7 @@ def _rehearse(
     config: Config, at: str | None, revision: str, *, back: bool
 ) -> tuple[_Tables, _Tables, str | None]:
     """Return the tables before and after, each with its root page and DDL, and the revision."""
-    engine = create_engine("sqlite://")
+    engine = create_engine("sqlite://", poolclass=NullPool)
     try:
         with quiet(__package__, logging.WARNING), engine.connect() as memory:
             config.attributes["connection"] = memory
@@ -196,7 +197,6 @@ def _rehearse(
             return before, after, version
     finally:
         del config.attributes["connection"]
-        engine.dispose()
 
 
 def _tables(memory: Connection) -> _Tables:
