@@ -39,7 +39,7 @@ Wall time of the whole program, how many times that of `cp` and `sync`, and what
 is durable when the program ends; the sqlite3 program's are made so by `sync`. Only shortsdb reads
 its copy again, to look for damage: with the sqlite3 program, that is `PRAGMA quick_check` of the
 copy, which has a line of its own. `cp` of a file that others write to is no backup: it is the limit
-of the disk."""
+of the disk. litestream was looked for too, but no package of PyPI, npm or Debian has it."""
 HOW_BESIDE = """\
 The deployed code inserts a row, commits, and rests for up to 20 ms, in a file with the rollback
 journal that deployed files have. The figure is its longest transaction, and how many of them
