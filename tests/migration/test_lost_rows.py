@@ -345,14 +345,17 @@ def test_no_copy_is_held_in_memory_until_rows_were_changed(path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}", connect_args={"factory": Connection})
     folder = path.parent / "revisions"
     folder.mkdir()
+    more = batch('batch.add_column(sa.Column("more", sa.Text()))', "parents")
     extra_revision.add(folder, rebuild())
+    extra_revision.add(folder, more, place=2)
+    declared = 'changes_rows = {"kept": "why"}'
     extra_revision.add(
-        folder, batch('batch.add_column(sa.Column("more", sa.Text()))', "parents"), place=2
+        folder, 'op.execute("UPDATE kept SET size = 7")', attributes=declared, place=3
     )
     with engine.connect() as connection:
         command.upgrade(extra_revision.config(folder, None, connection), "head")
     engine.dispose()
-    assert version(path) == [extra_revision.number(2)]
+    assert version(path) == [extra_revision.number(3)]
 
 
 def test_what_one_revision_dropped_on_purpose_the_next_has_not_lost(path: Path) -> None:
