@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from contextlib import closing
@@ -13,6 +14,8 @@ import pytest
 from alembic import command
 from inspect_sqlite import execute, file_hash, row_hashes, schema, version
 from project import HEAD, NEXT
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from shortsdb.migration import MigrationRefused
 
@@ -238,7 +241,7 @@ def test_changes_of_an_earlier_revision_are_not_attributed_to_the_next(path: Pat
 def revisions(path: Path, *bodies: tuple[str, str]) -> None:
     """Upgrade by several revisions at once, each a body and what stands above it."""
     folder = path.parent / "revisions"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for place, (body, attributes) in enumerate(bodies, start=1):
         extra_revision.add(folder, body, attributes=attributes, place=place)
     command.upgrade(extra_revision.config(folder, path), "head")
@@ -265,6 +268,94 @@ def test_rows_that_point_nowhere_are_found_in_a_table_of_the_same_upgrade(path: 
     )
     with pytest.raises(MigrationRefused, match="1 more rows of made pointing to rows of parents"):
         revisions(path, (made, ""), ('op.execute("INSERT INTO made (parent) VALUES (99)")', ""))
+
+
+DELETED = 'op.execute("DELETE FROM kept WHERE id = 1")'
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_a_change_after_a_declared_one_is_refused(path: Path, journal_mode: str) -> None:
+    execute(path, f"PRAGMA journal_mode = {journal_mode}")
+    declared = ('op.execute("UPDATE kept SET size = 7")', 'changes_rows = {"kept": "why"}')
+    before = row_hashes(path)
+    for body in (DELETED, rebuild(rows="SELECT * FROM kept WHERE id = 1"), rebuild(after="")):
+        with pytest.raises(MigrationRefused, match=f"revision {extra_revision.number(2)} would"):
+            revisions(path, declared, (body, ""))
+        assert row_hashes(path) == before
+    revisions(path, declared, (rebuild(), ""))
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_in_a_transaction_of_the_caller_only_changes_of_the_revision_count(
+    path: Path, journal_mode: str
+) -> None:
+    execute(path, f"PRAGMA journal_mode = {journal_mode}")
+    folder = path.parent / "revisions"
+    folder.mkdir()
+    engine = create_engine(f"sqlite:///{path}")
+    for body in (DELETED, rebuild(after=AFTER.replace("seq = 3", "seq = 4"))):
+        extra_revision.add(folder, body)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql("INSERT INTO kept (name) VALUES ('of the caller')")
+            connection.exec_driver_sql("CREATE TABLE of_the_caller (a)")
+            config = extra_revision.config(folder, None, connection)
+            if body == DELETED:
+                with pytest.raises(MigrationRefused, match=r"other rows than before \(2, it had 3"):
+                    command.upgrade(config, "head")
+            else:
+                command.upgrade(config, "head")
+                connection.commit()
+    engine.dispose()
+    assert version(path) == [NEXT]
+
+
+def test_rows_are_compared_in_the_thread_of_aiosqlite(path: Path) -> None:
+    folder = path.parent / "revisions"
+    folder.mkdir()
+    extra_revision.add(
+        folder, 'op.execute("UPDATE kept SET size = 7")', attributes='changes_rows = {"kept": ""}'
+    )
+    extra_revision.add(folder, rebuild(), place=2)
+    extra_revision.add(folder, DELETED, place=3)
+
+    async def main(to: str) -> None:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        try:
+            async with engine.connect() as connection:
+                await connection.run_sync(
+                    lambda sync: command.upgrade(extra_revision.config(folder, None, sync), to)
+                )
+        finally:
+            await engine.dispose()
+
+    with pytest.raises(MigrationRefused, match="other rows than before"):
+        asyncio.run(main("head"))
+    asyncio.run(main(extra_revision.number(2)))
+    assert version(path) == [extra_revision.number(2)]
+
+
+def test_no_copy_is_held_in_memory_until_rows_were_changed(path: Path) -> None:
+    """A file may be larger than the memory."""
+
+    class Connection(sqlite3.Connection):
+        def serialize(self, *_: object, **__: object) -> bytes:
+            raise MemoryError
+
+    engine = create_engine(f"sqlite:///{path}", connect_args={"factory": Connection})
+    folder = path.parent / "revisions"
+    folder.mkdir()
+    more = batch('batch.add_column(sa.Column("more", sa.Text()))', "parents")
+    extra_revision.add(folder, rebuild())
+    extra_revision.add(folder, more, place=2)
+    declared = 'changes_rows = {"kept": "why"}'
+    extra_revision.add(
+        folder, 'op.execute("UPDATE kept SET size = 7")', attributes=declared, place=3
+    )
+    with engine.connect() as connection:
+        command.upgrade(extra_revision.config(folder, None, connection), "head")
+    engine.dispose()
+    assert version(path) == [extra_revision.number(3)]
 
 
 def test_what_one_revision_dropped_on_purpose_the_next_has_not_lost(path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import NullPool, text
 
 from shortsdb.migration import MigrationRefused, create_migration_engine, read_only_connection
 from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from postgresql_server import Database
+    from sqlalchemy import Connection
 
 
 def test_a_file_cannot_be_written(deployed_file: Path) -> None:
@@ -43,3 +46,53 @@ def test_a_driver_that_is_missing_is_named_without_the_password() -> None:
         create_migration_engine(Target.parse(given), changes=False)
     assert "s3cret" not in str(refused.value)
     assert refused.value.__suppress_context__
+
+
+def test_a_driver_that_is_not_known_is_named_without_the_password() -> None:
+    given = "postgresql+nonsense://u:s3cret@h/d"
+    wanted = r"postgresql\+nonsense is not known; sqlite, sqlite\+aiosqlite and postgresql\+psycopg"
+    with pytest.raises(MigrationRefused, match=wanted) as refused:
+        create_migration_engine(Target.parse(given), changes=False)
+    assert "s3cret" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "given", ["postgresql://u:s3cret@/d?host=a:1,b:x&port=1", "sqlite:///{}/d.db?timeout=x"]
+)
+def test_a_bad_parameter_is_found_before_connecting(tmp_path: Path, given: str) -> None:
+    target = Target.parse(given.format(tmp_path))
+    with pytest.raises(MigrationRefused, match="the database URL is malformed") as refused:
+        create_migration_engine(target, changes=True)
+    assert "s3cret" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize("way", ["SQLAlchemy", "sqlite3"])
+def test_an_error_of_the_driver_is_a_refusal(deployed_file: Path, way: str) -> None:
+    def fail(connection: Connection) -> None:
+        if way == "SQLAlchemy":
+            connection.exec_driver_sql("SELECT absent")
+        connection.connection.cursor().execute("SELECT absent")
+
+    target = Target.parse(str(deployed_file))
+    wanted = r"deployed\.db: no such column: absent"
+    with pytest.raises(MigrationRefused, match=wanted), read_only_connection(target) as connection:
+        fail(connection)
+
+
+def test_a_connection_of_a_read_only_command_is_closed(deployed_file: Path) -> None:
+    with read_only_connection(Target.parse(str(deployed_file))) as connection:
+        assert connection.in_transaction()
+        assert isinstance(connection.engine.pool, NullPool)
+    assert connection.closed
+
+
+def test_moments_of_a_session_are_iso_and_names_are_of_the_schema(target: Database) -> None:
+    target.psql(f"ALTER DATABASE {target.name} SET datestyle = 'German'; CREATE SCHEMA one")
+    settings = text("SELECT current_setting('datestyle'), current_schema()")
+    for schema in ("one", None):
+        with read_only_connection(Target.parse(target.url, schema)) as connection:
+            datestyle, present = connection.execute(settings).one()
+            assert datestyle.startswith("ISO")
+            assert present == (schema or "public")

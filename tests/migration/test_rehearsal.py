@@ -55,6 +55,8 @@ def test_an_upgrade_of_a_deployed_file(
         found = rehearse(deployed_file, "head")
     assert not [record for record in caplog.records if record.name.startswith("shortsdb")]
     assert found.seconds >= found.seconds_locked > 0
+    size = deployed_file.stat().st_size
+    assert size <= found.peak_bytes < 4 * size  # the backup, and a journal
     measured = {"seconds": 1, "seconds_locked": 1, "seconds_back": 1, "peak_bytes": 1}
     assert replace(found, **measured) == OK  # type: ignore[arg-type]
     assert file_hash(deployed_file) == before

@@ -198,9 +198,7 @@ def _run_read_only(connection: Connection, options: dict[str, Any]) -> None:
     # The transaction is begun before context.configure, so that Alembic leaves its end to us.
     with read_only_transaction(connection):
         # dont_mutate: else `check` and `revision` would create the version table.
-        context.configure(
-            connection=connection, transactional_ddl=True, dont_mutate=True, **options
-        )
+        context.configure(connection=connection, dont_mutate=True, **options)
         with context.begin_transaction():
             context.run_migrations()
 

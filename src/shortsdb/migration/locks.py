@@ -48,7 +48,7 @@ def advisory_lock(
                 _set(connection, before, local=True)
                 return
             if time.monotonic() > give_up:  # the server's own error says it best
-                set_timeouts(connection, lock=0, statement=0)
+                _set(connection, {"lock_timeout": "1ms"}, local=True)
                 connection.execute(select(func.pg_advisory_xact_lock(key)))
         time.sleep(_POLL_SECONDS)
 

@@ -179,7 +179,7 @@ def _peak(folder: Path) -> Iterator[list[int]]:
         while not done.wait(_SAMPLE_SECONDS):
             seen.append(_folder_bytes(folder))
 
-    sampler = threading.Thread(target=sample, daemon=True)
+    sampler = threading.Thread(target=sample)
     sampler.start()
     try:
         yield seen

@@ -129,6 +129,8 @@ class RevisionRun:
             # SQLite has rolled back, and the authorizer has denied every later statement.
             return self._denied(transaction.authorizer.denied)
         try:
+            # Alembic may have written the next version into a transaction that will not be kept.
+            self.connection.connection.rollback()
             heads = ", ".join(context.get_context().get_current_heads()) or "no version"
         except SQLAlchemyError:  # the connection is lost
             heads = "an unknown revision, because it cannot be read now"
