@@ -69,7 +69,8 @@ def backup_keep() -> int | timedelta:
         raise OperationRefused(
             f"{BACKUP_KEEP} is {given!r}, neither a number of backups nor of days, such as 30d"
         )
-    return timedelta(days=int(match[1])) if match[2] else int(match[1])
+    number = int(match[1])
+    return timedelta(days=number) if match[2] else number
 
 
 def must_exist(given: str | bool | None = None) -> bool:  # noqa: FBT001 - an option's value

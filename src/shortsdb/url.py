@@ -174,7 +174,7 @@ def display(url: URL) -> str:
         return unquote(str(url.database).removeprefix("file://"))
     shown = {name: text for name, text in url.query.items() if name in _SHOWN_PARAMETERS}
     hosts, ports = _listed(shown.get("host", "")), _listed(shown.get("port", ""))
-    if len(hosts) <= 1 or hosts[0].startswith("/"):
+    if len(hosts) <= 1 or any(host.startswith("/") for host in hosts):
         return str(file(url) or url.set(query=shown).render_as_string(hide_password=True))
     # Use libpq's form for several hosts, because `host=a%3A1&host=b%3A2` is hard to read.
     if len(ports) == len(hosts):

@@ -57,6 +57,8 @@ def test_reports_on_databases_that_cannot_be_read() -> None:
     report = unreachable("gone", ValueError("a\n b"))
     assert report == Health(reachable=False, head=HEAD, problems=("gone",), error="a b")
     assert not report.ok
+    assert Health(reachable=True, head="1").ok
+    assert Health(reachable=True, head="1").known
     assert unreachable("gone").error is None
     assert unanswered(2.5).problems == ("it has not answered within 2.5 s",)
 

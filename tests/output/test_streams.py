@@ -21,7 +21,7 @@ def printed(script: str, redirections: str = "", **environment: str) -> bytes:
     line = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(script)} {redirections}"
     done = subprocess.run(
         ["bash", "-c", line],  # noqa: S607 - where the system has it
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONUNBUFFERED": "", **environment},
         capture_output=True,
         check=True,
     )
@@ -91,6 +91,11 @@ def test_standard_error_is_written_line_by_line() -> None:
     assert printed(script.format("stderr"), PYTHONUNBUFFERED="") == b"x\n"
     assert printed(script.format("stderr"), PYTHONUNBUFFERED="1") == b"x\n"
     assert printed(script.format("stdout"), PYTHONUNBUFFERED="1") == b"x\n"
+
+
+def test_a_full_standard_error_stops_nothing() -> None:
+    script = "make_lenient(); print('lost', file=sys.stderr); print('done')"
+    assert printed(script, "2> /dev/full") == b"done\n"
 
 
 def test_a_failure_of_buffered_output_is_reported() -> None:

@@ -15,6 +15,7 @@ from other_user import MEMBER, OWNER, STRANGER, TEAM, needs_root, run_as
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite.file_checks import (
     CHANGE_BYTES,
+    existing,
     refuse_shared_folder,
     refuse_unusable_file,
     refuse_without_space,
@@ -52,6 +53,15 @@ def test_a_file_of_another_user(
         else:
             with pytest.raises(OperationRefused, match=refusal):
                 run_as(MEMBER, use)
+
+
+def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
+    file = tmp_path / "none" / "nor this" / "x.db"
+    refuse_unusable_file(file, changes=False)
+    with pytest.raises(OperationRefused, match="nor this does not exist; check the path"):
+        refuse_unusable_file(file, changes=True)
+    assert existing(file.parent) == existing(tmp_path) == tmp_path
+    assert existing(Path("none/nor this")) == Path()
 
 
 @needs_root

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from shortsdb.sqlite.rows import holds_values, same_rows
+from shortsdb.sqlite.rows import _batches, count_rows, holds_rows, holds_values, same_rows
 
 
 def same(first: list[object], second: list[object]) -> bool:
@@ -50,6 +50,30 @@ def test_comparison_of_several_batches() -> None:
     assert not same(list(range(2500)), [*range(2499), 0])
 
 
+def test_large_tables_are_read_in_parts() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.executemany("INSERT INTO t VALUES (?)", ((n,) for n in range(2500)))
+        parts = list(_batches(connection, "t", ["x"], in_order=True))
+    assert [len(part) for part in parts] == [1000, 1000, 500]
+
+
+def test_several_columns_and_none() -> None:
+    with closing(sqlite3.connect(":memory:")) as one:
+        one.executescript(
+            "CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 2), (1, 3), (0, '2');"
+            "CREATE TABLE u (b, a); INSERT INTO u VALUES (3, 1), ('2', 0), (2, 1);"
+            "CREATE TABLE v (b, a); INSERT INTO v VALUES (3, 1), (2, 0), ('2', 1)"
+        )
+        columns = [("a", "a"), ("b", "b")]
+        assert same_rows(one, one, ("t", "u"), columns)
+        assert not same_rows(one, one, ("t", "v"), columns)
+        assert same_rows(one, one, ("t", "v"), columns[:1])
+        assert same_rows(one, one, ("t", "v"), [])
+        one.execute("DELETE FROM v WHERE a = 0")
+        assert not same_rows(one, one, ("t", "v"), [])
+
+
 def test_text_need_not_be_utf_8() -> None:
     with closing(sqlite3.connect(":memory:")) as one:
         one.execute("CREATE TABLE t (x)")
@@ -58,6 +82,17 @@ def test_text_need_not_be_utf_8() -> None:
         one.execute("INSERT INTO u VALUES (CAST(x'fe' AS TEXT))")
         assert same_rows(one, one, ("t", "t"), [("x", "x")])
         assert not same_rows(one, one, ("t", "u"), [("x", "x")])
+
+
+def test_rows_are_counted_and_looked_for() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(
+            'CREATE TABLE empty (a); CREATE TABLE "a ""b" (a); INSERT INTO "a ""b" VALUES (1), (2)'
+        )
+        assert [count_rows(connection, table) for table in ("empty", 'a "b')] == [0, 2]
+        assert not holds_rows(connection, [])
+        assert not holds_rows(connection, ["empty"])
+        assert holds_rows(connection, ["empty", 'a "b'])
 
 
 def test_a_column_of_nulls_holds_no_values() -> None:

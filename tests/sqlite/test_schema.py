@@ -102,9 +102,45 @@ def test_an_index_on_an_expression_does_not_replace_another() -> None:
 
 
 def test_a_foreign_key_without_columns_means_the_primary_key() -> None:
-    by_name = schema_of_script(f"{WANTED}; CREATE TABLE c (t INTEGER REFERENCES t (id))")
-    short = schema_of_script(f"{WANTED}; CREATE TABLE c (t INTEGER REFERENCES t)")
-    assert by_name["c"].foreign_keys == short["c"].foreign_keys
+    key = "FOREIGN KEY (x, y) REFERENCES {} ON UPDATE CASCADE ON DELETE SET NULL"
+    tables = "CREATE TABLE p (b, a, PRIMARY KEY (a, b)); CREATE TABLE c (z INTEGER PRIMARY KEY)"
+    for parent in ("p (a, b)", "p"):
+        made = schema_of_script(
+            f"{tables}; CREATE TABLE t (x, y, z REFERENCES c, {key.format(parent)})"
+        )
+        assert made["t"].foreign_keys == {
+            ForeignKey(("x", "y"), "p", ("a", "b"), "CASCADE", "SET NULL"),
+            ForeignKey(("z",), "c", ("z",), "NO ACTION", "NO ACTION"),
+        }
+
+
+def test_key_mismatches_name_what_differs() -> None:
+    parents = "CREATE TABLE p (id INTEGER PRIMARY KEY);"
+    wanted = "CREATE TABLE t (id INTEGER PRIMARY KEY, a {}, b {}, UNIQUE (b, a), UNIQUE (a))"
+    wanted = parents + wanted.format("REFERENCES p", "REFERENCES p (id)")
+    for made, phrases in (
+        (wanted, []),
+        (
+            wanted.replace("id INTEGER PRIMARY KEY, a", "id INT PRIMARY KEY, a"),
+            ["column t.id is not INTEGER PRIMARY KEY, so SQLite does not number new rows"],
+        ),
+        (
+            wanted.replace("id INTEGER PRIMARY KEY, a", "id INTEGER, a"),
+            ["table t has no PRIMARY KEY (id)"],
+        ),
+        (
+            wanted.replace(", UNIQUE (b, a), UNIQUE (a)", ""),
+            ["table t has no UNIQUE (a)", "table t has no UNIQUE (a, b)"],
+        ),
+        (
+            wanted.replace("REFERENCES p (id)", "").replace("REFERENCES p", ""),
+            [
+                "table t has no FOREIGN KEY (a) REFERENCES p (id)",
+                "table t has no FOREIGN KEY (b) REFERENCES p (id)",
+            ],
+        ),
+    ):
+        assert schema_mismatches(schema_of_script(wanted), schema_of_script(made)) == phrases
 
 
 def test_a_foreign_key_is_spelled_as_ddl_does() -> None:

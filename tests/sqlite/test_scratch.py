@@ -56,6 +56,9 @@ def test_the_folder_is_removed_at_the_end_and_after_an_error(tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path, "a-"):
         raise KeyboardInterrupt
     assert names(tmp_path) == []
+    with scratch_folder(tmp_path, "a-") as folder:
+        folder.rmdir()  # as a program that tidies up temporary folders does
+    assert names(tmp_path) == []
 
 
 def test_a_folder_that_another_process_removes_at_once_is_made_again(

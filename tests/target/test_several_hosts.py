@@ -46,6 +46,13 @@ def test_a_host_without_a_port_has_the_default_one() -> None:
     assert urls.display(url) == "postgresql+psycopg://a,b:2/d"
 
 
+@pytest.mark.parametrize("hosts", ["/one,/other", "host,/other"])
+def test_folders_of_sockets_are_shown_as_parameters(hosts: str) -> None:
+    url = urls.parse(f"postgresql+psycopg://u:s3cret@/d?host={hosts}&port=1,2")
+    quoted = hosts.replace("/", "%2F").replace(",", "%2C")
+    assert urls.display(url) == f"postgresql+psycopg://u:***@/d?host={quoted}&port=1%2C2"
+
+
 @pytest.mark.parametrize(
     "given",
     ["u:a,b/d", "u:1,2@a:1,b:x/d", "u:s3,cret@a:1,b:2/d", "u:s3@cret:1,b:2/d@h/x", "a:1,b:2,/d"],

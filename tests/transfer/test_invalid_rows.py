@@ -54,6 +54,33 @@ def test_no_file_is_made_without_rows_or_after_an_error(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_the_file_is_durable_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ("n" * 240)  # no longer than a file system takes
+    calls: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def record_fsync(descriptor: int) -> None:
+        there = Path(f"/proc/self/fd/{descriptor}").readlink()
+        calls.append(f"fsync {there.name} {there.stat().st_size if there.is_file() else ''}")
+        fsync(descriptor)
+
+    def record_rename(source: str, to: str, **options: int) -> None:
+        (scratch,) = (path for path in tmp_path.iterdir() if path.name != to)
+        assert scratch.name.startswith(f".{'n' * 40}.")
+        calls.append(f"name {to[:1]}")
+        rename(source, to, **options)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "rename", record_rename)
+    with collecting(file) as findings:
+        findings.add(ROW)
+        findings.settle(SOURCE)
+    size = len(ROW.as_json()) + 1
+    assert calls == [f"fsync rows {size}", "name n", f"fsync {tmp_path.name} "]
+
+
 def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / "left-out.jsonl"
     file.touch()

@@ -216,7 +216,7 @@ def refuse_without_space(
 
 def existing(folder: Path) -> Path:
     """Return a folder, or the one in which it would be made."""
-    while not folder.exists() and folder != folder.parent:
+    while not folder.exists():
         folder = folder.parent
     return folder
 

@@ -58,7 +58,8 @@ def same_rows(
 def holds_values(connection: sqlite3.Connection, table: str, column: str) -> bool:
     """Return whether a column holds anything but NULL."""
     statement = f"SELECT EXISTS (SELECT 1 FROM {quote(table)} WHERE {quote(column)} IS NOT NULL)"  # noqa: S608 - quoted
-    return bool(connection.cursor().execute(statement).fetchone()[0])
+    (found,) = connection.cursor().execute(statement).fetchone()
+    return bool(found)
 
 
 def holds_rows(connection: Connection, tables: Iterable[str]) -> bool:
@@ -68,8 +69,9 @@ def holds_rows(connection: Connection, tables: Iterable[str]) -> bool:
 
 def count_rows(connection: sqlite3.Connection, table: str) -> int:
     """Return the number of rows in a table."""
-    counted = connection.cursor().execute(f"SELECT count(*) FROM {quote(table)}")  # noqa: S608 - quoted
-    return int(counted.fetchone()[0])
+    statement = f"SELECT count(*) FROM {quote(table)}"  # noqa: S608 - quoted
+    (count,) = connection.cursor().execute(statement).fetchone()
+    return int(count)
 
 
 def _batches(

@@ -62,7 +62,7 @@ def _remove_abandoned(parent: Path, prefix: str) -> None:
             lock = _open(path)
             try:
                 if os.fstat(lock).st_uid == os.geteuid() and _lock(lock):
-                    shutil.rmtree(path, ignore_errors=True)
+                    shutil.rmtree(path)
             finally:
                 os.close(lock)
 

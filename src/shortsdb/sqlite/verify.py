@@ -16,7 +16,7 @@ from shortsdb.printable import VALUE_LENGTH, printable
 from shortsdb.sqlite.connection import values
 from shortsdb.sqlite.foreign_keys import BrokenKey, broken_keys
 from shortsdb.sqlite.restore import restore
-from shortsdb.sqlite.rows import quote
+from shortsdb.sqlite.rows import count_rows
 from shortsdb.sqlite.schema import table_names
 from shortsdb.sqlite.scratch import scratch_folder
 from shortsdb.sqlite.version import Version, read_version, reading
@@ -78,8 +78,7 @@ def verify(backup: Path, known: Sequence[str], baselines: Mapping[str, str]) -> 
                     damage=tuple(printable(line, VALUE_LENGTH) for line in found if line != "ok"),
                     broken_keys=tuple(broken_keys(connection)),
                     rows={
-                        table: values(connection, f"SELECT count(*) FROM {quote(table)}")[0]  # noqa: S608 - quoted
-                        for table in table_names(connection)
+                        table: count_rows(connection, table) for table in table_names(connection)
                     },
                 )
         except sqlite3.Error as error:
