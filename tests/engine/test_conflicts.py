@@ -391,3 +391,21 @@ def test_sessions_of_other_engines_are_not_affected(engine: Engine) -> None:
         session.commit()
         assert session.scalar(select(func.count()).select_from(Clip)) == 0
         assert session.scalar(select(func.count()).select_from(DiscoveredVideo)) == 0
+
+
+def test_after_a_refusal_in_a_savepoint_the_transaction_goes_on(url: str) -> None:
+    engine = create_engine(url)
+    factory = session_factory(engine)
+    with factory.begin() as session:
+        session.add(ConfigOverride(key="other", value="0"))
+    with factory() as session:
+        row = session.get_one(ConfigOverride, "k")
+        with factory.begin() as meanwhile:
+            meanwhile.get_one(ConfigOverride, "k").value = "1"
+        with pytest.raises(StaleRowError), session.begin_nested():
+            row.value = "2"
+        session.get_one(ConfigOverride, "other").value = "3"
+        session.commit()
+    with factory() as session:
+        assert session.scalars(select(ConfigOverride.value).order_by("key")).all() == ["1", "3"]
+    engine.dispose()

@@ -312,3 +312,14 @@ def test_query_only_is_set_only_when_it_changes(url: str) -> None:
         "PRAGMA query_only = False",
     ]
     engine.dispose()
+
+
+def test_a_read_only_transaction_begins_beside_a_writer(url: str) -> None:
+    patient, impatient = create_engine(url), create_engine(url, pragmas=IMPATIENT)
+    with session_factory(patient).begin() as writer:
+        writer.add(ConfigOverride(key="k", value="v"))
+        writer.flush()
+        with session_factory(impatient, read_only=True).begin() as reader:
+            assert reader.scalars(select(ConfigOverride.key)).all() == []
+    patient.dispose()
+    impatient.dispose()

@@ -50,6 +50,21 @@ def test_comparison_of_several_batches() -> None:
     assert not same(list(range(2500)), [*range(2499), 0])
 
 
+def test_rows_in_another_order_are_sorted_by_bytes() -> None:
+    assert same(["a", "A", b"a", "1", 1, 1.0], [1.0, b"a", "A", 1, "a", "1"])
+
+
+def test_a_connection_keeps_its_text_factory_and_uses_no_converter() -> None:
+    sqlite3.register_converter("unreadable", int)
+    connect = sqlite3.connect(":memory:", detect_types=sqlite3.PARSE_DECLTYPES)
+    with closing(connect) as connection:
+        connection.execute("CREATE TABLE t (x unreadable)")
+        connection.execute("INSERT INTO t VALUES ('no number')")
+        connection.text_factory = bytes
+        assert same_rows(connection, connection, ("t", "t"), [("x", "x")])
+        assert connection.text_factory is bytes
+
+
 def test_large_tables_are_read_in_parts() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE t (x)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shortsdb.sqlite.connection import values
@@ -40,19 +41,33 @@ def same_rows(
     """
     if count_rows(before, tables[0]) != count_rows(after, tables[1]):
         return False
-    # Most copies have the rows in the original order, and sorting takes several times as long.
-    return any(
-        all(
-            # Unlike ==, marshal distinguishes 1 from 1.0; version 2 depends only on the values.
-            marshal.dumps(first, 2) == marshal.dumps(second, 2)
-            for first, second in zip(
-                _batches(before, tables[0], [first for first, _ in columns], in_order=in_order),
-                _batches(after, tables[1], [second for _, second in columns], in_order=in_order),
-                strict=True,
+    with _any_text(before), _any_text(after):
+        # Most copies have the rows in the original order, and sorting takes several times as long.
+        return any(
+            all(
+                # Unlike ==, marshal distinguishes 1 from 1.0; version 2 depends only on the values.
+                marshal.dumps(first, 2) == marshal.dumps(second, 2)
+                for first, second in zip(
+                    _batches(before, tables[0], [first for first, _ in columns], in_order=in_order),
+                    _batches(
+                        after, tables[1], [second for _, second in columns], in_order=in_order
+                    ),
+                    strict=True,
+                )
             )
+            for in_order in (False, True)
         )
-        for in_order in (False, True)
-    )
+
+
+@contextmanager
+def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read each byte of text as a character, because text in SQLite need not be UTF-8."""
+    factory = connection.text_factory
+    connection.text_factory = lambda text: str(text, "latin-1")
+    try:
+        yield
+    finally:
+        connection.text_factory = factory
 
 
 def holds_values(connection: sqlite3.Connection, table: str, column: str) -> bool:
@@ -77,20 +92,14 @@ def count_rows(connection: sqlite3.Connection, table: str) -> int:
 def _batches(
     connection: sqlite3.Connection, table: str, columns: list[str], *, in_order: bool
 ) -> Iterator[list[tuple[object, ...]]]:
-    # Read text as bytes: it may not be UTF-8, and the connection may have its own converters.
-    values = ", ".join(
-        f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END,"
-        f" typeof({name}) = 'text'"
-        for name in map(quote, columns)
-    )
-    order = ", ".join(
-        f"{2 * number + 1}, typeof({quote(name)})" for number, name in enumerate(columns)
-    )
+    # An expression has no declared type, for which the connection may have a converter.
+    values = [f"+{quote(name)}" for name in columns]
+    order = [f"{value} COLLATE BINARY, typeof({value})" for value in values]
     cursor = connection.cursor()
     cursor.row_factory = None
     cursor.execute(
-        f"SELECT {values or '1'} FROM {quote(table)}"  # noqa: S608 - quoted
-        + (f" ORDER BY {order}" if in_order and columns else "")
+        f"SELECT {', '.join(values) or '1'} FROM {quote(table)}"  # noqa: S608 - quoted
+        + (f" ORDER BY {', '.join(order)}" if in_order and columns else "")
     )
     while rows := cursor.fetchmany(_AT_ONCE):
         yield rows
