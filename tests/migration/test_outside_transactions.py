@@ -263,3 +263,13 @@ def test_a_printed_script_commits_before_and_begins_after(
     command.upgrade(config, f"{HEAD}:head", sql=True)
     database.psql(capsys.readouterr().out)
     assert found(database) == (AFTER, "t", "before_it after_it")
+
+
+def test_a_printed_script_of_sqlite_is_one_transaction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = extra_revision.config(tmp_path, tmp_path / "d.db")
+    command.upgrade(config, f"{HEAD}:head", sql=True)
+    script = capsys.readouterr().out
+    assert script.count("BEGIN") == script.count("COMMIT") == 1
+    assert "by_niche" in script

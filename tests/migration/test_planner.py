@@ -189,6 +189,48 @@ def test_what_is_recognised_is_adopted_before_the_steps(
     assert caplog.text.count("may be NULL") == caplog.text.count("lacks the index") == 0
 
 
+def test_each_step_and_the_end_are_said(
+    memory: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(name: str, revision: str) -> list[str]:
+        caplog.clear()
+        run(memory, name, revision)
+        found = [one for one in caplog.records if one.name == "shortsdb.migration.environment"]
+        assert {one.levelname for one in found} == {"INFO"}
+        return [one.getMessage() for one in found]
+
+    scripts = SCRIPT.get_revision("0002").doc
+    caplog.set_level(logging.INFO, "shortsdb.migration.environment")
+    first = f"upgrade 0001: {SCRIPT.get_revision('0001').doc}"
+    now = "sqlite:// is now at"
+    assert said("upgrade", "0002") == [
+        first,
+        f"upgrade 0002: {scripts}",
+        f"{now} 0002 (it had no version), in one transaction",
+    ]
+    assert said("upgrade", "0002") == ["sqlite:// is at 0002 already: nothing to do"]
+    assert said("upgrade", "0001") == [
+        "sqlite:// is at 0002 already, which is past 0001: nothing to do; downgrade goes back"
+    ]
+    assert said("downgrade", "0001") == [
+        f"downgrade 0002: {scripts}",
+        f"{now} 0001 (it had 0002), in one transaction",
+    ]
+    assert said("stamp", "0003") == [f"{now} 0003 (it had 0001), in one transaction"]
+    assert said("stamp", "0001") == [f"{now} 0001 (it had 0003), in one transaction"]
+    assert said("downgrade", "base") == [
+        first.replace("upgrade", "downgrade"),
+        f"{now} base (it had 0001), in one transaction",
+    ]
+
+
+def test_a_revision_that_is_not_known_is_refused_with_those_that_are(memory: Connection) -> None:
+    run(memory, "upgrade", "0002")
+    with pytest.raises(MigrationRefused) as refused:
+        run(memory, "upgrade", "0042")
+    assert f"this release knows 0001 to {HEAD}; nothing was changed" in str(refused.value)
+
+
 def test_a_stamp_adopts_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "d.db"
     execute(path, BASELINES["0001"])
