@@ -42,7 +42,8 @@ WHY = """\
 Where the time of shortsdb goes: before it commits, it compares each row of the new table with the
 old one, value by value with its type, so that a revision which loses, doubles or changes rows is
 refused; and it checks the foreign keys of what was rebuilt. The others compare nothing; Django
-checks the foreign keys of the whole file."""
+checks the foreign keys of the whole file. Where the memory goes: the changed pages stay in SQLite's
+cache until the COMMIT, because writing them to the file earlier would lock readers out."""
 HOW_AT_ONCE = f"""\
 {AT_ONCE} programs are started at once on one deployed file, as when a deployment starts {AT_ONCE}
 containers; each waits for a lock as long as it does by default."""
