@@ -56,7 +56,7 @@ class Scale:
     thinks: tuple[float, ...]
     """Seconds between a read and the write."""
     think_seconds: float
-    """How long each of these is measured, if the thinking is not longer."""
+    """How long each of these is measured, beside twice the time of thinking."""
 
 
 FULL = Scale(

@@ -27,11 +27,11 @@ WHO = (
 IN_TASKS = tuple(name for name in WHO if name != "django-immediate")
 
 HOW = """\
-Each reads a row, thinks, adds one and commits, again and again for as long as one transaction
-thinks, and {seconds:g} s at least; beside them another process of the same library reads a run with
-everything under it, every 10 ms. In a cell: commits per second / errors ("database is locked", or
-no connection of the pool in time) / refused (a row that somebody else has changed meanwhile; it can
-be done again) / lost (committed without an error, and not in the file at the end). Nobody tries
+Each reads a row, thinks, adds one and commits, again and again for {seconds:g} s and twice the time
+of thinking; beside them another process of the same library reads a run with everything under it,
+every 10 ms. In a cell: commits per second within this time / errors ("database is locked", or no
+connection of the pool in time) / refused (a row that somebody else has changed meanwhile; it can be
+done again) / lost (committed without an error, and not in the file at the end). Nobody tries
 again."""
 WAITS = """\
 Seconds of the longest write, less its thinking, and of the longest read, of all rounds."""
@@ -69,7 +69,7 @@ def _in_processes(name: str, folder: Path, scale: Scale) -> Outcomes:
     outcomes = {}
     with connected(name, path, scale.processes + 1) as (reader, *writers):
         for shared, think, keys in _kinds(scale, scale.processes):
-            limit = max(scale.think_seconds, think)
+            limit = scale.think_seconds + 2 * think
             reader.ask("read", limit)
             outcome = count(writers, keys, partial(counted, path), 10**9, think, limit)
             outcomes[shared, think] = outcome, reader.answer()
@@ -82,7 +82,7 @@ def _in_tasks(name: str, folder: Path, scale: Scale) -> Outcomes:
     outcomes = {}
     with connected(name, path, 2) as (worker, reader):
         for shared, think, keys in _kinds(scale, scale.tasks):
-            limit = max(scale.think_seconds, think)
+            limit = scale.think_seconds + 2 * think
             worker.ask("count_in_tasks", keys, 10**9, think, limit)
             reader.ask("read", limit)
             answer = worker.answer()

@@ -96,17 +96,21 @@ class Count:
     """What came of increments, one after the other, in seconds of the system's monotonic clock."""
 
     began: float
+    limit: float
+    """Seconds after which no further increment begins."""
     ended: float = 0.0
     committed: int = 0
+    in_time: int = 0
+    """Those of the committed ones that were so before the limit."""
     errors: int = 0
     refused: int = 0
     longest: float = 0.0
     """The longest increment, less the time to think."""
 
-    def until(self, times: int, limit: float) -> Iterator[None]:
-        """Yield so many times, or until so many seconds are over, and note when that was."""
+    def times(self, times: int) -> Iterator[None]:
+        """Yield so many times, or until the limit, and note when that was."""
         for _ in range(times):
-            if time.monotonic() - self.began >= limit:
+            if time.monotonic() - self.began >= self.limit:
                 break
             yield
         self.ended = time.monotonic()
@@ -118,6 +122,7 @@ class Count:
         try:
             yield
             self.committed += 1
+            self.in_time += time.monotonic() - self.began <= self.limit
         except Exception as error:
             # Each library has classes of its own for these.
             if any(words in str(error) for words in WAITED_TOO_LONG):
@@ -133,8 +138,8 @@ def count(
     peer: Peer, key: str, times: int, think: float = 0, limit: float = math.inf
 ) -> dict[str, Any]:
     """Increment so many times, or for `limit` seconds; return the fields of `Count`."""
-    counted = Count(time.monotonic())
-    for _ in counted.until(times, limit):
+    counted = Count(time.monotonic(), limit)
+    for _ in counted.times(times):
         with counted.counting(think):
             peer.increment(key, think)
     return asdict(counted)
@@ -146,8 +151,8 @@ def count_in_tasks(
     """Do the same in a task of asyncio for each key; return what the counters were before, too."""
 
     async def one(key: str, times: int, think: float) -> Count:
-        counted = Count(time.monotonic())
-        for _ in counted.until(times, limit):
+        counted = Count(time.monotonic(), limit)
+        for _ in counted.times(times):
             with counted.counting(think):
                 await peer.increment_async(key, think)
         return counted

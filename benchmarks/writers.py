@@ -65,12 +65,14 @@ class Outcome:
         """Sum up what workers have answered, when so many increments are in the database."""
         summed = {
             name: sum(count[name] for count in counts)
-            for name in ("committed", "errors", "refused")
+            for name in ("committed", "in_time", "errors", "refused")
         }
+        # Who waits for a lock at the limit may commit long after it, when few are left.
         took = max(count["ended"] for count in counts) - min(count["began"] for count in counts)
+        per_second = summed["in_time"] / min(took, counts[0]["limit"])
         return cls(
-            per_second=kept / took,
-            tried=sum(summed.values()),
+            per_second=per_second * kept / max(summed["committed"], 1),
+            tried=summed["committed"] + summed["errors"] + summed["refused"],
             errors=summed["errors"],
             refused=summed["refused"],
             lost=summed["committed"] - kept,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, NullPool, create_engine
 
 from shortsdb.migration.lost_parts import lost_parts
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def connect(script: str) -> Connection:
-    connection = create_engine("sqlite://").connect()
+    connection = create_engine("sqlite://", poolclass=NullPool).connect()
     for statement in script.split(";\n"):
         connection.exec_driver_sql(statement)
     return connection

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from inspect_sqlite import execute, history, schema, version
 from project import HEAD, NEXT
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from shortsdb.migration import MigrationRefused, alembic_config
 from shortsdb.migration.baselines import BASELINES
@@ -92,7 +92,7 @@ def test_a_revision_declares_that_it_runs_alone(
 @pytest.fixture
 def memory() -> Iterator[Connection]:
     """Return a connection to a database in memory."""
-    with create_engine("sqlite://").connect() as connection:
+    with create_engine("sqlite://", poolclass=NullPool).connect() as connection:
         yield connection
 
 
