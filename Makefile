@@ -55,7 +55,7 @@ failover: $(VENV)/.installed-dev ## Have a cluster fail over ten times while oth
 mutants: $(VENV)/.installed-dev ## Make small mistakes in the modules that keep promises, one at a time, and list those that no test notices; hours.
 	$(BIN)/python tools/mutants.py $(MODULES) $(SAMPLE:%=--sample %) $(RETRY:%=--retry)
 
-bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; three quarters of an hour.
+bench: $(VENV)/.installed-dev ## Measure beside what else one would use, and write benchmarks/RESULTS.md; an hour.
 	$(BIN)/python benchmarks/run_all.py
 
 lint: $(VENV)/.installed-dev ## Run ruff and mypy, lint new revisions, and check the files of .github/.

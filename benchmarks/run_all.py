@@ -1,6 +1,6 @@
 """All benchmarks side by side: `make bench`, or `python benchmarks/run_all.py`.
 
-Writes RESULTS.md. Progress goes to standard error. At full size it takes three quarters of an hour,
+Writes RESULTS.md. Progress goes to standard error. At full size it takes an hour,
 and 13 GB of the system's temporary folder for a while; --largest makes it smaller. What each part
 found is kept in the folder RESULTS, so that a run can be done in several goes, by --only.
 """

@@ -31,7 +31,7 @@ makes tables of its own and compares nothing. `shortsdb copy` copies the file fi
 copy, searches it for values that PostgreSQL cannot hold, and compares what was written, row by
 row."""
 
-_PATIENCE = 300
+_PATIENCE = 90
 _DEPLOYED = ("discovered_videos", "pipeline_runs", "clips")
 
 # Prints its peak memory in MiB.

@@ -42,9 +42,9 @@ task."""
 WHY_ASYNC = """\
 Why Django counts faster: its function goes to the thread once, while through aiosqlite every cursor
 that is made, executed, fetched from and closed goes to the connection's thread and back each time.
-Waiting for each other is not the reason: a single task counts about as fast as all of them do, and
-one connection in the pool makes them little faster. A program that needs more does as Django does,
-by `asyncio.to_thread` and the sync engine."""
+Waiting for each other is a smaller reason: each of the 50 connections, which tasks that think need,
+asks SQLite for the lock again and again; with one in the pool they count half as fast again. A
+program that needs more does as Django does, by `asyncio.to_thread` and the sync engine."""
 
 ENDS = ("errors", "refused", "lost")
 
