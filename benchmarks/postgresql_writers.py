@@ -43,7 +43,7 @@ def run(scale: Scale, folder: Path) -> list[Table]:
         "the same row": [COUNTER] * scale.processes,
         "a row of their own": [f"own {number}" for number in range(scale.processes)],
     }
-    tables = []
+    tables: list[Table] = []
     with Server() as server, Pooler(server, POOL_SIZE) as pooler:
         database = _database(server, {COUNTER, *rows["a row of their own"]})
         ways = {"direct": database.url, "behind PgBouncer": pooler.url(database)}
@@ -58,8 +58,8 @@ def run(scale: Scale, folder: Path) -> list[Table]:
                 for name, way in everybody
             }
             title = f"{scale.processes} processes on PostgreSQL, {which}"
-            tables.append(table(title, in_turn(scale.long_rounds, works), [HOW, WHY]))
-    tables[1].notes = []
+            notes = [] if tables else [HOW, WHY]
+            tables.append(table(title, in_turn(scale.long_rounds, works), notes))
     return tables
 
 

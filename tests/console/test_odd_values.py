@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from browser import Browser
 from sqlalchemy import insert, select, text
+from uploaded_run import uploaded_run
 
 from shortsdb.console import create_app
 from shortsdb.database import get_session
@@ -129,14 +130,7 @@ def test_a_script_with_half_a_character_has_a_page(
 def test_the_largest_counts_are_added_up(browser: Browser, channel: Engine) -> None:
     now = utcnow()
     with get_session(channel) as session:
-        run = PipelineRun(
-            niche="huge",
-            cycle_start=now,
-            cycle_end=now,
-            status="uploaded",
-            completed_at=now - timedelta(days=3),
-            youtube_video_id="v0",
-        )
+        run = uploaded_run("huge", "v0", now, days=3)
         run.shorts += [
             Short(status="uploaded", uploaded_at=now, youtube_video_id=f"v{number}")
             for number in (1, 2)

@@ -13,6 +13,7 @@ import pytest
 from browser import Browser, Page
 from project import ROOT
 from sqlalchemy import func, select
+from uploaded_run import uploaded_run
 
 from shortsdb import queries
 from shortsdb.console import create_app
@@ -174,14 +175,7 @@ def test_views_from_before_the_first_measurement_are_no_growth(
     """The first measurement of an old upload gains nothing, that of a new one gains all."""
     now = utcnow()
     with get_session(channel) as session:
-        run = PipelineRun(
-            niche="old",
-            cycle_start=now,
-            cycle_end=now,
-            status="uploaded",
-            completed_at=now - timedelta(days=400),
-            youtube_video_id="old",
-        )
+        run = uploaded_run("old", "old", now, days=400)
         run.shorts.append(
             Short(
                 status="uploaded", uploaded_at=now - timedelta(days=3), youtube_video_id="new short"
@@ -211,14 +205,7 @@ def test_growth_shows_the_weeks_before_the_first_upload_in_them(
 ) -> None:
     now = utcnow()
     with get_session(channel) as session:
-        run = PipelineRun(
-            niche="old",
-            cycle_start=now,
-            cycle_end=now,
-            status="uploaded",
-            completed_at=now - timedelta(days=400),
-            youtube_video_id="old",
-        )
+        run = uploaded_run("old", "old", now, days=400)
         session.add(run)
         session.add_all(
             Analytics(

@@ -228,6 +228,7 @@ def _abandon(connection: _Connection) -> None:
     Rolling back or closing would roll back the parent's transaction in the file.
     """
     _unsafe.add(connection.file)
+    connection.usable = False
     # An extra reference prevents closing at exit. A list would not: the interpreter clears it.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     refused = ("cursor", "execute", "executemany", "executescript", "commit", "blobopen", "backup")
