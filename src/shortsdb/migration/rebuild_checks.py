@@ -227,7 +227,7 @@ class RebuildChecks:
         affected = {*rebuilt, *(_referring(self.connection, rebuilt))} & there & self._roots.keys()
         for table in sorted(affected):
             more = _violations(self.connection, table)
-            if table in table_names(before.connection):
+            if more and table in table_names(before.connection):
                 more -= _violations(before, table)
             for parent, broken in more.items():
                 raise MigrationRefused(

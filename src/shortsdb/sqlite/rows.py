@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import marshal
+import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shortsdb.sqlite.connection import values
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shortsdb.sqlite.connection import Connection
 
@@ -41,7 +41,21 @@ def same_rows(
     """
     if count_rows(before, tables[0]) != count_rows(after, tables[1]):
         return False
-    with _any_text(before), _any_text(after):
+    try:
+        return _same_values(before, after, tables, columns, str)
+    except sqlite3.OperationalError:
+        # Text in SQLite need not be UTF-8. To read each byte as a character takes longer.
+        return _same_values(before, after, tables, columns, lambda text: str(text, "latin-1"))
+
+
+def _same_values(
+    before: sqlite3.Connection,
+    after: sqlite3.Connection,
+    tables: tuple[str, str],
+    columns: Sequence[tuple[str, str]],
+    text_factory: Callable[[bytes], str],
+) -> bool:
+    with _text_read_by(before, text_factory), _text_read_by(after, text_factory):
         # Most copies have the rows in the original order, and sorting takes several times as long.
         return any(
             all(
@@ -60,14 +74,15 @@ def same_rows(
 
 
 @contextmanager
-def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read each byte of text as a character, because text in SQLite need not be UTF-8."""
-    factory = connection.text_factory
-    connection.text_factory = lambda text: str(text, "latin-1")
+def _text_read_by(
+    connection: sqlite3.Connection, text_factory: Callable[[bytes], str]
+) -> Iterator[None]:
+    previous = connection.text_factory
+    connection.text_factory = text_factory
     try:
         yield
     finally:
-        connection.text_factory = factory
+        connection.text_factory = previous
 
 
 def holds_values(connection: sqlite3.Connection, table: str, column: str) -> bool:
