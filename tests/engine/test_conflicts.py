@@ -419,7 +419,6 @@ def test_a_refusal_that_no_write_has_raised_ends_with_its_transaction(url: str) 
     with engine.connect() as connection:
         with factory(bind=connection) as session:
             run = session.get_one(PipelineRun, 1)
-            session.commit()
             with factory.begin() as meanwhile:
                 meanwhile.get_one(PipelineRun, 1).niche = "theirs"
             run.niche, run.cycle_start = "mine", "no moment"  # type: ignore[assignment]
