@@ -32,16 +32,14 @@ class BoundedCalls(Generic[T]):
         Raises:
             TimeoutError: The function has not returned after `seconds`.
         """
-        thread, future = self._threads.get(key, (None, None))
+        running = self._threads.get(key)
         # After a fork the child has the entry but not the thread.
-        if thread is None or future is None or not thread.is_alive():
-            future = Future()
-            thread = Thread(target=_run, args=(function, future), daemon=True)
-            thread.start()
+        if running is None or not running[0].is_alive():
+            running = _start(function)
         try:
-            result = future.result(min(seconds, TIMEOUT_MAX))
+            result = running[1].result(min(seconds, TIMEOUT_MAX))
         except TimeoutError:
-            self._threads[key] = thread, future
+            self._threads[key] = running
             raise
         self._threads.pop(key, None)
         return result
@@ -59,6 +57,13 @@ class BoundedCalls(Generic[T]):
             raise TimeoutError
         self._tasks.pop(key, None)
         return task.result()
+
+
+def _start(function: Callable[[], T]) -> tuple[Thread, Future[T]]:
+    future = Future[T]()
+    thread = Thread(target=_run, args=(function, future), daemon=True)
+    thread.start()
+    return thread, future
 
 
 def _run(function: Callable[[], T], future: Future[T]) -> None:

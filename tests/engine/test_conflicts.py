@@ -11,6 +11,7 @@ import pytest
 from project import HELPERS
 from scenario import KINDS, Sessions, play
 from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import defer
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -408,4 +409,23 @@ def test_after_a_refusal_in_a_savepoint_the_transaction_goes_on(url: str) -> Non
         session.commit()
     with factory() as session:
         assert session.scalars(select(ConfigOverride.value).order_by("key")).all() == ["1", "3"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
+def test_a_refusal_that_no_write_has_raised_ends_with_its_transaction(url: str) -> None:
+    engine = create_engine(url)
+    factory = session_factory(engine)
+    with engine.connect() as connection:
+        with factory(bind=connection) as session:
+            run = session.get_one(PipelineRun, 1)
+            with factory.begin() as meanwhile:
+                meanwhile.get_one(PipelineRun, 1).niche = "theirs"
+            run.niche, run.cycle_start = "mine", "no moment"  # type: ignore[assignment]
+            with pytest.raises(StatementError, match="datetime"):
+                session.commit()
+            session.rollback()
+        connection.execute(text("UPDATE config_overrides SET value = '1'"))
+        connection.commit()
+        assert connection.scalar(text("SELECT value FROM config_overrides")) == "1"
     engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 import pytest
@@ -323,3 +324,21 @@ def test_a_read_only_transaction_begins_beside_a_writer(url: str) -> None:
             assert reader.scalars(select(ConfigOverride.key)).all() == []
     patient.dispose()
     impatient.dispose()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError])
+def test_an_interrupted_commit_stays_an_interruption(
+    url: str, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise error
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        connection.execute(text(INSERT))
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.dialect, "do_commit", interrupt)
+            with pytest.raises(error):
+                connection.commit()
+    assert keys(engine) == []
+    engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 from inspect_sqlite import execute
 from project import HEAD
 
+from shortsdb.errors import OperationRefused
 from shortsdb.health import check_file_health
 from shortsdb.health.report import Health, unanswered, unreachable, version_problems
 from shortsdb.sqlite.backup import make_backup
@@ -126,3 +128,18 @@ def test_a_file_that_does_not_answer(
         other.execute("BEGIN EXCLUSIVE")
         health = check_file_health(path, timeout_seconds=0.1)
     assert health.problems == ("it has not answered within 0.1 s",)
+
+
+def test_a_file_that_is_missing_or_is_none(
+    head_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_file_health(tmp_path / "x.db") == unreachable("the file does not exist")
+    with pytest.raises(OperationRefused, match="is a folder, not a database file"):
+        check_file_health(tmp_path)
+
+    def fail(_: Path) -> None:  # as a disk does
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(shutil, "disk_usage", fail)
+    health = check_file_health(head_file)
+    assert (health.ok, health.free_bytes) == (True, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +13,14 @@ from alembic import command
 from click.testing import CliRunner, Result
 from inspect_sqlite import execute, file_hash, history, row_hashes, schema
 from project import HEAD
+from sqlalchemy import NullPool, create_engine
 
 from shortsdb import __version__
 from shortsdb.cli import main
 from shortsdb.database import drop_db, init_db
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.history import read_history, record
+from shortsdb.migration.plan import Plan
 from shortsdb.migration.revisions import alembic_config, checksum, revision_checksums
 from shortsdb.sqlite.history import Applied, changed_revisions
 
@@ -197,3 +201,19 @@ def test_a_row_of_somebody_else_is_refused(deployed_file: Path, change: str) -> 
         refused = run(name, "--url", str(deployed_file))
         assert refused.exit_code == 1
         assert "holds a row that shortsdb has not written" in refused.output
+
+
+def test_seconds_are_those_since_the_beginning_and_the_lock(
+    head_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "d.db"
+    shutil.copy(head_file, path)
+    execute(path, "DELETE FROM shortsdb_history")
+    clock = SimpleNamespace(monotonic=lambda: 9.5)
+    monkeypatch.setattr("shortsdb.migration.history.time", clock)
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.begin() as connection:
+        record(connection, Plan((HEAD,), None), (), begun=1.0124, locked=2.0126)
+        (stamp,) = read_history(connection)
+    assert (stamp.seconds, stamp.seconds_locked) == (8.488, 7.487)
+    assert stamp.backup is stamp.to_revision is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import NullPool, text
 
+from shortsdb.errors import OperationRefused
 from shortsdb.migration import MigrationRefused, create_migration_engine, read_only_connection
 from shortsdb.target import Target
 
@@ -37,6 +38,12 @@ def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
     with create_migration_engine(target, changes=True).connect():
         assert target.file
         assert target.file.exists()
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path, *, changes: bool) -> None:
+    with pytest.raises(OperationRefused, match="is a folder, not a database file"):
+        create_migration_engine(Target.parse(str(tmp_path)), changes=changes)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -185,6 +186,7 @@ def test_what_both_files_have_is_compared(tmp_path: Path) -> None:
 
 
 def test_the_bytes_of_a_folder(tmp_path: Path) -> None:
+    assert _folder_bytes(tmp_path) == 0
     (tmp_path / "inner").mkdir()
     empty = _folder_bytes(tmp_path)
     (tmp_path / "inner" / "one").write_bytes(b"x" * 1000)
@@ -212,3 +214,40 @@ def test_the_end_is_a_moment_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyError), _peak(tmp_path) as seen:
         raise KeyError((tmp_path / "file").write_bytes(b"x" * 5000))
     assert seen == [before, before + 5000]
+
+
+def test_nothing_is_measured_after_the_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measuring, measured = threading.Event(), list[str]()
+    never = threading.Event()
+
+    def measure(_: Path) -> int:
+        if threading.current_thread() is threading.main_thread():
+            return 1
+        measuring.set()
+        never.wait(0.2)  # as a folder of many files does
+        measured.append("late")
+        return 2
+
+    monkeypatch.setattr(rehearsal, "_folder_bytes", measure)
+    with _peak(tmp_path) as seen:
+        measuring.wait(60)
+    assert seen == [1, *(2 for _ in measured), 1]
+    assert measured
+
+
+def test_the_backups_are_made_where_the_copy_is(
+    deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setenv("SHORTSDB_BACKUP", str(elsewhere))
+    found = rehearse(deployed_file, "0002")
+    assert found.peak_bytes >= deployed_file.stat().st_size
+    assert not elsewhere.exists()
+
+
+def test_a_migration_may_take_no_time(deployed_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shortsdb.migration.history.round", lambda *_: 0.0, raising=False)
+    found = rehearse(deployed_file, "0002")
+    assert (found.seconds, found.seconds_locked, found.seconds_back) == (0, 0, 0)

@@ -68,6 +68,7 @@ def test_others_write_while_the_backup_is_made_but_not_while_it_is_made_again(
 
     made = during(monkeypatch, write)
     upgrade(deployed_file)
+    assert len(made) == 2
     # The first one was begun after the write: nothing came after it.
     assert backups(deployed_file) == made[-1:]
     with closing(sqlite3.connect(made[-1])) as connection:

@@ -37,6 +37,8 @@ class OneTransaction:
         ended: Whether the original transaction has ended.
     """
 
+    _marker: Any  # the id of the transaction on PostgreSQL, as a row
+
     def __init__(self, connection: Connection) -> None:
         """Prepare; `watch` starts watching.
 
@@ -47,7 +49,6 @@ class OneTransaction:
         self.ended = False
         self._connection = connection
         self._denied: str | None = None
-        self._marker: Any = None
 
     @property
     def denied(self) -> str | None:

@@ -108,15 +108,19 @@ def rehearse(file: Path, revision: str) -> Rehearsal:
             _migrate(copy, at or "base", back=not back)
             _, changed_back = _compare(original, copy)
             with closing(connect_read_only(copy)) as connection:
-                first, second = [one for one in read_history(connection) if one.seconds][-2:]
+                (seconds, seconds_locked), (seconds_back, _) = [
+                    (one.seconds, one.seconds_locked)
+                    for one in read_history(connection)
+                    if one.seconds is not None and one.seconds_locked is not None
+                ][-2:]
         except sqlite3.Error as error:
             raise MigrationRefused(explain(error, str(copy))) from error
     return Rehearsal(
         at=at,
         to=there.revision,
-        seconds=first.seconds or 0,
-        seconds_locked=first.seconds_locked or 0,
-        seconds_back=second.seconds or 0,
+        seconds=seconds,
+        seconds_locked=seconds_locked,
+        seconds_back=seconds_back,
         peak_bytes=max(peak) - before,
         rows=rows,
         changed=changed,
