@@ -417,6 +417,7 @@ def test_a_refusal_that_no_write_has_raised_ends_with_its_transaction(url: str) 
     engine = create_engine(url)
     factory = session_factory(engine)
     with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))  # a transaction that is not explicit
         with factory(bind=connection) as session:
             run = session.get_one(PipelineRun, 1)
             with factory.begin() as meanwhile:
