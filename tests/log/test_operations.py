@@ -27,6 +27,13 @@ def test_records_of_libraries_have_the_id_and_those_of_others_do_not(
     assert ids(caplog)[-1] is None
 
 
+def test_operations_prepare_the_libraries_once() -> None:
+    with operation():
+        factory = logging.getLogRecordFactory()
+    with operation():
+        assert logging.getLogRecordFactory() is factory
+
+
 def test_a_nested_operation_has_the_id_of_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert correlation_id() is None
     with operation():

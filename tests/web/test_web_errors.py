@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgi import ask
+from fastapi import FastAPI
 from postgresql_server import Server
 from sqlalchemy import text
 from web_application import application
 
 from shortsdb.database import init_db
-from shortsdb.engine import READ_ONLY_OPTIONS, create_async_engine, create_engine
+from shortsdb.engine import (
+    READ_ONLY_OPTIONS,
+    OutcomeUnknownError,
+    StaleRow,
+    StaleRowError,
+    create_async_engine,
+    create_engine,
+)
+from shortsdb.printable import one_line
+from shortsdb.web import add_error_handlers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +98,41 @@ def test_application_errors_are_not_answered_with_503(postgres: Server, sql: str
     assert answer.status_code == 500
     assert sql.split()[1] not in answer.text
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "detail", "level"),
+    [
+        (
+            StaleRowError([StaleRow("clips", (1,), ("title",), gone=False)]),
+            409,
+            "the data has changed since it was read: read it again",
+            "WARNING",
+        ),
+        (
+            OutcomeUnknownError("the connection to s3cret was lost\n"),
+            503,
+            ("the connection to the database was lost during the commit: it is unknown whether the "
+            "change was made. Check before you repeat it"),
+            "ERROR",
+        ),
+    ],
+)
+def test_what_must_not_be_repeated_blindly_has_no_retry_after(
+    caplog: pytest.LogCaptureFixture, error: Exception, status: int, detail: str, level: str
+) -> None:
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.post("/change")
+    def change() -> None:
+        raise error
+
+    (answer,) = ask(app, "/change", method="POST")
+    assert (answer.status_code, answer.json()) == (status, {"detail": detail})
+    assert "Retry-After" not in answer.headers
+    (record,) = [record for record in caplog.records if record.name == "shortsdb.web"]
+    assert (record.levelname, record.getMessage()) == (level, f"POST /change: {one_line(error)}")
 
 
 def test_a_database_that_cannot_be_written_is_not_ready(postgres: Server) -> None:
