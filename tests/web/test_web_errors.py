@@ -112,8 +112,10 @@ def test_application_errors_are_not_answered_with_503(postgres: Server, sql: str
         (
             OutcomeUnknownError("the connection to s3cret was lost\n"),
             503,
-            ("the connection to the database was lost during the commit: it is unknown whether the "
-            "change was made. Check before you repeat it"),
+            (
+                "the connection to the database was lost during the commit: it is unknown whether the "
+                "change was made. Check before you repeat it"
+            ),
             "ERROR",
         ),
     ],
