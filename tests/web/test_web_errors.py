@@ -26,9 +26,12 @@ from shortsdb.printable import one_line
 from shortsdb.web import add_error_handlers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import httpx
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 UNAVAILABLE = {"detail": "the database is not available"}
 
@@ -113,8 +116,8 @@ def test_application_errors_are_not_answered_with_503(postgres: Server, sql: str
             OutcomeUnknownError("the connection to s3cret was lost\n"),
             503,
             (
-                "the connection to the database was lost during the commit: it is unknown whether the "
-                "change was made. Check before you repeat it"
+                "the connection to the database was lost during the commit: it is unknown whether "
+                "the change was made. Check before you repeat it"
             ),
             "ERROR",
         ),
@@ -173,3 +176,19 @@ def test_a_standby_is_not_ready() -> None:
             assert asyncio.run(pages()) == [503]
             replica.promote()
             assert asyncio.run(pages()) == [200]
+
+
+@pytest.mark.parametrize("create", [create_engine, create_async_engine])
+def test_the_connections_are_closed_at_the_end(
+    tmp_path: Path, create: Callable[[Path], Engine | AsyncEngine]
+) -> None:
+    init_db(tmp_path / "x.db").dispose()
+    engine = create(tmp_path / "x.db")
+    app = application(engine)
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app):
+            pool = engine.pool
+        assert engine.pool is not pool  # dispose() puts a new one in its place
+
+    asyncio.run(run())
