@@ -154,7 +154,7 @@ def configure(*informative: str) -> None:
     handler = logging.StreamHandler()
     handler.addFilter(_prepare)  # for records of other loggers, such as Alembic's
     handler.setFormatter(_Json() if as_json() else _Plain(_plain()))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.basicConfig(handlers=[handler])
     for name in informative:
         logging.getLogger(name).setLevel(logging.INFO)
     wanted = settings.log_format()

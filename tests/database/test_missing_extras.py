@@ -10,6 +10,7 @@ import pytest
 CASES = [
     ("import shortsdb.repositories", "advanced_alchemy", "repositories"),
     ("import shortsdb.web", "fastapi", "web"),
+    ("import shortsdb.metrics", "prometheus_client", "metrics"),
     ("from shortsdb.engine import create_async_engine as c; c('x.db')", "aiosqlite", "async"),
     ("from shortsdb.engine import create_async_engine as c; c('x.db')", "greenlet", "async"),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -164,3 +165,20 @@ def test_folder_of_backups(deployed_file: Path, monkeypatch: pytest.MonkeyPatch)
     assert folder_for(deployed_file, None) == deployed_file.parent / "backups"
     assert folder_for(deployed_file, "OFF") is None
     assert folder_for(deployed_file, "kept") == deployed_file.parent / "kept"
+
+
+def test_what_nobody_has_written_to_for_an_hour_is_deleted(deployed_file: Path) -> None:
+    made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    now = time.time()
+    for number, (minutes, stays) in enumerate([(59, True), (61, False)]):
+        unfinished = made.with_name(f"{made.stem[:-2]}{number}Z.db.partial")
+        unfinished.touch()
+        os.utime(unfinished, (now, now - 60 * minutes))
+        keep_newest(deployed_file, made)
+        assert unfinished.exists() is stays
+
+
+def test_a_link_is_no_backup(deployed_file: Path) -> None:
+    made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
+    made.with_name(f"{made.stem[:-2]}0Z.db").symlink_to(made)
+    assert backups_of(deployed_file, made.parent) == [made]

@@ -86,17 +86,17 @@ def test_a_backup_has_the_owner_group_and_mode_of_its_database(home: Path, mode:
     ("folder_mode", "folder_group", "expected"),
     [
         (0o700, OWNER, 0o600),
-        (0o750, TEAM, 0o640),
+        (0o750, TEAM, 0o660),
         (0o750, OWNER, 0o600),  # those of TEAM are others to it
-        (0o751, OWNER, 0o644),
-        (0o711, OWNER, 0o644),
-        (0o705, TEAM, 0o604),
+        (0o751, OWNER, 0o666),
+        (0o711, OWNER, 0o666),
+        (0o705, TEAM, 0o606),
     ],
 )
 def test_permissions_of_parent_folders_restrict_the_backup(
     home: Path, elsewhere: Path, folder_mode: int, folder_group: int, expected: int
 ) -> None:
-    file = database(home, 0o644, TEAM)
+    file = database(home, 0o666, TEAM)
     os.chown(home, OWNER, folder_group)
     home.chmod(folder_mode)
     backup = make_backup(file, "0001", elsewhere)
@@ -104,7 +104,7 @@ def test_permissions_of_parent_folders_restrict_the_backup(
     for user, groups in ((MEMBER, [TEAM]), (STRANGER, [])):
         assert can_read(backup, user, *groups) <= can_read(file, user, *groups)
     # Behind the same folders nothing needs to be taken away.
-    assert mode_of(make_backup(file, "0001", home / "backups")) == 0o644
+    assert mode_of(make_backup(file, "0001", home / "backups")) == 0o666
 
 
 def test_a_backup_by_another_user_gives_a_foreign_group_no_access(home: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_backup_by_another_user_gives_a_foreign_group_no_access(home: Path) ->
     mine = home.parent / "mine"
     mine.mkdir()
     os.chown(mine, MEMBER, MEMBER)
-    for groups, expected in (([TEAM], (TEAM, 0o640)), ([], (MEMBER, 0o604))):
-        file.chmod(0o644 if not groups else 0o640)
+    for groups, expected in (([TEAM], (TEAM, 0o660)), ([], (MEMBER, 0o606))):
+        file.chmod(0o660 if groups else 0o666)
         backup = run_as(MEMBER, lambda: make_backup(file, "0001", mine), *groups)
         assert (backup.stat().st_gid, mode_of(backup)) == expected
         assert backup.stat().st_uid == MEMBER

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,12 +15,14 @@ from inspect_sqlite import execute, row_hashes
 from shortsdb.errors import OperationRefused
 from shortsdb.sqlite import online_copy
 from shortsdb.sqlite.backup import make_backup, refuse_damaged
+from shortsdb.sqlite.file_checks import CHANGE_BYTES
 from shortsdb.sqlite.files import NewFile, identity, open_files, open_folder, refuse_other_file
 from shortsdb.sqlite.online_copy import (
     _OvertakenError,
     connect_new,
     connect_read_only,
     copy_pages,
+    copy_to_new,
 )
 
 if TYPE_CHECKING:
@@ -177,3 +181,67 @@ def test_a_replaced_new_file_is_not_renamed(tmp_path: Path) -> None:
 def test_the_copy_has_the_rows(deployed_file: Path) -> None:
     backup = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
     assert row_hashes(backup) == row_hashes(deployed_file)
+
+
+def new_file(folder: Path, descriptor: int) -> NewFile:
+    return NewFile.create(folder / "copy.db", descriptor)
+
+
+def test_what_a_failed_copy_by_hand_has_left_is_not_part_of_the_next(
+    deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_sqlite, tried = online_copy._copy_by_sqlite, list[str]()  # noqa: SLF001 - the second way
+
+    def overtaken(source: sqlite3.Connection, copy: NewFile, label: str) -> None:
+        tried.append("by SQLite")
+        if len(tried) == 1:
+            raise _OvertakenError
+        by_sqlite(source, copy, label)
+
+    def fail(*arguments: object) -> bool:
+        tried.append("by hand")
+        os.pwrite(arguments[3].descriptor, b"half of a page" * 99, 0)  # type: ignore[attr-defined]
+        return False
+
+    monkeypatch.setattr(online_copy, "_copy_by_sqlite", overtaken)
+    monkeypatch.setattr(online_copy, "_copy_by_hand", fail)
+    with (
+        closing(connect_read_only(deployed_file)) as source,
+        open_folder(tmp_path) as folder,
+        new_file(tmp_path, folder) as copy,
+    ):
+        copy_to_new(source, deployed_file, deployed_file.stat(), copy, "copy")
+        assert row_hashes(copy.path) == row_hashes(deployed_file)
+        assert not source.in_transaction
+    assert tried == ["by SQLite", "by hand", "by SQLite"]
+
+
+def test_nothing_of_the_environment_runs_in_the_copying_process(
+    deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules, ran = tmp_path / "modules", tmp_path / "ran"
+    modules.mkdir()
+    (modules / "sitecustomize.py").write_text(f"open({str(ran)!r}, 'w').close()")
+    monkeypatch.setenv("PYTHONPATH", str(modules))
+    with (
+        closing(connect_read_only(deployed_file)) as source,
+        open_folder(tmp_path) as folder,
+        new_file(tmp_path, folder) as copy,
+    ):
+        found = deployed_file.stat()
+        assert online_copy._copy_by_hand(source, deployed_file, found, copy, "copy")  # noqa: SLF001 - as above
+        assert copy.path.read_bytes() == deployed_file.read_bytes()
+    assert not ran.exists()
+
+
+def test_a_backup_begins_only_if_there_is_space_for_all_pages(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, folder = deployed_file.stat().st_size, deployed_file.parent / "backups"
+    free = size + CHANGE_BYTES - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(OperationRefused, match="are needed for the backup"):
+        make_backup(deployed_file, "0001", folder)
+    assert not list(folder.iterdir())
+    free += 1
+    assert make_backup(deployed_file, "0001", folder).stat().st_size == size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -16,11 +16,13 @@ from inspect_sqlite import execute, file_hash, row_hashes
 from other_user import OWNER, needs_root, run_as
 
 from shortsdb.errors import OperationRefused
+from shortsdb.sqlite import online_copy
 from shortsdb.sqlite import restore as module
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.sqlite.restore import refuse_unfinished, restore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -108,6 +110,43 @@ def test_a_database_that_is_named_through_a_link(file: Path, tmp_path: Path) -> 
     restore(backup, link, None, None)
     assert link.is_symlink()
     assert row_hashes(file) == rows
+
+
+@pytest.mark.parametrize("side", ["-wal", "-journal"])
+def test_a_backup_with_a_side_file_is_refused(file: Path, side: str) -> None:
+    backup = make_backup(file, "0001", file.parent / "backups")
+    beside = backup.with_name(f"{backup.name}{side}")
+    beside.touch()
+    refuse_unfinished(backup, file)
+    beside.write_bytes(b"x")
+    with pytest.raises(OperationRefused, match=f"has {beside.name} beside it"):
+        restore(backup, file, None, None)
+
+
+def test_a_single_table_without_a_row_is_worth_a_backup(tmp_path: Path) -> None:
+    backup = legacy_database.make(tmp_path / "saved.db")
+    execute(tmp_path / "d.db", "CREATE TABLE t (x)")
+    replaced = restore(backup, tmp_path / "d.db", tmp_path / "backups", None)
+    assert replaced is not None
+    assert row_hashes(replaced).keys() == {"t"}
+
+
+def test_what_is_replaced_by_other_pages_can_be_rolled_back(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = make_backup(file, "0001", file.parent / "backups")
+    execute(backup, "PRAGMA journal_mode = delete; PRAGMA page_size = 1024; VACUUM")
+    journals: list[bool] = []
+
+    @contextmanager
+    def look(_label: str) -> Iterator[Callable[[float], None]]:
+        yield lambda _share: journals.append(file.with_name(f"{file.name}-journal").exists())
+
+    monkeypatch.setattr(online_copy, "_PAGES_A_STEP", 5)
+    monkeypatch.setattr(online_copy, "progress_line", look)
+    restore(backup, file, None, None)
+    assert True in journals
+    assert row_hashes(file) == row_hashes(backup)
 
 
 def test_an_empty_file_is_replaced_without_a_backup(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_every_page_answers_head_and_health_is_ready(client: Client) -> None:
     assert client.head("/health/db").status_code == 503  # there is no backup
     described = client.get("/openapi.json").json()["paths"]
     assert described.keys() == {f"/health/{page}" for page in ("live", "ready", "db", "metrics")}
+    assert all(page["get"]["responses"].keys() == {"200", "503"} for page in described.values())
 
 
 def test_an_old_backup_is_a_problem(path: Path, client: Client) -> None:

@@ -8,17 +8,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgi import ask
+from fastapi import FastAPI
 from postgresql_server import Server
 from sqlalchemy import text
 from web_application import application
 
 from shortsdb.database import init_db
-from shortsdb.engine import READ_ONLY_OPTIONS, create_async_engine, create_engine
+from shortsdb.engine import (
+    READ_ONLY_OPTIONS,
+    OutcomeUnknownError,
+    StaleRow,
+    StaleRowError,
+    create_async_engine,
+    create_engine,
+)
+from shortsdb.printable import one_line
+from shortsdb.web import add_error_handlers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import httpx
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 UNAVAILABLE = {"detail": "the database is not available"}
 
@@ -90,6 +103,43 @@ def test_application_errors_are_not_answered_with_503(postgres: Server, sql: str
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "detail", "level"),
+    [
+        (
+            StaleRowError([StaleRow("clips", (1,), ("title",), gone=False)]),
+            409,
+            "the data has changed since it was read: read it again",
+            "WARNING",
+        ),
+        (
+            OutcomeUnknownError("the connection to s3cret was lost\n"),
+            503,
+            (
+                "the connection to the database was lost during the commit: it is unknown whether "
+                "the change was made. Check before you repeat it"
+            ),
+            "ERROR",
+        ),
+    ],
+)
+def test_what_must_not_be_repeated_blindly_has_no_retry_after(
+    caplog: pytest.LogCaptureFixture, error: Exception, status: int, detail: str, level: str
+) -> None:
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.post("/change")
+    def change() -> None:
+        raise error
+
+    (answer,) = ask(app, "/change", method="POST")
+    assert (answer.status_code, answer.json()) == (status, {"detail": detail})
+    assert "Retry-After" not in answer.headers
+    (record,) = [record for record in caplog.records if record.name == "shortsdb.web"]
+    assert (record.levelname, record.getMessage()) == (level, f"POST /change: {one_line(error)}")
+
+
 def test_a_database_that_cannot_be_written_is_not_ready(postgres: Server) -> None:
     database = postgres.create_database()
     init_db(database.url).dispose()
@@ -126,3 +176,19 @@ def test_a_standby_is_not_ready() -> None:
             assert asyncio.run(pages()) == [503]
             replica.promote()
             assert asyncio.run(pages()) == [200]
+
+
+@pytest.mark.parametrize("create", [create_engine, create_async_engine])
+def test_the_connections_are_closed_at_the_end(
+    tmp_path: Path, create: Callable[[Path], Engine | AsyncEngine]
+) -> None:
+    init_db(tmp_path / "x.db").dispose()
+    engine = create(tmp_path / "x.db")
+    app = application(engine)
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app):
+            pool = engine.pool
+        assert engine.pool is not pool  # dispose() puts a new one in its place
+
+    asyncio.run(run())
