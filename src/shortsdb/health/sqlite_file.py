@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -150,10 +151,9 @@ def _why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
 
 
 def _free_bytes(file: Path) -> int | None:
-    try:
+    with suppress(OSError):  # as below
         return shutil.disk_usage(file.parent).free
-    except OSError:  # as below
-        return None
+    return None
 
 
 def _last_backup(file: Path, backup: str | None) -> Backup | None:
