@@ -124,3 +124,19 @@ def test_what_a_raw_connection_writes_begins_with_the_lock(tmp_path: Path) -> No
     ]
     raw.close()
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "sync", "of_async"),
+    [
+        ("sqlite:////x.db", "sqlite", "sqlite+aiosqlite"),
+        ("sqlite+pysqlite:////x.db", "sqlite+pysqlite", "sqlite+aiosqlite"),
+        ("sqlite+aiosqlite:////x.db", "sqlite", "sqlite+aiosqlite"),
+        ("postgresql://h/d", "postgresql+psycopg", "postgresql+psycopg"),
+        ("postgresql+psycopg_async://h/d", "postgresql+psycopg", "postgresql+psycopg_async"),
+    ],
+)
+def test_a_driver_of_the_other_kind_is_replaced(given: str, sync: str, of_async: str) -> None:
+    assert create_engine(given).url.drivername == sync
+    assert create_async_engine(given).url.drivername == of_async
+    assert create_async_engine(given).dialect.is_async
