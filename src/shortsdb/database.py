@@ -300,7 +300,7 @@ def seed_db(session: Session, *, end: datetime = EXAMPLE_END, days: int = 2) -> 
     """
     with _committed(session):
         for table in (Base.metadata.tables[name] for name in sorted(OWN_TABLES)):
-            if session.execute(select(table).limit(1)).first() is not None:
+            if session.scalar(select(select(table).exists())):
                 raise ValueError(f"{table.name} has rows: only an empty database is seeded")
         session.add_all(channel(end, days))
     log.info("filled the database with a small channel")

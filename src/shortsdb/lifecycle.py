@@ -127,10 +127,9 @@ def _create_other_tables(engine: Engine) -> None:
         return
     from shortsdb.migration import advisory_lock  # noqa: PLC0415 - as in `upgrade`
 
-    # READ COMMITTED shows tables that another process created while this one waited.
-    committed = engine.execution_options(isolation_level="READ COMMITTED")
+    # The engine's READ COMMITTED shows tables that another process created while this one waited.
     with (
-        committed.connect() as connection,
+        engine.connect() as connection,
         advisory_lock(connection, "alembic_version", connection.begin),
     ):
         Base.metadata.create_all(connection, tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,9 +18,8 @@ def use_iso_dates(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> 
     """
     driver: Any = getattr(connection, "driver_connection", connection)
     if not driver.info.parameter_status("DateStyle").startswith("ISO"):
-        cursor = connection.cursor()
-        cursor.execute("SET datestyle TO ISO")
-        cursor.close()
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SET datestyle TO ISO")
         connection.commit()
 
 
@@ -34,8 +34,8 @@ def set_search_path(connection: Connection, schema: str) -> None:
         schema: The name of the schema, which need not exist yet.
     """
     driver: Any = connection.connection.driver_connection
+    scope = "SESSION" if driver.autocommit else "LOCAL"
     quoted = schema.replace('"', '""')
     # Not through SQLAlchemy, which would treat it as the first statement of the transaction.
-    cursor = connection.connection.cursor()
-    cursor.execute(f'SET {"SESSION" if driver.autocommit else "LOCAL"} search_path TO "{quoted}"')
-    cursor.close()
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(f'SET {scope} search_path TO "{quoted}"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from datetime import timedelta
@@ -97,7 +98,7 @@ def console_password() -> str | None:
         OperationRefused: The variable holds bytes that no browser sends.
     """
     password = os.environ.get(CONSOLE_PASSWORD) or None
-    if password is not None and any("\ud800" <= character <= "\udfff" for character in password):
+    if password is not None and password.encode(errors="ignore").decode() != password:
         raise OperationRefused(f"{CONSOLE_PASSWORD} is not valid UTF-8, so no login can match it")
     return password
 
@@ -142,7 +143,7 @@ def _seconds(variable: str, default: float) -> float:
     try:
         seconds = float(given)
     except ValueError:
-        seconds = -1
+        seconds = math.nan
     # SQLite and PostgreSQL count milliseconds in 32 bits.
     if not 0 <= seconds <= 2**31 / 1000 - 1:
         raise OperationRefused(f"{variable} is {given!r}, not a number of seconds")

@@ -98,12 +98,9 @@ class Target:
                 f"{self} is of SQLite, which has no schemas; give each channel a file of its own"
             )
         reserved = schema in {"$user", "information_schema"} or schema.startswith("pg_")
+        name = schema.encode(errors="ignore")
         # PostgreSQL cuts longer names, so that two of them would be one schema.
-        if (
-            reserved
-            or "\0" in schema
-            or not 0 < len(schema.encode(errors="replace")) <= _NAME_BYTES
-        ):
+        if reserved or b"\0" in name or name.decode() != schema or not 0 < len(name) <= _NAME_BYTES:
             raise OperationRefused(
                 f"{schema!r} cannot be the schema of a channel; choose a name of at most "
                 f"{_NAME_BYTES} bytes that PostgreSQL does not reserve"
@@ -125,15 +122,14 @@ class Target:
         Raises:
             OperationRefused: It is one in memory.
         """
-        if self.file is not None:
-            return
-        from shortsdb import url as urls  # noqa: PLC0415 - as above
+        if self.file is None:
+            from shortsdb import url as urls  # noqa: PLC0415 - as above
 
-        if urls.in_memory(self.url):
-            raise OperationRefused(
-                "a database in memory is gone when the command ends; name a file. An application "
-                "makes one with init_db(':memory:')"
-            )
+            if urls.in_memory(self.url):
+                raise OperationRefused(
+                    "a database in memory is gone when the command ends; name a file. An "
+                    "application makes one with init_db(':memory:')"
+                )
 
 
 def _plain_path(given: str) -> Path | None:

@@ -219,9 +219,11 @@ def test_an_unknown_video_is_refused_and_rolled_back(session: Session) -> None:
 
 @pytest.mark.parametrize("empty", ["", " \n"])
 def test_empty_arguments_are_refused(session: Session, empty: str) -> None:
+    nothing: Any = None
     calls: list[Any] = [
         lambda: get_pending_videos(session, empty),
         lambda: mark_video_processed(session, empty, 1),
+        lambda: mark_video_processed(session, "v", nothing),
         lambda: log_error(session, empty, "E", "x"),
         lambda: log_error(session, "m", empty, "x"),
         lambda: log_error(session, "m", "E", empty),
@@ -375,6 +377,8 @@ async def use_everything(engine: AsyncEngine, session: AsyncSession) -> None:
     assert (await check_db_health_async(engine)).ok
     with pytest.raises(ValueError, match="drop_db deletes all rows"):
         await drop_db_async(engine, confirm=True)
+    with pytest.raises(ValueError, match="drop_db deletes all rows"):
+        await drop_db_async(engine, confirm_again=True)
     await drop_db_async(engine, confirm=True, confirm_again=True)
     assert not (await check_db_health_async(engine)).ok
 

@@ -11,11 +11,14 @@ from sqlalchemy import func, select
 from shortsdb.database import (
     ConfigOverride,
     DiscoveredVideo,
+    ErrorLog,
     delete_override,
     get_override,
     get_pending_videos,
     get_session,
+    log_error,
     mark_video_processed,
+    resolve_error,
     seed_db,
     set_override,
 )
@@ -81,3 +84,27 @@ def test_a_helper_changes_a_row_that_was_read_earlier_and_changed_since(engine: 
         set_override(other, "clips_per_run", "9")
         set_override(session, "clips_per_run", "10")
         assert get_override(other, "clips_per_run") == "10"
+        log_error(other, "at once", "T", "message")
+        error = session.scalars(select(ErrorLog).filter_by(module="at once")).one()
+        session.get_one(ConfigOverride, "clips_per_run")
+        resolve_error(other, error.id)
+        set_override(other, "clips_per_run", "11")
+        resolve_error(session, error.id)
+        assert delete_override(session, "clips_per_run")
+        assert other.scalar(select(ErrorLog.resolved).filter_by(id=error.id)) == 1
+        assert get_override(other, "clips_per_run") is None
+
+
+def test_a_helper_keeps_unsaved_changes_of_the_rows_that_it_reads_again(engine: Engine) -> None:
+    with get_session(engine) as session:
+        set_override(session, "k", "v")
+        log_error(session, "m", "T", "message")
+        error = session.scalars(select(ErrorLog)).one()
+        error.stack_trace = "mine"
+        resolve_error(session, error.id)
+        session.add(ConfigOverride(key="unsaved", value="too"))
+        log_error(session, "m", "T", "another")
+        session.rollback()
+        assert (error.stack_trace, error.resolved) == ("mine", 1)
+        assert get_override(session, "unsaved") == "too"
+        assert session.get_one(ConfigOverride, "k").updated_by == "system"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,7 @@ from scenario import IMPATIENT, KINDS, Sessions, play
 from sqlalchemy import event, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
-from shortsdb.engine import ReadOnlyError, create_engine, session_factory
+from shortsdb.engine import ReadOnlyError, create_engine
 from shortsdb.engine.transactions import READ_ONLY_OPTIONS
 from shortsdb.models import ConfigOverride
 
@@ -181,17 +180,6 @@ def test_each_transaction_of_a_connection_takes_the_lock(url: str, kind: str) ->
 
 
 @ON_POSTGRESQL
-def test_a_transaction_in_two_phases_takes_the_lock_when_it_writes(url: str) -> None:
-    engine = create_engine(url, pragmas=IMPATIENT)
-    with engine.connect() as connection, engine.connect() as other:
-        connection.begin_twophase()
-        connection.execute(text("DELETE FROM config_overrides"))
-        with pytest.raises(OperationalError, match="lock timeout"):
-            other.execute(text("DELETE FROM clips"))
-    engine.dispose()
-
-
-@ON_POSTGRESQL
 def test_a_connection_lost_after_a_commit_has_no_unknown_outcome(url: str, watcher: Engine) -> None:
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -202,23 +190,6 @@ def test_a_connection_lost_after_a_commit_has_no_unknown_outcome(url: str, watch
             assert other.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
         with pytest.raises(OperationalError):
             connection.execute(text("DELETE FROM config_overrides"))
-    engine.dispose()
-
-
-@ON_POSTGRESQL
-def test_a_conflict_outside_a_flush_is_the_error_of_the_server(url: str, watcher: Engine) -> None:
-    """Also after a flush that succeeded in the same transaction."""
-    engine = create_engine(url, isolation_level="REPEATABLE READ")
-    with watcher.begin() as connection:
-        connection.execute(text(INSERT))
-    with session_factory(engine)() as session:
-        assert session.scalars(select(ConfigOverride.key)).all() == ["k"]
-        with watcher.begin() as connection:
-            connection.execute(text("UPDATE config_overrides SET value = 'theirs'"))
-        session.add(ConfigOverride(key="new", value=""))
-        session.flush()
-        with pytest.raises(OperationalError, match="could not serialize access"):
-            session.execute(text("UPDATE config_overrides SET value = 'mine'"))
     engine.dispose()
 
 
@@ -272,16 +243,6 @@ def test_a_read_only_connection_in_autocommit_reads_what_is_committed(url: str, 
     play(kind, url, scenario)
 
 
-def test_an_invalidated_connection_can_be_used_again(url: str) -> None:
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        connection.execute(text(INSERT))
-        connection.invalidate()
-        connection.rollback()
-        assert connection.scalars(select(ConfigOverride.key)).all() == []
-    engine.dispose()
-
-
 @KINDS
 def test_the_events_of_a_transaction_occur(url: str, kind: str) -> None:
     def scenario(sessions: Sessions) -> None:
@@ -296,49 +257,3 @@ def test_the_events_of_a_transaction_occur(url: str, kind: str) -> None:
         assert seen == ["begin", "commit", "begin", "rollback"]
 
     play(kind, url, scenario)
-
-
-@ON_SQLITE
-def test_query_only_is_set_only_when_it_changes(url: str) -> None:
-    engine = create_engine(url, pool_size=1, max_overflow=0)
-    statements: list[str] = []
-    raw = engine.raw_connection()
-    raw.driver_connection.set_trace_callback(statements.append)  # type: ignore[union-attr]
-    raw.close()
-    for read_only in (False, True, False, False):
-        with session_factory(engine, read_only=read_only)() as session:
-            session.execute(text("SELECT 1"))
-    assert [each for each in statements if each.startswith("PRAGMA")] == [
-        "PRAGMA query_only = True",
-        "PRAGMA query_only = False",
-    ]
-    engine.dispose()
-
-
-def test_a_read_only_transaction_begins_beside_a_writer(url: str) -> None:
-    patient, impatient = create_engine(url), create_engine(url, pragmas=IMPATIENT)
-    with session_factory(patient).begin() as writer:
-        writer.add(ConfigOverride(key="k", value="v"))
-        writer.flush()
-        with session_factory(impatient, read_only=True).begin() as reader:
-            assert reader.scalars(select(ConfigOverride.key)).all() == []
-    patient.dispose()
-    impatient.dispose()
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError])
-def test_an_interrupted_commit_stays_an_interruption(
-    url: str, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    def interrupt(_: object) -> None:
-        raise error
-
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        connection.execute(text(INSERT))
-        with monkeypatch.context() as patch:
-            patch.setattr(engine.dialect, "do_commit", interrupt)
-            with pytest.raises(error):
-                connection.commit()
-    assert keys(engine) == []
-    engine.dispose()

@@ -24,7 +24,6 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
-from shortsdb.database import get_session_async
 from shortsdb.engine import (
     ReadOnlyError,
     async_session_factory,
@@ -241,71 +240,6 @@ def test_an_engine_follows_a_link(tmp_path: Path) -> None:
     (tmp_path / "other.db").replace(link)
     assert counter(engine) == 1
     engine.dispose()
-
-
-def test_a_long_async_session_refreshes_rows_by_select(url: str) -> None:
-    ours = create_engine(url)
-    with session_factory(ours).begin() as new:
-        new.add(ConfigOverride(key="counter", value="0"))
-
-    async def main() -> None:
-        engine = create_async_engine(url)
-        statement = sqlalchemy.select(ConfigOverride)
-        async with async_session_factory(engine)() as session:
-            row = (await session.scalars(statement)).one()
-            await session.commit()
-            with session_factory(ours).begin() as other:
-                other.get_one(ConfigOverride, "counter").value = "7"
-            assert row.value == "0"  # not expired: as it was
-            assert (await session.scalars(statement)).one() is row
-            assert row.value == "7"
-            row.value = "8"
-            assert await session.get(ConfigOverride, "counter") is row
-            assert row.value == "8"  # flushed first
-            with session.no_autoflush:
-                row.value = "9"
-                await session.get(ConfigOverride, "counter")
-                await session.scalars(statement)
-            assert row.value == "9"
-        await engine.dispose()
-
-    asyncio.run(main())
-    ours.dispose()
-
-
-def test_a_long_async_session_without_autoflush_refreshes_rows_until_it_changes_one(
-    url: str,
-) -> None:
-    ours = create_engine(url)
-
-    def change(value: str) -> None:
-        with session_factory(ours).begin() as session:
-            session.merge(ConfigOverride(key="counter", value=value))
-
-    change("0")
-
-    async def main() -> None:
-        engine = create_async_engine(url)
-        statement = sqlalchemy.select(ConfigOverride)
-        async with get_session_async(engine) as session:
-            row = (await session.scalars(statement)).one()
-            await session.commit()
-            change("1")
-            await session.scalars(statement)
-            assert row.value == "1"
-            await session.commit()
-            change("2")
-            session.add(ConfigOverride(key="incomplete"))  # is neither flushed nor in the way
-            await session.get(ConfigOverride, "counter")
-            assert row.value == "2"
-            row.value = "mine"
-            await session.get(ConfigOverride, "counter")
-            await session.scalars(statement)
-            assert row.value == "mine"
-        await engine.dispose()
-
-    asyncio.run(main())
-    ours.dispose()
 
 
 def settings(dbapi_connection: PoolProxiedConnection) -> dict[str, Any]:

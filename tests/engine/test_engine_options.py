@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from inspect_sqlite import execute
 from sqlalchemy import text
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -103,3 +104,39 @@ def test_transactions_on_postgresql_are_read_committed_whatever_the_server_says(
         assert driver is not None
         assert driver.prepare_threshold is None
     engine.dispose()
+
+
+def test_a_schema_is_refused_on_sqlite(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="SQLite has no schemas"):
+        create_engine(tmp_path / "x.db", schema="channel")
+
+
+def test_what_a_raw_connection_writes_begins_with_the_lock(tmp_path: Path) -> None:
+    engine = create_engine(tmp_path / "x.db")
+    raw = engine.raw_connection()
+    statements: list[str] = []
+    raw.cursor().execute("CREATE TABLE t (a)")
+    raw.driver_connection.set_trace_callback(statements.append)  # type: ignore[union-attr]
+    raw.cursor().execute("INSERT INTO t VALUES (1)")
+    assert [statement.split()[:2] for statement in statements] == [
+        ["BEGIN", "IMMEDIATE"],
+        ["INSERT", "INTO"],
+    ]
+    raw.close()
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "sync", "of_async"),
+    [
+        ("sqlite:////x.db", "sqlite", "sqlite+aiosqlite"),
+        ("sqlite+pysqlite:////x.db", "sqlite+pysqlite", "sqlite+aiosqlite"),
+        ("sqlite+aiosqlite:////x.db", "sqlite", "sqlite+aiosqlite"),
+        ("postgresql://h/d", "postgresql+psycopg", "postgresql+psycopg"),
+        ("postgresql+psycopg_async://h/d", "postgresql+psycopg", "postgresql+psycopg_async"),
+    ],
+)
+def test_a_driver_of_the_other_kind_is_replaced(given: str, sync: str, of_async: str) -> None:
+    assert create_engine(given).url.drivername == sync
+    assert create_async_engine(given).url.drivername == of_async
+    assert create_async_engine(given).dialect.is_async

@@ -47,6 +47,7 @@ def test_a_session_that_only_read_does_not_end_the_transaction_of_another(
         with session_factory(memory, read_only=read_only)() as reader:
             assert rows(reader) == 1
             getattr(reader, end)()
+            assert rows(writer) == 1
         writer.rollback()
         assert rows(writer) == 0
 
@@ -97,6 +98,18 @@ def test_a_connection_that_is_returned_can_be_taken_by_another_thread(memory: En
     assert taken == [0]
     take()  # as the first thread again
     assert taken == [0, 0]
+
+
+def test_a_connection_that_is_returned_is_not_shared_though_somebody_still_has_it(
+    memory: Engine,
+) -> None:
+    returned = memory.raw_connection()
+    returned.close()
+    with memory.connect() as connection:
+        assert rows(connection) == 0
+        connection.execute(text(INSERT))
+        connection.commit()
+    assert not returned.is_valid
 
 
 def test_a_thread_waits_for_the_session_of_another() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.orm.exc import StaleDataError
 
 from shortsdb.engine import (
     OutcomeUnknownError,
@@ -212,11 +214,64 @@ def test_a_plain_session_that_has_written_reports_an_unknown_outcome(
     engine.dispose()
 
 
-def test_the_pauses_are_random_and_bounded() -> None:
+def test_the_pauses_are_random_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = [retry_module._pause_seconds(attempt) for attempt in range(1, 40)]  # noqa: SLF001 - nothing else shows it
     assert len(set(pauses)) > 1
-    assert min(pauses) >= 0
-    assert max(pauses) <= 2
+    assert all(0 <= pause <= 2 for pause in pauses)
+    monkeypatch.setattr("random.uniform", lambda *limits: limits)
+    limits: list[object] = [retry_module._pause_seconds(attempt) for attempt in (1, 2, 3, 6)]  # noqa: SLF001 - as above
+    assert limits == [(0, 0.1), (0, 0.2), (0, 0.4), (0, 2)]
+
+
+@KINDS
+def test_five_attempts_are_made_with_a_pause_after_each(
+    url: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def pause(attempt: int) -> float:
+        done.append(f"pause {attempt}")
+        return 0
+
+    def work(_: Session) -> None:
+        done.append("work")
+        raise StaleRowError
+
+    monkeypatch.setattr(retry_module, "_pause_seconds", pause)
+    with pytest.raises(StaleRowError):
+        run(kind, url, work)
+    pauses = [each for attempt in range(1, 5) for each in ("work", f"pause {attempt}")]
+    assert done == [*pauses, "work"]
+
+
+class ServerError(Exception):
+    """An error as psycopg raises it."""
+
+    def __init__(self, sqlstate: str | None) -> None:
+        """Take the SQLSTATE, None if the server has sent none."""
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("error", "repeated"),
+    [
+        (StaleDataError(), True),
+        (StaleRowError(), True),
+        (DBAPIError("SELECT 1", None, ServerError("40001")), True),
+        (DBAPIError(None, None, ServerError("40P01")), True),
+        (DBAPIError("SELECT 1", None, ServerError("57P01"), connection_invalidated=True), True),
+        (DBAPIError(None, None, ServerError("57P01"), connection_invalidated=True), False),
+        (OperationalError(None, None, ServerError(None)), True),
+        (OperationalError(None, None, ServerError("57P01")), False),
+        (OperationalError("SELECT 1", None, sqlite3.OperationalError("locked")), False),
+        (DBAPIError(None, None, ServerError(None)), False),
+    ],
+)
+def test_which_errors_are_repeated(
+    error: StaleDataError | DBAPIError,
+    repeated: bool,  # noqa: FBT001 - what is expected
+) -> None:
+    assert retry_module._may_be_repeated(error) is repeated  # noqa: SLF001 - one by one
 
 
 def test_one_attempt_is_enough_and_none_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from shortsdb.migration import read_file
 from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import revision_ids
 from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.file_checks import CHANGE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +95,16 @@ def test_postgresql(postgres: Server) -> None:
     assert (health.revision, health.head, health.foreign_keys) == (HEAD, HEAD, True)
     assert health.journal_mode is None
     assert (health.free_bytes, health.last_backup) == (None, None)
+    assert health.size_bytes is not None
+    assert health.size_bytes > 1_000_000
+    assert health.latency_seconds is not None
+    assert 0 < health.latency_seconds < 60
+    database.psql("UPDATE alembic_version SET version_num = '0999'")
+    health = check_db_health(engine)
+    assert (health.revision, health.known, health.shape) == ("0999", False, None)
+    database.psql("DROP TABLE alembic_version")
+    health = check_db_health(engine)
+    assert (health.revision, health.known, health.shape) == (None, True, HEAD)
     engine.dispose()
 
 
@@ -222,6 +233,8 @@ def test_a_full_disk_and_a_lost_folder_of_backups_are_problems(
     assert missing.problems == ("the folder for backups does not exist",)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
     assert check_file_health(path).problems == ("its file system is full",)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=CHANGE_BYTES))
+    assert check_file_health(path).ok
 
 
 @needs_root

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from inspect_sqlite import execute
+from other_user import STRANGER, needs_root, run_as
 from project import HEAD
 
 from shortsdb.errors import OperationRefused
@@ -111,10 +112,33 @@ def test_a_file_is_checked_thoroughly_unless_told_otherwise(
 def test_a_folder_of_backups_that_cannot_be_read_has_none(
     head_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in ("~no such user", "/proc/1/nothing"):
+    missing = ("the folder for backups does not exist",)
+    for folder, problems in (("~no such user", ()), ("/proc/1/nothing", missing)):
         monkeypatch.setenv("SHORTSDB_BACKUP", folder)
         health = check_file_health(head_file)
-        assert (health.reachable, health.last_backup) == (True, None)
+        assert (health.last_backup, health.problems) == (None, problems)
+
+
+@needs_root
+def test_a_folder_of_backups_that_this_user_cannot_get_to_is_no_problem(
+    head_file: Path, reachable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = reachable / "x.db"
+    shutil.copy(head_file, path)
+    path.chmod(0o644)
+    (reachable / "closed" / "backups").mkdir(parents=True)
+    (reachable / "closed").chmod(0o700)
+    monkeypatch.setenv("SHORTSDB_BACKUP", str(reachable / "closed" / "backups"))
+    assert check_file_health(path).ok
+    found = run_as(STRANGER, lambda: check_file_health(path, read_only=True))
+    assert (found.last_backup, found.problems) == (None, ())
+
+
+def test_the_newest_of_several_backups_counts(head_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    shutil.copy(head_file, path)
+    made = [make_backup(path, HEAD, tmp_path / "backups") for _ in range(3)]
+    assert check_file_health(path).last_backup == str(made[-1])
 
 
 def test_a_file_that_does_not_answer(
@@ -136,6 +160,11 @@ def test_a_file_that_is_missing_or_is_none(
     assert check_file_health(tmp_path / "x.db") == unreachable("the file does not exist")
     with pytest.raises(OperationRefused, match="is a folder, not a database file"):
         check_file_health(tmp_path)
+    (tmp_path / "garbage.db").write_bytes(b"no database " * 1000)
+    garbage = check_file_health(tmp_path / "garbage.db")
+    assert garbage.problems == ("it cannot be reached or read",)
+    assert garbage.error is not None
+    assert garbage.free_bytes is not None
 
     def fail(_: Path) -> None:  # as a disk does
         raise OSError(errno.EIO, "Input/output error")

@@ -45,6 +45,7 @@ def _of_server(state: str | None, text: str = "it\n failed") -> ServerError:
         (_of_sqlite("SQLITE_READONLY"), "x.db cannot be written (it failed): the file"),
         (_of_sqlite("SQLITE_FULL"), "x.db does not fit its file system any more"),
         (_of_sqlite("SQLITE_CANTOPEN"), "x.db cannot be opened (it failed)"),
+        (_of_sqlite("SQLITE_IOERR_SHMSIZE"), "x.db cannot be opened (it failed, SQLITE_IOERR_SHM"),
         (_of_sqlite("SQLITE_IOERR_WRITE"), "x.db could not be read or written (it failed, SQLITE_"),
         (_of_sqlite("SQLITE_ERROR"), "x.db: it failed"),
         (_of_sqlite(None), "x.db: it failed"),

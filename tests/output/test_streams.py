@@ -89,6 +89,7 @@ def test_earlier_output_comes_first() -> None:
 def test_standard_error_is_written_line_by_line() -> None:
     script = "make_lenient(); print('x', file=sys.{}); os._exit(0)"
     assert printed(script.format("stderr"), PYTHONUNBUFFERED="") == b"x\n"
+    assert printed(script.format("stdout"), PYTHONUNBUFFERED="") == b""
     assert printed(script.format("stderr"), PYTHONUNBUFFERED="1") == b"x\n"
     assert printed(script.format("stdout"), PYTHONUNBUFFERED="1") == b"x\n"
 
@@ -106,3 +107,5 @@ def test_a_failure_of_buffered_output_is_reported() -> None:
 def test_the_descriptor_stays_open_when_the_stream_is_deleted() -> None:
     script = "make_lenient(); sys.stdout = sys.__stdout__; os.write(1, b'x')"
     assert printed(script) == b"x"
+    script = "make_lenient(); sys.stdin = None; os.fstat(0); print('open')"
+    assert printed(script, "<&-") == b"open\n"

@@ -26,6 +26,7 @@ def test_defaults() -> None:
     assert not settings.must_exist()
     assert settings.log_format() == ""
     assert settings.correlation_id() is None
+    assert settings.console_password() is None
     assert settings.lock_timeout() == 60
     assert settings.lock_timeout(1.5) == 1.5
     assert settings.table_lock_timeout() == 5
@@ -65,6 +66,8 @@ def test_a_silent_host_is_given_up_after_documented_times() -> None:
         ("LOG", settings.log_format, "json", "json"),
         ("CORRELATION_ID", settings.correlation_id, "c", "c"),
         ("CORRELATION_ID", settings.correlation_id, "", None),
+        ("CONSOLE_PASSWORD", settings.console_password, "", None),
+        ("CONSOLE_PASSWORD", settings.console_password, "ключ", "ключ"),
         ("LOCK_TIMEOUT", settings.lock_timeout, "0", 0),
         ("LOCK_TIMEOUT", settings.lock_timeout, "", 60),
         ("LOCK_TIMEOUT", settings.table_lock_timeout, "0.5", 0.5),
@@ -98,6 +101,12 @@ def test_other_values_are_refused(
         monkeypatch.setenv(f"SHORTSDB_{variable}", value)
         with pytest.raises(OperationRefused, match=f"SHORTSDB_{variable}.* {value!r}"):
             read()
+
+
+def test_a_password_that_no_browser_sends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTSDB_CONSOLE_PASSWORD", "a\udcff")
+    with pytest.raises(OperationRefused, match="SHORTSDB_CONSOLE_PASSWORD is not valid UTF-8"):
+        settings.console_password()
 
 
 def test_an_option_precedes_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,11 @@ def test_a_host_without_a_port_has_the_default_one() -> None:
     assert urls.display(url) == "postgresql+psycopg://a,b:2/d"
 
 
+def test_hosts_of_a_parameter_are_kept() -> None:
+    url = urls.parse("postgresql+psycopg://a:1,b:2/d?host=c:3")
+    assert url.query["host"] == ("c:3", "a:1", "b:2")
+
+
 @pytest.mark.parametrize("hosts", ["/one,/other", "host,/other"])
 def test_folders_of_sockets_are_shown_as_parameters(hosts: str) -> None:
     url = urls.parse(f"postgresql+psycopg://u:s3cret@/d?host={hosts}&port=1,2")

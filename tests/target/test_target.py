@@ -93,7 +93,8 @@ def test_a_sqlite_database_has_no_schemas(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    "schema", ["", "$user", "information_schema", "pg_catalog", "a\0b", "x" * 64, "ä" * 32]
+    "schema",
+    ["", "$user", "information_schema", "pg_catalog", "a\0b", "a\udcff", "x" * 64, "ä" * 32],
 )
 def test_a_name_that_is_not_a_schema_of_an_application_is_refused(schema: str) -> None:
     with pytest.raises(OperationRefused, match="cannot be the schema of a channel"):

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from shortsdb.url import display, file, in_memory, parse
+from shortsdb.settings import CONNECTION_LIMITS
+from shortsdb.url import connect_args, display, file, in_memory, parse
 
 
 @pytest.mark.parametrize("given", ["", ":memory:"])
@@ -143,3 +144,21 @@ def test_displayed_urls_hide_secrets() -> None:
     url = make_url("postgresql://u:pw@h/d?host=a&hostaddr=b&port=1&dbname=c&service=s&options=x")
     shown = display(url)
     assert shown == ("postgresql://u:***@h/d?dbname=c&host=a&hostaddr=b&port=1&service=s"), shown
+
+
+@pytest.mark.parametrize(
+    ("given", "threshold"), [("", None), ("?prepare_threshold=0", 0), ("?prepare_threshold=5", 5)]
+)
+def test_arguments_for_the_driver(given: str, threshold: int | None) -> None:
+    assert connect_args(make_url(f"postgresql://h/d{given}")) == {
+        **CONNECTION_LIMITS,
+        "client_encoding": "utf8",
+        "prepare_threshold": threshold,
+    }
+    assert connect_args(make_url(f"sqlite:///d.db{given}")) == {}
+
+
+@pytest.mark.parametrize("given", ["x", "-1", "1" * 10, "1&prepare_threshold=2"])
+def test_a_threshold_that_is_no_number_is_refused(given: str) -> None:
+    with pytest.raises(ArgumentError, match="prepare_threshold in the database URL is not a num"):
+        parse(f"postgresql://h/d?prepare_threshold={given}&x=1")

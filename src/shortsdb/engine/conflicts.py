@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Text, bindparam, cast, event, inspect, literal, select, tuple_
+from sqlalchemy import Column, Text, bindparam, cast, event, select, tuple_
 from sqlalchemy.orm import (
     ColumnProperty,
     Mapper,
@@ -16,9 +16,10 @@ from sqlalchemy.orm import (
     SessionTransaction,
     SessionTransactionOrigin,
 )
+from sqlalchemy.orm.util import object_state
 
 from shortsdb.engine.errors import StaleRow, StaleRowError
-from shortsdb.engine.transactions import TrackedConnection, take_write_lock
+from shortsdb.engine.transactions import TrackedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,14 +61,14 @@ def _after_begin(session: Session, transaction: SessionTransaction, connection: 
 def _detached_to_persistent(session: Session, instance: object) -> None:
     transaction = session.get_transaction()
     if transaction is not None and transaction in _read_earlier:
-        _read_earlier[transaction].add(_state(instance))
+        _read_earlier[transaction].add(object_state(instance))
 
 
 @event.listens_for(Session, "before_flush")
 def _before_flush(session: Session, context: UOWTransaction, _: object) -> None:
-    deleted = {_state(row) for row in session.deleted}
+    deleted = {object_state(row) for row in session.deleted}
     overwritten = _overwritten(session, deleted)
-    mappers = {_state(row).mapper for row in (*session.new, *session.dirty)}
+    mappers = {object_state(row).mapper for row in (*session.new, *session.dirty)}
     mappers.update(state.mapper for state in overwritten)
     connections = {}
     for mapper in mappers:
@@ -78,14 +79,17 @@ def _before_flush(session: Session, context: UOWTransaction, _: object) -> None:
     context.attributes[_FLUSHING] = set(connections.values())
     transaction = session.get_transaction()
     read_earlier = None if transaction is None else _read_earlier.get(transaction)
+    stale: dict[TrackedConnection, list[StaleRow]] = defaultdict(list)
     for mapper, connection in connections.items():
         rows = {state: keys for state, keys in overwritten.items() if state.mapper is mapper}
         # On PostgreSQL other programs may write without taking the advisory lock.
         if read_earlier is not None and connection.dialect.name == "sqlite":
             rows = {state: keys for state, keys in rows.items() if state in read_earlier}
-        stale = list(_stale_rows(connection, mapper, rows, deleted))
-        if stale:
-            connection.refusal = StaleRowError(stale)
+        stale[connection] += _stale_rows(connection, mapper, rows, deleted)
+    # Only now, because comparing would raise it.
+    for connection, found in stale.items():
+        if found:
+            connection.refusal = StaleRowError(found)
 
 
 @event.listens_for(Session, "after_flush")
@@ -94,15 +98,10 @@ def _after_flush(_: Session, context: UOWTransaction) -> None:
         connection.flushing = False
 
 
-def _state(row: object) -> InstanceState[Any]:
-    state: InstanceState[Any] = inspect(row, raiseerr=True)
-    return state
-
-
 def _overwritten(session: Session, deleted: set[InstanceState[Any]]) -> Overwritten:
     found: Overwritten = defaultdict(set)
     for row in session.dirty:
-        state = _state(row)
+        state = object_state(row)
         for key in tuple(state.committed_state):
             _add_changed(found, state, key)
     for state in deleted:
@@ -121,7 +120,7 @@ def _add_changed(
     attribute = state.mapper.attrs.get(key)
     history = state.attrs[key].history
     if isinstance(attribute, ColumnProperty):
-        if history.added or history.deleted:
+        if history.deleted:  # of a value that was never read nothing can be compared
             found[state].add(key)
     elif isinstance(attribute, RelationshipProperty) and not attribute.viewonly:
         changed = (*history.added, *history.deleted)
@@ -130,7 +129,7 @@ def _add_changed(
                 found[state].update(_keys(state.mapper, attribute.local_columns))
         elif attribute.direction is RelationshipDirection.ONETOMANY:
             for child in filter(None, history.sum() if every_child else changed):
-                child_state = _state(child)
+                child_state = object_state(child)
                 if child_state.persistent:
                     found[child_state].update(_keys(child_state.mapper, attribute.remote_side))
 
@@ -147,12 +146,9 @@ def _stale_rows(
     rows: Overwritten,
     deleted: set[InstanceState[Any]],
 ) -> Iterator[StaleRow]:
-    """Take the write lock, and yield the rows whose values have changed since they were read."""
+    """Yield the rows whose values have changed since they were read."""
     read = {state: _values_read(state, keys) for state, keys in rows.items()}
     read = {state: values for state, values in read.items() if values}
-    if not read:
-        return
-    take_write_lock(connection)
     columns = sorted({column for values in read.values() for column in values}, key=str)
     states = list(read)
     for start in range(0, len(states), _ROWS_PER_SELECT):
@@ -178,12 +174,12 @@ def _values_read(state: InstanceState[Any], keys: Iterable[str]) -> dict[Column[
     """Return the values with which attributes were loaded; attributes never loaded are omitted."""
     values = {}
     for key in keys:
-        column = state.mapper.column_attrs[key].columns[0]
+        column = state.mapper.column_attrs[key].expression
         history = state.attrs[key].history
         # The loaded value is in `deleted` after a change, otherwise in `unchanged`.
         before: Sequence[Any] = history.deleted or history.unchanged or ()
         if before and isinstance(column, Column):
-            values[column] = before[0]
+            (values[column],) = before
     return values
 
 
@@ -198,7 +194,10 @@ def _select(
     columns: Sequence[Column[Any]],
     keys: Sequence[PrimaryKey],
 ) -> dict[PrimaryKey, dict[Column[Any], Any]]:
-    """Return the columns of rows by primary key; on PostgreSQL also lock the rows."""
+    """Take the write lock, and return the columns of rows by primary key.
+
+    On PostgreSQL the rows are locked too, because not every program takes the write lock.
+    """
     primary_key = mapper.primary_key
     statement = (
         select(*primary_key, *columns)
@@ -227,13 +226,10 @@ def _is_same(  # noqa: PLR0913, PLR0917 - two values, and the location of the se
         return True
     # The database may store a value that this session assigned in another form, such as an aware
     # datetime or the text "1" in a numeric column. So the database compares.
-    value: ColumnElement[Any] = bindparam(None, read, type_=column.type, unique=True)
+    value: ColumnElement[Any] = bindparam(None, read, type_=column.type)
     stored: ColumnElement[Any] = column
     if connection.dialect.name != "sqlite":
         # Both are compared as text, because some types (JSON) have no equality.
         value, stored = cast(cast(value, column.type), Text), cast(column, Text)
-    same = select(literal(1)).where(
-        stored.is_not_distinct_from(value),
-        tuple_(*mapper.primary_key).in_([key]),
-    )
-    return connection.scalar(same.select_from(mapper.persist_selectable)) is not None
+    same = select(stored.is_not_distinct_from(value)).where(tuple_(*mapper.primary_key).in_([key]))
+    return bool(connection.scalar(same.select_from(mapper.persist_selectable)))

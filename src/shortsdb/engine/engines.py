@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,15 +207,14 @@ def _set_connections(engine: Engine, settings: Mapping[str, str | int | None]) -
 
 
 def _apply(settings: Mapping[str, str | int | None], connection: DBAPIConnection) -> None:
-    cursor = connection.cursor()
-    for name, value in settings.items():
-        if value is None:
-            continue
-        if name == "journal_mode":
-            _set_journal_mode(cursor, str(value))
-        else:
-            cursor.execute(f"PRAGMA {name} = {value}")
-    cursor.close()
+    with closing(connection.cursor()) as cursor:
+        for name, value in settings.items():
+            if value is None:
+                continue
+            if name == "journal_mode":
+                _set_journal_mode(cursor, str(value))
+            else:
+                cursor.execute(f"PRAGMA {name} = {value}")
 
 
 def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:

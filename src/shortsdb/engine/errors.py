@@ -30,7 +30,7 @@ class StaleRow:
     table: str
     primary_key: tuple[Any, ...]
     columns: tuple[str, ...]
-    gone: bool = False
+    gone: bool
 
     def __str__(self) -> str:
         """Return one sentence that describes the change."""

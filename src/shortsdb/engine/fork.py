@@ -112,11 +112,11 @@ class _Connection(sqlite3.Connection):
     """The number of checkouts from the pool not yet returned; None during set-up."""
     aiosqlite: Callable[[], Any] = staticmethod(lambda: None)
     """Return aiosqlite's connection around this one, if there is one."""
-    usable = False
+    usable: bool
     """Whether the connection is open."""
 
     def __init__(self, database: str | os.PathLike[str], *args: Any, **options: Any) -> None:  # noqa: ANN401 - sqlite3's own
-        self.path = _path(os.fspath(database), uri=options.get("uri", False))
+        self.path = _path(os.fspath(database))
         with _lock:
             # Do not call SQLite: another thread may have held one of its mutexes at the fork.
             if _unsafe and identity_of(self.path) in _unsafe:
@@ -137,17 +137,15 @@ class _Connection(sqlite3.Connection):
 @cache
 def _counted(factory: type[sqlite3.Connection]) -> type[_Connection]:
     """Return a subclass of `factory`, which the application may have chosen, and `_Connection`."""
-    if factory is sqlite3.Connection:
-        return _Connection
     return type(factory.__name__, (_Connection, factory), {})
 
 
-def _path(database: str, *, uri: bool) -> str:
+def _path(database: str) -> str:
     """Return the absolute path of the database passed to sqlite3, or "" if it has no file.
 
-    For URI names see https://sqlite.org/uri.html.
+    For URI names see https://sqlite.org/uri.html. Paths that are not URIs are absolute here.
     """
-    if uri and database.startswith("file:"):
+    if database.startswith("file:"):
         parts = urlsplit(database)
         database = ":memory:" if "memory" in parse_qs(parts.query).get("mode", []) else parts.path
         database = unquote(database)
@@ -191,13 +189,12 @@ def _close(connection: _Connection) -> None:
             connection.path,
             error,
         )
-        return
-    wrapper = connection.aiosqlite()
-    if wrapper is not None:
-        # Mark the connection as closed for aiosqlite too: its close() would hand the work to a
-        # thread that the child does not have. In the parent that thread ends here.
-        wrapper._connection = None  # noqa: SLF001 - close() is a coroutine, and there may be no loop
-        wrapper._tx.put_nowait((None, wrapper.stop))  # noqa: SLF001 - stop() must run in that thread
+    else:
+        if (wrapper := connection.aiosqlite()) is not None:
+            # Mark the connection as closed for aiosqlite too: its close() would hand the work to a
+            # thread that the child does not have. In the parent that thread ends here.
+            wrapper._connection = None  # noqa: SLF001 - close() is a coroutine, and there may be no loop
+            wrapper._tx.put_nowait((None, wrapper.stop))  # noqa: SLF001 - stop() must run in that thread
 
 
 def _after_in_parent() -> None:
@@ -288,7 +285,6 @@ def _cut_off(connections: WeakSet[Any]) -> None:
             # The child may end a session that it inherited without an error.
             nothing = _nothing_async if iscoroutinefunction(connection.close) else _nothing
             vars(connection).update(rollback=nothing, close=nothing)
-    connections.clear()
 
 
 os.register_at_fork(

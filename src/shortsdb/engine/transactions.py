@@ -31,9 +31,10 @@ if TYPE_CHECKING:
         Engine,
         ExceptionContext,
         RootTransaction,
+        TwoPhaseTransaction,
     )
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 READ_ONLY = "shortsdb_read_only"
 READ_ONLY_OPTIONS = {READ_ONLY: True, "postgresql_readonly": True}
@@ -73,16 +74,16 @@ class TrackedConnection(Connection):
     """
 
     # Whether the next statement takes the write lock, even if it only reads.
-    lock_first = False
+    lock_first: bool
     # Whether the transaction has requested the lock.
-    locked = False
+    locked: bool
+    flushing: bool
+    committing: bool
     # Whether this transaction has set query_only.
     query_only = False
-    flushing = False
-    committing = False
     # The error that the next write of a flush raises. Raised inside the flush, it makes SQLAlchemy
     # roll back as after any other failed flush.
-    refusal: StaleRowError | None = None
+    refusal: StaleRowError | None
 
     def _autobegin(self) -> None:
         # No event of SQLAlchemy distinguishes this from an explicit `begin`. If SQLAlchemy renamed
@@ -91,12 +92,23 @@ class TrackedConnection(Connection):
         self.lock_first = False
 
     def _begin_impl(self, transaction: RootTransaction) -> None:
-        self.lock_first = True
-        self.locked = self.flushing = self.committing = False
-        self.refusal = None
+        self._begin_anew()
         if self.dialect.name == "sqlite":
             self._begin_on_sqlite()
         super()._begin_impl(transaction)
+        self._use_schema()
+
+    def _begin_twophase_impl(self, transaction: TwoPhaseTransaction) -> None:
+        self._begin_anew()
+        super()._begin_twophase_impl(transaction)
+        self._use_schema()
+
+    def _begin_anew(self) -> None:
+        self.lock_first = True
+        self.locked = self.flushing = self.committing = False
+        self.refusal = None
+
+    def _use_schema(self) -> None:
         if self.dialect.name != "sqlite" and (schema := self.info[_SCHEMA]) is not None:
             set_search_path(self, schema)
 
@@ -110,7 +122,7 @@ class TrackedConnection(Connection):
         pooled: Any = self.connection
         if not pooled.driver_connection.in_transaction:
             # Reads then see one snapshot, taken at the first of them.
-            _execute(pooled, "BEGIN")
+            pooled.cursor().execute("BEGIN")
 
     def _exec_single_context(
         self,
@@ -245,26 +257,21 @@ def _set_query_only(connection: Connection, *, on: bool) -> None:
         return
     # None means unknown, in case the task is cancelled while it executes the statement.
     pooled.info[READ_ONLY] = None
-    _execute(pooled, f"PRAGMA query_only = {on}")
+    # Not through SQLAlchemy, which takes ten times as long.
+    pooled.cursor().execute(f"PRAGMA query_only = {on}")
     pooled.info[READ_ONLY] = on
-
-
-def _execute(pooled: PoolProxiedConnection, statement: str) -> None:
-    """Execute a statement on SQLite without SQLAlchemy, which takes ten times as long."""
-    cursor = pooled.cursor()
-    cursor.execute(statement)
-    cursor.close()
 
 
 def _handle_error(context: ExceptionContext) -> None:
     connection, error = context.connection, context.original_exception
     if not isinstance(connection, TrackedConnection) or context.sqlalchemy_exception is None:
         return
+    code = getattr(error, "sqlite_errorcode", None)
     # SQLite reports the same code for a read-only file.
-    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
+    if code == sqlite3.SQLITE_READONLY:
         if connection.get_execution_options().get(READ_ONLY):
             raise ReadOnlyError(f"a read-only session cannot write: {context.statement}")
-    elif getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY_SNAPSHOT:
+    elif code == sqlite3.SQLITE_BUSY_SNAPSHOT:
         refused = context.sqlalchemy_exception
         raise OperationalError(
             refused.statement,

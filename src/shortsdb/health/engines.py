@@ -17,6 +17,7 @@ from shortsdb.engine import READ_ONLY_OPTIONS
 from shortsdb.health.report import CALLS, Health, unanswered, unreachable, version_problems
 from shortsdb.health.sqlite_file import read_health
 from shortsdb.migration import read_server_version, revision_ids
+from shortsdb.sqlite.connection import values
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -148,11 +149,8 @@ def _query_only(connection: Connection) -> bool:
     # A read-only session that was never closed leaves it on; the next writing session resets it.
     if any(map(connection.info.get, READ_ONLY_OPTIONS)):
         return False
-    cursor = connection.connection.cursor()  # SQLAlchemy would begin a transaction
-    cursor.execute("PRAGMA query_only")
-    row = cursor.fetchone()
-    cursor.close()
-    return bool(row and row[0])
+    # Not through SQLAlchemy, which would begin a transaction.
+    return values(connection.connection, "PRAGMA query_only") == [1]
 
 
 def _why_unwritable_server(connection: Connection) -> str | None:

@@ -84,7 +84,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     begun: float,
     *,
     thorough: bool,
-    writable_wanted: bool = True,
+    writable_wanted: bool,
     query_only: bool = False,
 ) -> Health:
     """Return the report on a SQLite database.
@@ -101,7 +101,7 @@ def read_health(  # noqa: PLR0913 - all of it is needed
     version = read_version(connection, revision_ids(), BASELINES, "it")
     latency = time.perf_counter() - begun
     unwritable = _why_unwritable(file, query_only=query_only) if writable_wanted else None
-    foreign_keys = bool(_pragma(connection, "foreign_keys"))
+    foreign_keys = values(connection, "PRAGMA foreign_keys") == [1]
     last_backup = _last_backup(file, backup) if file else None
     age = datetime.now(UTC) - last_backup.moment if last_backup else None
     free = _free_bytes(file) if file else None
@@ -150,15 +150,10 @@ def _why_unwritable(file: Path | None, *, query_only: bool) -> str | None:
     return None
 
 
-def _pragma(connection: Connection, name: str) -> object:
-    return values(connection, f"PRAGMA {name}")[0]
-
-
 def _free_bytes(file: Path) -> int | None:
-    try:
+    with suppress(OSError):  # as below
         return shutil.disk_usage(file.parent).free
-    except OSError:  # as below
-        return None
+    return None
 
 
 def _last_backup(file: Path, backup: str | None) -> Backup | None:
@@ -172,10 +167,11 @@ def _last_backup(file: Path, backup: str | None) -> Backup | None:
 
 def _lost(file: Path, backup: str | None) -> bool:
     """Return whether the folder for backups is missing."""
-    with suppress(OperationRefused):
+    try:
         folder = folder_for(file, backup or settings.backup())
         return folder is not None and is_missing(folder, file)
-    return False
+    except (OSError, OperationRefused):  # as above
+        return False
 
 
 def _damage(connection: Connection) -> Iterator[str]:
