@@ -289,3 +289,22 @@ def test_a_database_error_in_a_revision_is_reported(path: Path, tmp_path: Path) 
     extra_revision.add(tmp_path, HALF)
     with pytest.raises(MigrationRefused, match="table half already exists"):
         by_url(tmp_path, path)
+
+
+def test_postgresql_a_connection_handed_in_has_nothing_of_a_refused_revision(
+    postgres: Server, tmp_path: Path
+) -> None:
+    """Neither now nor with the caller's next commit, which nothing refuses any more."""
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    engine = create_engine(database.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        for name in ("commit of the connection", "swallowed"):
+            extra_revision.add(tmp_path, HALF + COMMITS[name])
+            with pytest.raises(MigrationRefused, match="nothing was changed"):
+                command.upgrade(extra_revision.config(tmp_path, None, connection), "head")
+            connection.rollback()  # which SQLAlchemy demands after the refused commit
+            connection.exec_driver_sql("SELECT 1")
+            connection.commit()
+            assert database.psql("SELECT to_regclass('half') IS NULL") == "t\n"
+    postgres.drop_database(database)

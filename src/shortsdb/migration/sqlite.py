@@ -125,12 +125,11 @@ class SQLiteMigration:
 
     def _copy_unlocked(self) -> int:
         """Make the backup, if one is needed, and return the data version that it is of."""
-        with self.connection.begin() as reading:
+        with self.connection.begin():
             begin(self.connection, "BEGIN")
             plan = self._plan()
             seen = self._data_version()
             needed = self._needs_backup(plan)
-            reading.rollback()
         if needed:
             self._make_backup(plan)
         return seen

@@ -203,14 +203,14 @@ class Postgres:
         """Let the next ids come after those that were copied."""
         for column in [table.autoincrement_column for table in metadata.sorted_tables]:
             last = None if column is None else self.connection.scalar(select(func.max(column)))
-            if column is None or last is None or last < 1:
-                continue
-            sequence = self.connection.scalar(
-                select(func.pg_get_serial_sequence(_quoted(column.table.name), column.name))
-            )
-            # Not setval, which no rollback would undo.
-            after = min(last + 1, 2**63 - 1)
-            self.connection.exec_driver_sql(f"ALTER SEQUENCE {sequence} RESTART WITH {after}")
+            if column is not None and last is not None:
+                table = _quoted(column.table.name)
+                sequence = select(func.pg_get_serial_sequence(table, column.name))
+                after = min(max(last, 0) + 1, 2**63 - 1)
+                # Not setval, which no rollback would undo.
+                self.connection.exec_driver_sql(
+                    f"ALTER SEQUENCE {self.connection.scalar(sequence)} RESTART WITH {after}"
+                )
 
 
 def _faults(table: Table) -> Iterator[tuple[Column[Any], str, ColumnElement[bool]]]:
