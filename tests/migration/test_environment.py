@@ -56,6 +56,8 @@ def test_a_read_only_command_makes_no_version_table(deployed_file: Path, target:
     before = file_hash(deployed_file)
     for url in (str(deployed_file), target.url):
         command.current(alembic_config(url))
+        with pytest.raises(CommandError, match="Target database is not up to date"):
+            command.check(alembic_config(url))
     assert file_hash(deployed_file) == before
     assert target.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == "0\n"
 

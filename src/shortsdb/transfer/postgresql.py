@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from sqlalchemy import Column, ColumnElement, Connection, Table
-    from sqlalchemy.sql import ClauseElement
 
     from shortsdb.target import Target
 
@@ -171,7 +170,8 @@ class Postgres:
         ).order_by(key_order(table, "C"))
         if without:
             statement = statement.where(not_(_is_invalid(table)))
-        with self._cursor().copy(f"COPY ({_sql(statement)}) TO STDOUT (FORMAT BINARY)") as copy:
+        rows_of = statement.compile(self.connection, compile_kwargs={"literal_binds": True})
+        with self._cursor().copy(f"COPY ({rows_of}) TO STDOUT (FORMAT BINARY)") as copy:
             # They come row by row, see PQgetCopyData; the header with the first of them.
             rows = iter(copy)
             rows = chain([next(rows)[len(HEADER) :]], rows)
@@ -237,10 +237,6 @@ def _is_invalid(table: Table) -> ColumnElement[bool]:
 
 def _quoted(name: str) -> str:
     return _dialect.identifier_preparer.quote(name)
-
-
-def _sql(statement: ClauseElement) -> str:
-    return str(statement.compile(dialect=_dialect, compile_kwargs={"literal_binds": True}))
 
 
 @contextmanager
