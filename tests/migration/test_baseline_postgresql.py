@@ -116,8 +116,20 @@ DIFFERENCES = {
     "ALTER TABLE clips DROP CONSTRAINT fk_clips_pipeline_run_id_pipeline_runs": (
         r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
     ),
+    "ALTER TABLE clips DROP CONSTRAINT fk_clips_pipeline_run_id_pipeline_runs, ADD FOREIGN KEY"
+    " (pipeline_run_id) REFERENCES pipeline_runs ON DELETE CASCADE ON UPDATE CASCADE": (
+        r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
+    ),
+    "ALTER TABLE discovered_videos DROP CONSTRAINT uq_discovered_videos_video_id;"
+    " CREATE UNIQUE INDEX u ON discovered_videos (video_id) WHERE id > 5;"
+    " CREATE UNIQUE INDEX v ON discovered_videos (lower(video_id))": (
+        r"table discovered_videos has no UNIQUE \(video_id\)"
+    ),
     "DROP TABLE clips": "table clips is missing",
     "ALTER TABLE clips RENAME TO cuts; CREATE VIEW clips AS SELECT 1": (
+        "the name clips is that of a view"
+    ),
+    "ALTER TABLE clips RENAME TO cuts; CREATE MATERIALIZED VIEW clips AS SELECT 1": (
         "the name clips is that of a view"
     ),
     "ALTER TABLE pipeline_runs ALTER niche DROP NOT NULL; UPDATE pipeline_runs SET niche = NULL": (
@@ -147,7 +159,12 @@ def test_what_may_differ_is_said(
 ) -> None:
     unversioned.psql(
         "ALTER TABLE pipeline_runs ALTER niche DROP NOT NULL, ALTER niche TYPE text;"
-        "DROP INDEX idx_pipeline_runs_status; ALTER TABLE clips ADD mood text"
+        "DROP INDEX idx_pipeline_runs_status; ALTER TABLE clips ADD mood text,"
+        " ADD twice float GENERATED ALWAYS AS (end_time_seconds * 2) STORED NOT NULL,"
+        " ADD more int NOT NULL DEFAULT 1, ALTER id DROP DEFAULT,"
+        " ALTER id ADD GENERATED ALWAYS AS IDENTITY;"
+        "CREATE INDEX idx_pipeline_runs_status ON pipeline_runs (status) WHERE id > 5;"
+        "CREATE INDEX by_expression ON clips (lower(content_id_risk))"
     )
     command.upgrade(alembic_config(unversioned.url), "head")
     assert shape == "0001"

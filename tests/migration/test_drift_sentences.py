@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from inspect_sqlite import execute
 from sqlalchemy import (
     Column,
     DefaultClause,
@@ -17,7 +19,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from shortsdb.migration import alembic_config, find_drift, read_only_connection
 from shortsdb.migration.drift import _sentences
+from shortsdb.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 METADATA = MetaData()
 OTHER = Table("other", METADATA, Column("id", Integer, primary_key=True))
@@ -58,3 +65,19 @@ TABLE.append_constraint(UNIQUE)
 )
 def test_sentences(diff: Any, sentences: list[str]) -> None:  # noqa: ANN401 - as Alembic makes them
     assert list(_sentences(diff)) == sentences
+
+
+def test_a_database_is_compared_and_nothing_is_printed(head_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "d.db"
+    path.write_bytes(head_file.read_bytes())
+    missing = ["table error_logs is missing", "column analytics.like_count (INTEGER) is missing"]
+    for change, sentences in (
+        ("SELECT 1", []),
+        ("DROP TABLE error_logs; ALTER TABLE analytics DROP COLUMN like_count", missing),
+    ):
+        execute(path, change)
+        with read_only_connection(Target.parse(str(path))) as connection:
+            config = alembic_config()
+            config.stdout = printed = StringIO()
+            assert find_drift(config, connection) == sentences
+            assert printed.getvalue() == ""

@@ -217,3 +217,8 @@ def test_seconds_are_those_since_the_beginning_and_the_lock(
         (stamp,) = read_history(connection)
     assert (stamp.seconds, stamp.seconds_locked) == (8.488, 7.487)
     assert stamp.backup is stamp.to_revision is None
+
+
+def test_an_adoption_alone_is_one_row(deployed_file: Path) -> None:
+    upgrade(deployed_file, "0001")
+    assert history(deployed_file) == ADOPTED[:1]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, NullPool, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, NullPool, QueuePool, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from shortsdb.migration import locks
 from shortsdb.migration.locks import (
     advisory_lock,
     autocommit,
@@ -102,26 +104,62 @@ def test_the_timeouts_of_a_transaction_are_what_they_were(connection: Connection
         with advisory_lock(connection, "versions", connection.begin_nested):
             assert timeouts(connection) == ("2500ms", "3500ms")
         assert timeouts(connection) == ("7s", "8s")
+    with connection.begin():
+        set_timeouts(connection, lock=9, statement=9)
+        with advisory_lock(connection, "versions", connection.begin_nested):
+            pass
+        assert timeouts(connection) == ("9s", "9s")
+    assert timeouts(connection) == ("7s", "8s")  # those of the session are left alone
+
+
+def held(connection: Connection, lock: str) -> Any:  # noqa: ANN401 - either context manager
+    if lock == "advisory":
+        return advisory_lock(connection, "versions", connection.begin)
+    return session_lock(connection, "versions")
 
 
 @pytest.mark.parametrize("lock", ["advisory", "session"])
 def test_who_waits_too_long_gets_the_error_of_the_server(
     connection: Connection, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:
-    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0")
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.5")
+    paused: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: 100 + sum(paused), sleep=paused.append)
+    monkeypatch.setattr(locks, "time", clock)
+    monkeypatch.setattr(locks, "_POLL_SECONDS", 0.25)
+    with connection.begin():  # then that timeout is not what ends it
+        set_timeouts(connection, lock=7, statement=2, local=False)
     other.execute(f"SELECT pg_advisory_lock({crc32(b'versions')})".encode())
-    held = (
-        advisory_lock(connection, "versions", connection.begin)
-        if lock == "advisory"
-        else session_lock(connection, "versions")
-    )
     with (
         pytest.raises((OperationalError, psycopg.OperationalError), match="due to lock timeout"),
-        held,
+        held(connection, lock),
     ):
         pass
+    assert paused == [0.25] * 3  # until more than half a second has passed
     assert holders(other) == 1
     assert not connection.in_transaction()
+
+
+@pytest.mark.parametrize("lock", ["advisory", "session"])
+def test_who_gets_it_at_the_last_moment_goes_on(
+    connection: Connection, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    other.execute(f"SELECT pg_advisory_lock({crc32(b'versions')})".encode())
+    moments = iter([100, 200])
+
+    def monotonic() -> int:
+        moment = next(moments)
+        if moment == 200:
+            other.execute("SELECT pg_advisory_unlock_all()")
+        return moment
+
+    clock = SimpleNamespace(monotonic=monotonic, sleep=lambda _: None)
+    monkeypatch.setattr(locks, "time", clock)
+    with held(connection, lock) as cursor:
+        assert holders(other) == 1
+        if lock == "session":
+            assert cursor.execute("SHOW lock_timeout").fetchone() == ("1ms",)
+    assert timeouts(connection) == ("7s", "8s")
 
 
 @pytest.mark.parametrize("lock", ["advisory", "session"])
@@ -138,12 +176,7 @@ def test_who_waits_goes_on_when_it_is_free(
             other.execute("SELECT pg_advisory_unlock_all()")
 
     monkeypatch.setattr("time.sleep", pause)
-    held = (
-        advisory_lock(connection, "versions", connection.begin)
-        if lock == "advisory"
-        else session_lock(connection, "versions")
-    )
-    with held:
+    with held(connection, lock):
         assert holders(other) == 1
     assert paused == [0.05] * 3
 
@@ -195,3 +228,20 @@ def test_a_lost_connection_is_left_as_it_is(
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     assert connection.invalidated
     assert holders(other) == 0
+
+
+def test_the_session_ends_with_the_block_whatever_the_pool(target: Database) -> None:
+    engine = create_engine(target.url, poolclass=QueuePool)
+    with engine.connect() as connection, session_lock(connection, "versions") as cursor:
+        assert not cursor.connection.closed
+    assert cursor.connection.closed
+    engine.dispose()
+
+
+def test_a_transaction_that_a_statement_has_begun_ends_with_the_block(
+    connection: Connection,
+) -> None:
+    with suppress(DBAPIError), autocommit(connection):
+        connection.execute(text("BEGIN"))
+        connection.execute(text("SELECT 1/0"))
+    assert timeouts(connection) == ("7s", "8s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import NullPool, text
@@ -49,7 +49,11 @@ def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path: Path, *, chang
 @pytest.mark.parametrize(
     ("driver", "wanted"),
     [
-        ("psycopg2", r"driver postgresql\+psycopg2 is not installed"),
+        (
+            "psycopg2",
+            r"driver postgresql\+psycopg2 is not installed \(pip install 'shortsdb\[postgres\]'\)$",
+        ),
+        ("pg8000", r"driver postgresql\+pg8000 is not installed$"),
         (
             "nonsense",
             r"postgresql\+nonsense is not known; sqlite, sqlite\+aiosqlite and postgresql\+psycopg",
@@ -67,7 +71,13 @@ def test_a_driver_that_cannot_be_used_is_named_without_the_password(
 
 
 @pytest.mark.parametrize(
-    "given", ["postgresql://u:s3cret@/d?host=a:1,b:x&port=1", "sqlite:///{}/d.db?timeout=x"]
+    "given",
+    [
+        "postgresql://u:s3cret@/d?host=a:1,b:x&port=1",
+        "postgresql://u:s3cret@/d?host=a,b&port=1,2,3",
+        "sqlite:///{}/d.db?timeout=x",
+        "sqlite:///{}/d.db?timeout=1&timeout=2",
+    ],
 )
 def test_a_bad_parameter_is_found_before_connecting(tmp_path: Path, given: str) -> None:
     target = Target.parse(given.format(tmp_path))
@@ -105,3 +115,18 @@ def test_moments_of_a_session_are_iso_and_names_are_of_the_schema(target: Databa
             datestyle, present = connection.execute(settings).one()
             assert datestyle.startswith("ISO")
             assert present == (schema or "public")
+
+
+def test_a_database_in_memory_is_an_empty_one() -> None:
+    with read_only_connection(Target.parse(":memory:")) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM sqlite_master")) == 0
+
+
+def test_texts_are_utf_8_and_statements_are_not_prepared(
+    target: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with read_only_connection(Target.parse(target.url)) as connection:
+        assert connection.scalar(text("SHOW client_encoding")) == "UTF8"
+        driver: Any = connection.connection.driver_connection
+        assert driver.prepare_threshold is None

@@ -289,3 +289,47 @@ def test_a_database_error_in_a_revision_is_reported(path: Path, tmp_path: Path) 
     extra_revision.add(tmp_path, HALF)
     with pytest.raises(MigrationRefused, match="table half already exists"):
         by_url(tmp_path, path)
+
+
+def test_postgresql_a_connection_handed_in_has_nothing_of_a_refused_revision(
+    postgres: Server, tmp_path: Path
+) -> None:
+    """Neither now nor with the caller's next commit, which nothing refuses any more."""
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    engine = create_engine(database.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        for name in ("commit of the connection", "swallowed"):
+            extra_revision.add(tmp_path, HALF + COMMITS[name])
+            with pytest.raises(MigrationRefused, match="nothing was changed"):
+                command.upgrade(extra_revision.config(tmp_path, None, connection), "head")
+            connection.rollback()  # which SQLAlchemy demands after the refused commit
+            connection.exec_driver_sql("SELECT 1")
+            connection.commit()
+            assert database.psql("SELECT to_regclass('half') IS NULL") == "t\n"
+    postgres.drop_database(database)
+
+
+def test_postgresql_an_error_in_a_savepoint_of_the_caller_ends_only_that(
+    postgres: Server, tmp_path: Path
+) -> None:
+    database = postgres.create_database()
+    command.upgrade(alembic_config(database.url), "head")
+    extra_revision.add(tmp_path, f"{HALF}op.execute('SELECT 1/0')")
+    engine = create_engine(database.url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE of_the_caller (id int)")
+        with pytest.raises(MigrationRefused, match="division by zero"), connection.begin_nested():
+            command.upgrade(extra_revision.config(tmp_path, None, connection), "head")
+    found = "SELECT tablename FROM pg_tables WHERE tablename IN ('half', 'of_the_caller')"
+    assert database.psql(found) == "of_the_caller\n"
+    postgres.drop_database(database)
+
+
+def test_a_rollback_that_is_an_error_too_is_said(path: Path, tmp_path: Path) -> None:
+    body = "op.execute('INSERT OR ROLLBACK INTO pipeline_runs SELECT * FROM pipeline_runs')"
+    extra_revision.add(tmp_path, HALF + body)
+    before = schema(path), row_hashes(path)
+    with pytest.raises(MigrationHalfApplied, match=f"ended .* the database is at {HEAD}, and may"):
+        by_url(tmp_path, path)
+    assert (schema(path), row_hashes(path)) == before

@@ -273,3 +273,32 @@ def test_a_printed_script_of_sqlite_is_one_transaction(
     script = capsys.readouterr().out
     assert script.count("BEGIN") == script.count("COMMIT") == 1
     assert "by_niche" in script
+
+
+def test_an_error_past_sqlalchemy_says_what_is_kept(database: Database, tmp_path: Path) -> None:
+    raw = "op.get_bind().connection.dbapi_connection.cursor().execute('SELECT absent')"
+    extra_revision.add(tmp_path, raw, place=3)
+    config = extra_revision.config(tmp_path, database.url)
+    kept = f"nothing after revision {CONCURRENT} was changed. Revision {AFTER} is at fault"
+    with pytest.raises(MigrationHalfApplied, match=kept):
+        command.upgrade(config, "head")
+    command.downgrade(config, BEFORE)
+    add_index(tmp_path, more=f"\n{raw}")
+    kept = rf'"absent" .*the database is at {BEFORE}\. Run'
+    with pytest.raises(MigrationHalfApplied, match=kept):
+        command.upgrade(config, "head")
+    assert database.psql(LOCKS) == "0\n"
+
+
+def test_what_is_between_two_waits_and_runs_no_longer_than_a_transaction_of_all(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_STATEMENT_TIMEOUT", "77")
+    names = "(SELECT string_agg(current_setting(name || '_timeout'), ' ') FROM (VALUES {}) n(name))"
+    found = names.format("('lock'), ('statement')")
+    for place in (1, 3):
+        extra_revision.add(
+            tmp_path, f'op.execute("CREATE TABLE at_{place} AS SELECT {found} AS x")', place=place
+        )
+    upgrade(tmp_path, database.url)
+    assert database.psql("SELECT x FROM at_1 UNION ALL SELECT x FROM at_3") == "5s 77s\n" * 2

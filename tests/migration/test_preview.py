@@ -6,7 +6,7 @@ import logging
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import extra_revision
 import pytest
@@ -23,6 +23,9 @@ from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from alembic.config import Config
+    from postgresql_server import Database
 
 IDS = revision_ids()
 
@@ -175,7 +178,8 @@ def test_what_revisions_do_to_tables_and_say_of_rows(full_file: Path, tmp_path: 
         rebuild.format("clips", add) + "op.execute('DROP TABLE error_logs')\n"
         "op.add_column('scripts', sa.Column('score', sa.Float))\n"
         "op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))\n"
-        "op.create_table('another', sa.Column('id', sa.Integer, primary_key=True))",
+        "op.create_table('another', sa.Column('id', sa.Integer, primary_key=True),"
+        " sqlite_autoincrement=True)",
         attributes='changes_rows = {"clips": "they get a score"}',
     )
     extra_revision.add(folder, "pass", attributes='changes_rows = {"x": "later"}', place=2)
@@ -231,6 +235,7 @@ def test_what_an_upgrade_refuses_is_refused(
         of(tmp_path / "unmounted" / "d.db")
     new = of(tmp_path / "new.db")
     assert (new.at, new.to, new.backup_folder, new.open_by) == (None, HEAD, None, None)
+    assert (new.adopts, list(new.revisions)) == (False, IDS)
     assert new.tables == [TableEffect(name, "created") for name in sorted(metadata.tables)]
     monkeypatch.setenv("SHORTSDB_MUST_EXIST", "1")
     with pytest.raises(MigrationRefused, match="must exist"):
@@ -246,3 +251,44 @@ def test_a_strange_version_is_refused(full_file: Path) -> None:
     execute(full_file, "UPDATE alembic_version SET version_num = '0042'")
     with pytest.raises(MigrationRefused, match="newer code made it"):
         of(full_file)
+
+
+def test_the_database_in_memory_is_closed(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    upgrade = command.upgrade
+
+    def and_remember(config: Config, revision: str) -> None:
+        opened.append(config.attributes["connection"].connection.driver_connection)
+        upgrade(config, revision)
+
+    monkeypatch.setattr(command, "upgrade", and_remember)
+    of(deployed_file)
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    assert len(opened) == 2
+
+
+def test_on_postgresql(target: Database) -> None:
+    """Which alters in place what SQLite rebuilds; in the names of the server."""
+    command.upgrade(alembic_config(target.url), "0007")
+    target.psql("INSERT INTO config_overrides VALUES ('k', 'v', now(), 'me')")
+    found = preview_migration(Target.parse(target.url), alembic_config(), "0006")
+    (dropped,) = found.tables
+    assert (dropped.table, dropped.effect, dropped.rows) == ("config_overrides", "dropped", 1)
+    size = target.psql("SELECT pg_total_relation_size('config_overrides')")
+    assert dropped.size_bytes == int(size)
+    assert (found.at, found.to, found.adopts) == ("0007", "0006", False)
+    assert (found.backup_folder, found.open_by) == (None, None)
+
+
+def test_what_sqlite_rebuilds_is_altered_on_postgresql(target: Database, tmp_path: Path) -> None:
+    body = "with op.batch_alter_table('clips', recreate='auto') as batch:\n    {}"
+    change = "batch.alter_column('extraction_method', type_=sa.Text)"
+    extra_revision.add(tmp_path, body.format(change))
+    command.upgrade(alembic_config(target.url), "head")
+    config = extra_revision.config(tmp_path, None)
+    found = preview_migration(Target.parse(target.url), config, "head")
+    assert [(one.table, one.effect) for one in found.tables] == [("clips", "altered")]

@@ -9,6 +9,7 @@ import stat
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from alembic import command
 from inspect_sqlite import execute, file_hash
 from project import HEAD
 
+from shortsdb.errors import OperationRefused
 from shortsdb.migration import MigrationRefused, Rehearsal, alembic_config, rehearsal, rehearse
 from shortsdb.migration.rehearsal import _compare, _folder_bytes, _peak
 
@@ -251,3 +253,23 @@ def test_a_migration_may_take_no_time(deployed_file: Path, monkeypatch: pytest.M
     monkeypatch.setattr("shortsdb.migration.history.round", lambda *_: 0.0, raising=False)
     found = rehearse(deployed_file, "0002")
     assert (found.seconds, found.seconds_locked, found.seconds_back) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_room_for_four_times_the_file_is_needed(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    needed = 4 * deployed_file.stat().st_size
+    asked: list[Path] = []
+
+    def disk_usage(folder: Path) -> SimpleNamespace:
+        asked.append(folder)
+        return SimpleNamespace(free=needed - missing if len(asked) == 1 else 2**40)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+    if missing:
+        with pytest.raises(OperationRefused, match="MiB are needed"):
+            rehearse(deployed_file, "0002")
+    else:
+        assert rehearse(deployed_file, "0002").ok
+    assert asked[0] == deployed_file.parent

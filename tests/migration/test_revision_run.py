@@ -113,3 +113,19 @@ def test_on_postgresql(target: Database, path: Path) -> None:
     assert f"the database is at {extra_revision.number(1)}, and may also" in str(failed.value)
     assert target.psql("SELECT version_num FROM alembic_version") == f"{extra_revision.number(1)}\n"
     assert f"parts of {extra_revision.number(2)}. No backup of it was made. " in str(failed.value)
+
+
+def test_the_last_revision_is_at_fault_for_what_comes_after_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as an error while the step is reported."""
+    last = extra_revision.number(3)
+
+    def fail(_message: str, _direction: str, revision: str, *_: object) -> None:
+        if revision == last:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("shortsdb.migration.environment.log.info", fail)
+    wanted = f"Revision {last} is at fault"
+    with pytest.raises(MigrationRefused, match=wanted):
+        command.upgrade(extra_revision.config(path.parent, path), "head")

@@ -10,13 +10,15 @@ import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import extra_revision
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from inspect_sqlite import schema, version
-from project import HEAD, ROOT
+from project import HEAD, NEXT, ROOT
 
 from shortsdb.migration.revisions import alembic_config, revision_ids
+from shortsdb.settings import DEFAULT_URL
 from shortsdb.sqlite.history import HISTORY_TABLE
 
 if TYPE_CHECKING:
@@ -51,6 +53,19 @@ def test_a_revision_does_not_import_shortsdb_and_explains_itself(file: Path) -> 
     docstring = ast.get_docstring(tree) or ""
     assert f"Revision ID: {file.stem[:4]}" in docstring
     assert len(docstring.splitlines()) >= 5
+
+
+def test_a_configuration_says_what_is_told_and_the_default(tmp_path: Path) -> None:
+    config = alembic_config("d.db", backup="off", schema="one", must_exist=True)
+    told = {"url": "d.db", "backup": "off", "schema": "one", "must_exist": True}
+    assert config.attributes == told
+    assert alembic_config().attributes == dict.fromkeys(told)
+    assert config.get_main_option("sqlalchemy.url") == DEFAULT_URL
+    folder = tmp_path / "with, spaces"
+    folder.mkdir()
+    extra_revision.add(folder, "pass")
+    both = ScriptDirectory.from_config(extra_revision.config(folder, None))
+    assert both.get_heads() == [NEXT]
 
 
 def test_alembic_is_never_shadowed() -> None:

@@ -14,13 +14,14 @@ import pytest
 from alembic import command
 from inspect_sqlite import execute, file_hash, version
 from project import HEAD, NEXT
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import OperationalError
 
-from shortsdb.migration import MigrationRefused, alembic_config, sqlite
+from shortsdb.migration import MigrationRefused, alembic_config, read_applied, sqlite
 from shortsdb.migration.revision_run import MigrationHalfApplied
 from shortsdb.migration.transaction import ReadersInTheWay
 from shortsdb.sqlite.backup import make_backup
+from shortsdb.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,6 +83,33 @@ def test_a_backup_of_a_file_to_which_nobody_writes_is_made_once(
     upgrade(deployed_file)
     assert backups(deployed_file) == made
     assert len(made) == 1
+    adoption, upgraded = read_applied(Target.parse(str(deployed_file)))
+    assert (adoption.backup, upgraded.backup) == (str(made[0]), str(made[0]))
+
+
+@pytest.mark.parametrize(("seconds", "made_again"), [(0.75, True), (1.0, False)])
+def test_a_backup_that_takes_a_second_is_not_made_again(  # noqa: PLR0913 - fixtures
+    deployed_file: Path,
+    other: sqlite3.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    *,
+    made_again: bool,
+) -> None:
+    now = [100.0]
+
+    def write_and_take_long(number: int) -> None:
+        if not number:
+            other.execute("DELETE FROM clips WHERE id = 2")
+        now[0] += seconds
+
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    made = during(monkeypatch, write_and_take_long)
+    upgrade(deployed_file)
+    assert len(made) == 1 + made_again
+    said = f"{deployed_file} was written to after the backup was begun: the last 1 s are not in it"
+    assert (said in caplog.text) != made_again
 
 
 def test_what_another_upgrade_has_done_meanwhile_needs_no_backup(
@@ -179,8 +207,9 @@ def test_the_upgrade_is_tried_again_until_it_is_time_to_give_up(
 def test_a_new_file_with_backups_is_suspicious(
     deployed_file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    upgrade(deployed_file, "0002")
     upgrade(deployed_file)
-    (backup,) = backups(deployed_file)
+    _, backup = backups(deployed_file)
     deployed_file.unlink()
     caplog.clear()
     upgrade(deployed_file, "0001")
@@ -255,3 +284,30 @@ def test_the_backup_is_named_in_what_a_revision_leaves(deployed_file: Path) -> N
     engine.dispose()
     (backup,) = backups(deployed_file)
     assert f"parts of {NEXT}. The backup of before is {backup}. Restore it" in str(failed.value)
+
+
+def test_a_backup_that_somebody_has_deleted_hides_no_error(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        backups(deployed_file)[0].unlink()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sqlite, "commit", fail)
+    with pytest.raises(ZeroDivisionError):
+        upgrade(deployed_file)
+
+
+def test_what_the_caller_has_changed_is_the_state_of_before(deployed_file: Path) -> None:
+    extra_revision.add(
+        deployed_file.parent,
+        "with op.batch_alter_table('clips', recreate='always') as batch:\n"
+        "    batch.add_column(sa.Column('score', sa.Float))",
+    )
+    engine = create_engine(f"sqlite:///{deployed_file}", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql("DELETE FROM clips WHERE id = 1")
+        command.upgrade(extra_revision.config(deployed_file.parent, None, connection), "head")
+        connection.commit()
+    assert version(deployed_file) == [NEXT]

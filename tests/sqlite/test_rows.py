@@ -99,6 +99,22 @@ def test_text_need_not_be_utf_8() -> None:
         assert not same_rows(one, one, ("t", "u"), [("x", "x")])
 
 
+def test_both_connections_are_read_alike_whatever_they_make_of_text() -> None:
+    with (
+        closing(sqlite3.connect(":memory:")) as one,
+        closing(sqlite3.connect(":memory:")) as other,
+    ):
+        for value in ("'a'", "CAST(x'ff' AS TEXT)"):
+            for connection in (one, other):
+                connection.execute("CREATE TABLE IF NOT EXISTS t (x)")
+                connection.execute(f"INSERT INTO t VALUES ({value})")
+            for factory in (str, bytes):
+                one.text_factory = factory
+                assert same_rows(one, other, ("t", "t"), [("x", "x")])
+                assert same_rows(other, one, ("t", "t"), [("x", "x")])
+                assert (one.text_factory, other.text_factory) == (factory, str)
+
+
 def test_rows_are_counted_and_looked_for() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(

@@ -150,3 +150,12 @@ def test_valid_times_are_copied_exactly(moment: bytes, copied: str) -> None:
     assert row_format.faults(rows[0]) == {}
     (encoded,) = row_format.encode(rows)
     assert row_format.decode(encoded)[6] == copied
+
+
+def test_rows_of_another_width_are_an_error() -> None:
+    row_format = RowFormat(TABLE)
+    for rows in ([VALID, VALID[:-1]], [[*VALID, 0]]):
+        with pytest.raises(ValueError, match=r"longer than|shorter than"):
+            row_format.encode(rows)
+    with pytest.raises(ValueError, match="shorter than"):
+        row_format.check([VALID, VALID[:-1]])

@@ -274,3 +274,23 @@ def test_a_copy_of_the_source_needs_space(
     assert asked[0].is_relative_to(temporary)
     with upgraded_copy(file) as (copied, _):
         assert copied.exists()
+
+
+def test_a_new_file_is_made_whatever_must_exist_and_nothing_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SHORTSDB_MUST_EXIST", "1")
+    caplog.set_level("INFO", "shortsdb.migration")
+    with new_file(tmp_path / "new.db") as side:
+        assert side.count(CLIPS) == 0
+    assert not caplog.records
+
+
+def test_a_source_is_read_without_its_locks(
+    full_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0")
+    with closing(sqlite3.connect(full_file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with open_source(full_file) as side:
+            assert side.count(CLIPS) == 18

@@ -48,7 +48,6 @@ def comparison_options(metadata: MetaData, baselines: Mapping[str, str]) -> dict
             ]
         }
 
-    @cache
     def not_null() -> set[tuple[str, str]]:
         return {
             (name, column)
@@ -146,8 +145,7 @@ def _process_revision_directives(
     # Only `alembic revision` has this option; `alembic check` wants its empty script back.
     if getattr(options, "autogenerate", False) and script.upgrade_ops.is_empty():
         directives.clear()
-        return
-    if getattr(options, "rev_id", None) is None:
+    elif getattr(options, "rev_id", None) is None:
         head = context.script.get_current_head()
         if head is not None and not head.isdecimal():
             raise MigrationRefused(

@@ -56,7 +56,7 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
         ) from error
     except (ArgumentError, TypeError, ValueError):
         raise MigrationRefused(urls.MALFORMED) from None
-    if file is None and engine.dialect.name == "postgresql":
+    if engine.dialect.name == "postgresql":
         event.listen(engine, "connect", use_iso_dates)
     if schema is not None:
         event.listen(engine, "begin", lambda connection: set_search_path(connection, schema))

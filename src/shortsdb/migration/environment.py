@@ -199,8 +199,7 @@ def _run_read_only(connection: Connection, options: dict[str, Any]) -> None:
     with read_only_transaction(connection):
         # dont_mutate: else `check` and `revision` would create the version table.
         context.configure(connection=connection, dont_mutate=True, **options)
-        with context.begin_transaction():
-            context.run_migrations()
+        context.run_migrations()
 
 
 def _migrate_sqlite(

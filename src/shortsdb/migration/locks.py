@@ -84,7 +84,8 @@ def session_lock(connection: Connection, version_table: str) -> Iterator[Any]:
 
 def _answer(cursor: Any, statement: str) -> Any:  # noqa: ANN401 - of any driver
     cursor.execute(statement)
-    return cursor.fetchone()[0]
+    (answer,) = cursor.fetchone()
+    return answer
 
 
 @contextmanager

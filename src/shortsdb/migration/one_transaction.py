@@ -180,12 +180,9 @@ class OneTransaction:
 
     def _execute(self, statement: str) -> Any:  # noqa: ANN401 - the first row, as the driver's type
         # Not through SQLAlchemy, because its events call this class.
-        cursor = self._connection.connection.cursor()
-        try:
+        with closing(self._connection.connection.cursor()) as cursor:
             cursor.execute(statement)
             return cursor.fetchone() if cursor.description else None
-        finally:
-            cursor.close()
 
 
 def _authorize(connection: Connection) -> Authorizer | None:

@@ -291,9 +291,7 @@ def refuse_strange_version(heads: tuple[str, ...], script: ScriptDirectory, targ
             "one is true and run `shortsdb stamp REVISION --purge`"
         )
     known = known_revisions(script)
-    for version in map(str, heads):  # other software may store a number
-        if version in known:
-            continue
+    for version in set(map(str, heads)).difference(known):  # other software may store a number
         newest = known[0]
         if version.isdecimal() and len(version) == len(newest) and version > newest:
             raise MigrationRefused(

@@ -230,7 +230,7 @@ def _effects(connection: Connection, before: _Tables, after: _Tables) -> list[Ta
 
 def _rows(connection: Connection, table: str) -> int:
     quoted = connection.dialect.identifier_preparer.quote_identifier(table)
-    return int(_scalar(connection, f"SELECT count(*) FROM {quoted}") or 0)  # noqa: S608 - quoted
+    return int(_scalar(connection, f"SELECT count(*) FROM {quoted}"))  # noqa: S608 - quoted
 
 
 def _size(connection: Connection, table: str) -> int | None:

@@ -13,7 +13,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine
-from sqlalchemy.pool import StaticPool
 
 from shortsdb.log import get_logger
 from shortsdb.migration.errors import MigrationRefused
@@ -162,13 +161,11 @@ class RebuildChecks:
             before = sqlite3.connect(
                 f"{self._file.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
             )
-        with closing(before):
-            engine = create_engine("sqlite://", creator=lambda: before, poolclass=StaticPool)
-            try:
-                with engine.connect() as connection:
-                    yield connection, before
-            finally:
-                engine.dispose()
+        with (
+            closing(before),
+            create_engine("sqlite://", creator=lambda: before).connect() as connection,
+        ):
+            yield connection, before
 
     def _check_rows(
         self,

@@ -132,7 +132,9 @@ class RevisionRun:
             # Alembic may have written the next version into a transaction that will not be kept.
             self.connection.connection.rollback()
             heads = ", ".join(context.get_context().get_current_heads()) or "no version"
-        except SQLAlchemyError:  # the connection is lost
+        # The connection is lost; the driver raises errors of its own.
+        except (SQLAlchemyError, self.connection.dialect.loaded_dbapi.Error):
+            self.connection.invalidate()  # else the error of its rollback would hide this one
             heads = "an unknown revision, because it cannot be read now"
         return MigrationHalfApplied(
             f"{self.target}: revision {self._revision} has ended the transaction of the upgrade by "

@@ -125,12 +125,11 @@ class SQLiteMigration:
 
     def _copy_unlocked(self) -> int:
         """Make the backup, if one is needed, and return the data version that it is of."""
-        with self.connection.begin() as reading:
+        with self.connection.begin():
             begin(self.connection, "BEGIN")
             plan = self._plan()
             seen = self._data_version()
             needed = self._needs_backup(plan)
-            reading.rollback()
         if needed:
             self._make_backup(plan)
         return seen
@@ -195,15 +194,13 @@ class SQLiteMigration:
         self.planner.start(plan)
         if not plan.heads and plan.stamp is None:
             self._warn_of_backups()
-        if not plan.revisions:
+        if plan.revisions:
+            file = self.file if begins else None  # which others see as it was before
+            checks = RebuildChecks(self.connection, migration.version_table, self.target, file)
+            kept = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
+            RevisionRun(self.connection, plan, self.target, backup=kept, checks=checks).run()
+        else:
             context.run_migrations()
-            return
-        seen_by_others = self.file if begins else None
-        checks = RebuildChecks(
-            self.connection, migration.version_table, self.target, seen_by_others
-        )
-        backup = f"The backup of before is {self.backup}" if self.backup else "There is no backup"
-        RevisionRun(self.connection, plan, self.target, backup=backup, checks=checks).run()
 
     def _warn_of_backups(self) -> None:
         """Warn that a database which is new has backups: its disk may not be mounted."""

@@ -23,7 +23,7 @@ from shortsdb.target import Target
 from shortsdb.transfer.invalid_rows import InvalidRowReport, collecting
 from shortsdb.transfer.late import late_changes
 from shortsdb.transfer.postgresql import Postgres, connected, snapshot, target_transaction
-from shortsdb.transfer.sqlite import Sqlite, new_file, open_source, refuse_existing, upgraded_copy
+from shortsdb.transfer.sqlite import Sqlite, new_file, open_source, upgraded_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -124,7 +124,6 @@ def _to_postgresql(
 def _to_sqlite(source: Target, target: Target, findings: InvalidRowReport) -> list[TableChecksum]:
     file = _file(target)
     refuse_unusable_file(file, changes=True)
-    refuse_existing(file)
     with new_file(file) as there:
         with snapshot(source) as side:
             _say_what_stays(side.connection, source)

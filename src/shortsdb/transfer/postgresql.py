@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from sqlalchemy import Column, ColumnElement, Connection, Table
-    from sqlalchemy.sql import ClauseElement
 
     from shortsdb.target import Target
 
@@ -171,7 +170,8 @@ class Postgres:
         ).order_by(key_order(table, "C"))
         if without:
             statement = statement.where(not_(_is_invalid(table)))
-        with self._cursor().copy(f"COPY ({_sql(statement)}) TO STDOUT (FORMAT BINARY)") as copy:
+        rows_of = statement.compile(self.connection, compile_kwargs={"literal_binds": True})
+        with self._cursor().copy(f"COPY ({rows_of}) TO STDOUT (FORMAT BINARY)") as copy:
             # They come row by row, see PQgetCopyData; the header with the first of them.
             rows = iter(copy)
             rows = chain([next(rows)[len(HEADER) :]], rows)
@@ -203,14 +203,14 @@ class Postgres:
         """Let the next ids come after those that were copied."""
         for column in [table.autoincrement_column for table in metadata.sorted_tables]:
             last = None if column is None else self.connection.scalar(select(func.max(column)))
-            if column is None or last is None or last < 1:
-                continue
-            sequence = self.connection.scalar(
-                select(func.pg_get_serial_sequence(_quoted(column.table.name), column.name))
-            )
-            # Not setval, which no rollback would undo.
-            after = min(last + 1, 2**63 - 1)
-            self.connection.exec_driver_sql(f"ALTER SEQUENCE {sequence} RESTART WITH {after}")
+            if column is not None and last is not None:
+                table = _quoted(column.table.name)
+                sequence = select(func.pg_get_serial_sequence(table, column.name))
+                after = min(max(last, 0) + 1, 2**63 - 1)
+                # Not setval, which no rollback would undo.
+                self.connection.exec_driver_sql(
+                    f"ALTER SEQUENCE {self.connection.scalar(sequence)} RESTART WITH {after}"
+                )
 
 
 def _faults(table: Table) -> Iterator[tuple[Column[Any], str, ColumnElement[bool]]]:
@@ -237,10 +237,6 @@ def _is_invalid(table: Table) -> ColumnElement[bool]:
 
 def _quoted(name: str) -> str:
     return _dialect.identifier_preparer.quote(name)
-
-
-def _sql(statement: ClauseElement) -> str:
-    return str(statement.compile(dialect=_dialect, compile_kwargs={"literal_binds": True}))
 
 
 @contextmanager
