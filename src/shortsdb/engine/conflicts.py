@@ -16,7 +16,7 @@ from sqlalchemy.orm import (
     SessionTransaction,
     SessionTransactionOrigin,
 )
-from sqlalchemy.orm.util import object_state
+from sqlalchemy.orm.attributes import instance_state
 
 from shortsdb.engine.errors import StaleRow, StaleRowError
 from shortsdb.engine.transactions import TrackedConnection
@@ -61,14 +61,14 @@ def _after_begin(session: Session, transaction: SessionTransaction, connection: 
 def _detached_to_persistent(session: Session, instance: object) -> None:
     transaction = session.get_transaction()
     if transaction is not None and transaction in _read_earlier:
-        _read_earlier[transaction].add(object_state(instance))
+        _read_earlier[transaction].add(instance_state(instance))
 
 
 @event.listens_for(Session, "before_flush")
 def _before_flush(session: Session, context: UOWTransaction, _: object) -> None:
-    deleted = {object_state(row) for row in session.deleted}
+    deleted = {instance_state(row) for row in session.deleted}
     overwritten = _overwritten(session, deleted)
-    mappers = {object_state(row).mapper for row in (*session.new, *session.dirty)}
+    mappers = {instance_state(row).mapper for row in (*session.new, *session.dirty)}
     mappers.update(state.mapper for state in overwritten)
     connections = {}
     for mapper in mappers:
@@ -101,7 +101,7 @@ def _after_flush(_: Session, context: UOWTransaction) -> None:
 def _overwritten(session: Session, deleted: set[InstanceState[Any]]) -> Overwritten:
     found: Overwritten = defaultdict(set)
     for row in session.dirty:
-        state = object_state(row)
+        state = instance_state(row)
         for key in tuple(state.committed_state):
             _add_changed(found, state, key)
     for state in deleted:
@@ -129,7 +129,7 @@ def _add_changed(
                 found[state].update(_keys(state.mapper, attribute.local_columns))
         elif attribute.direction is RelationshipDirection.ONETOMANY:
             for child in filter(None, history.sum() if every_child else changed):
-                child_state = object_state(child)
+                child_state = instance_state(child)
                 if child_state.persistent:
                     found[child_state].update(_keys(child_state.mapper, attribute.remote_side))
 
