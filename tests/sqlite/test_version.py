@@ -139,10 +139,14 @@ def test_another_version_is_not_head(head_file: Path, script: str) -> None:
 @pytest.mark.parametrize(
     "renamed",
     [
-        ("ALTER TABLE alembic_version RENAME TO temporary;"
-        'ALTER TABLE temporary RENAME TO "Alembic_VERSION"'),
-        ("ALTER TABLE alembic_version RENAME TO version;"
-        "CREATE VIEW alembic_version AS SELECT version_num FROM version"),
+        (
+            "ALTER TABLE alembic_version RENAME TO temporary;"
+            'ALTER TABLE temporary RENAME TO "Alembic_VERSION"'
+        ),
+        (
+            "ALTER TABLE alembic_version RENAME TO version;"
+            "CREATE VIEW alembic_version AS SELECT version_num FROM version"
+        ),
     ],
     ids=["in capitals", "a view"],
 )
