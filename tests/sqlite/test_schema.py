@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from shortsdb.sqlite.schema import (
@@ -12,6 +15,7 @@ from shortsdb.sqlite.schema import (
     nullable_columns,
     schema_mismatches,
     schema_of_script,
+    table_names,
 )
 
 WANTED = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL, b INTEGER)"
@@ -141,6 +145,29 @@ def test_key_mismatches_name_what_differs() -> None:
         ),
     ):
         assert schema_mismatches(schema_of_script(wanted), schema_of_script(made)) == phrases
+
+
+def test_keys_and_indexes_keep_the_order_of_their_columns() -> None:
+    table = schema_of_script(
+        "CREATE TABLE t (a, b, c, PRIMARY KEY (c, a), UNIQUE (b, a)); CREATE INDEX i ON t (b, a)"
+    )["t"]
+    assert table.primary_key == ("c", "a")
+    assert not table.numbers_rows
+    assert table.unique == {("a", "b"), ("a", "c")}  # in any order
+    assert table.indexes == {"i": ("b", "a")}  # and none that SQLite has made
+
+
+def test_tables_that_cannot_be_read_without_a_module_have_no_name() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript("CREATE TABLE t (a); CREATE VIRTUAL TABLE v USING fts5(a)")
+        assert "v" not in table_names(connection)
+        assert "t" in table_names(connection)
+
+
+def test_a_key_may_be_not_null_where_nobody_says_so() -> None:
+    made = schema_of_script("CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, a TEXT NOT NULL, b)")
+    found = schema_mismatches(schema_of_script(WANTED), made)
+    assert found == ["column t.b is without a type where INTEGER belongs"]
 
 
 def test_a_foreign_key_is_spelled_as_ddl_does() -> None:

@@ -17,7 +17,7 @@ from project import HEAD, PROGRAMS, ROOT
 
 from shortsdb.database import init_db
 from shortsdb.sqlite.connection import values
-from shortsdb.sqlite.version import is_at_head, reading
+from shortsdb.sqlite.version import is_at_head, read_version, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,11 @@ def test_a_file_that_nobody_writes_to_is_read_without_side_files(head_file: Path
         assert sorted(head_file.parent.iterdir()) == before
 
 
-def test_a_file_locked_against_readers_is_left_to_the_upgrade(tmp_path: Path) -> None:
+@pytest.mark.timeout(60)
+def test_a_file_locked_against_readers_is_left_to_the_upgrade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "3600")  # it does not wait
     path = tmp_path / "x.db"
     init_db(path).dispose()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -130,6 +134,29 @@ def test_another_version_is_not_head(head_file: Path, script: str) -> None:
     assert is_at_head(head_file, HEAD)
     execute(head_file, script)
     assert not is_at_head(head_file, HEAD)
+
+
+@pytest.mark.parametrize(
+    "renamed",
+    [
+        (
+            "ALTER TABLE alembic_version RENAME TO temporary;"
+            'ALTER TABLE temporary RENAME TO "Alembic_VERSION"'
+        ),
+        (
+            "ALTER TABLE alembic_version RENAME TO version;"
+            "CREATE VIEW alembic_version AS SELECT version_num FROM version"
+        ),
+    ],
+    ids=["in capitals", "a view"],
+)
+def test_a_version_may_have_a_table_that_alembic_has_not_made(
+    head_file: Path, renamed: str
+) -> None:
+    execute(head_file, renamed)
+    with reading(head_file) as connection:
+        version = read_version(connection, ["0007", HEAD], {}, "it")
+    assert (version.revision, version.known, version.pending) == (HEAD, True, ())
 
 
 def test_a_file_that_an_upgrade_creates_or_refuses_is_not_at_head(

@@ -168,3 +168,17 @@ def test_a_source_is_read_as_it_is_at_one_moment(
     assert wrote == len(metadata.tables)
     late = "SELECT count(*) FROM error_logs WHERE error_message = 'late'"
     assert target.psql(late) == f"{wrote}\n"
+
+
+def test_rows_come_in_the_order_of_bytes_whatever_the_collation(
+    full_file: Path, target: Database, tmp_path: Path
+) -> None:
+    copy(str(full_file), target.url)
+    target.psql(
+        'ALTER TABLE config_overrides ALTER key TYPE text COLLATE "und-x-icu";'
+        "INSERT INTO config_overrides (key, value) VALUES ('a', ''), ('B', ''), ('\u00e4', '')"
+    )
+    keys = target.psql("SELECT string_agg(key, '' ORDER BY key) FROM config_overrides")
+    assert keys.index("a") < keys.index("B")
+    copied = copy(target.url, str(tmp_path / "back.db"))
+    assert {table.table: table.rows for table in copied}["config_overrides"] > 3
