@@ -93,13 +93,17 @@ class Workshop:
         with (self._tree / "output").open("w+", encoding="utf-8", errors="replace") as output:
             process = os.fork()
             if not process:
-                os.setsid()
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
-                code = pytest.main([*options, *arguments])
-                sys.stdout.flush()
-                os._exit(code)
+                code = 1
+                try:
+                    os.setsid()
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                    os.dup2(output.fileno(), 1)
+                    os.dup2(output.fileno(), 2)
+                    code = pytest.main([*options, *arguments])
+                    sys.stdout.flush()
+                finally:
+                    # Even if pytest raises, as for warnings at its end: the folder is the parent's.
+                    os._exit(code)
             descriptor = os.pidfd_open(process)
             try:
                 ended, _, _ = select([descriptor], [], [], timeout)
