@@ -94,8 +94,8 @@ class Workshop:
             process = os.fork()
             if not process:
                 code = 1
-                # A process that a test has forked may come back here with an error, and must not go
-                # on to remove the copy of the checkout.
+                # If pytest raises, or a process that a test has forked comes back here, neither may
+                # go on to remove the copy of the checkout.
                 try:
                     os.setsid()
                     signal.signal(signal.SIGTERM, signal.SIG_DFL)

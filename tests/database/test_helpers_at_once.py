@@ -80,16 +80,16 @@ def test_a_helper_changes_a_row_that_was_read_earlier_and_changed_since(engine: 
         mark_video_processed(other, video.video_id, 1)
         mark_video_processed(session, video.video_id, 2)
         assert other.scalar(select(DiscoveredVideo.processed).filter_by(id=video.id)) == 2
-        session.get_one(ConfigOverride, "clips_per_run")
+        override = session.get_one(ConfigOverride, "clips_per_run")
         set_override(other, "clips_per_run", "9")
         set_override(session, "clips_per_run", "10")
         assert get_override(other, "clips_per_run") == "10"
         log_error(other, "at once", "T", "message")
         error = session.scalars(select(ErrorLog).filter_by(module="at once")).one()
-        session.get_one(ConfigOverride, "clips_per_run")
         resolve_error(other, error.id)
-        set_override(other, "clips_per_run", "11")
         resolve_error(session, error.id)
+        session.refresh(override)
+        set_override(other, "clips_per_run", "11")
         assert delete_override(session, "clips_per_run")
         assert other.scalar(select(ErrorLog.resolved).filter_by(id=error.id)) == 1
         assert get_override(other, "clips_per_run") is None

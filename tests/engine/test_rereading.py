@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 import sqlalchemy
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from shortsdb.database import get_session_async
 from shortsdb.engine import (
@@ -102,6 +104,50 @@ def test_a_row_that_is_to_be_deleted_is_not_refreshed(url: str) -> None:
             await session.scalars(statement)
             with pytest.raises(StaleRowError):
                 await session.commit()
+        await engine.dispose()
+
+    asyncio.run(main())
+    ours.dispose()
+
+
+class Own(DeclarativeBase):
+    """Mappings of an application."""
+
+
+class Parent(Own):
+    """Its deletion sets the keys of its children to NULL."""
+
+    __tablename__ = "parent"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    children: Mapped[list[Child]] = relationship()
+
+
+class Child(Own):
+    """One that a flush looks for."""
+
+    __tablename__ = "child"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("parent.id"))
+    name: Mapped[str]
+
+
+def test_rows_that_a_flush_loads_keep_their_unsaved_changes(url: str) -> None:
+    ours = create_engine(url)
+    with ours.begin() as connection:
+        Own.metadata.create_all(connection)
+    with session_factory(ours).begin() as new:
+        new.add(Parent(id=1, children=[Child(id=1, name="read")]))
+
+    async def main() -> None:
+        engine = create_async_engine(url)
+        async with async_session_factory(engine)() as session:
+            child, parent = await session.get_one(Child, 1), await session.get_one(Parent, 1)
+            child.name = "mine"
+            with session.no_autoflush:
+                await session.delete(parent)
+            await session.commit()
+            await session.refresh(child)
+            assert (child.name, child.parent_id) == ("mine", None)
         await engine.dispose()
 
     asyncio.run(main())

@@ -202,11 +202,18 @@ def test_only_a_thorough_check_reads_the_whole_file(tmp_path: Path) -> None:
     engine = init_db(tmp_path / "x.db")
     with closing(sqlite3.connect(tmp_path / "x.db")) as raw, raw:
         raw.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")
+    problems = ("1 rows of shorts point to rows of pipeline_runs that are not there",)
     assert check_db_health(engine, thorough=False).ok
-    assert check_db_health(engine).problems == (
-        "1 rows of shorts point to rows of pipeline_runs that are not there",
-    )
+    assert check_db_health(engine).problems == problems
     engine.dispose()
+
+    async def main() -> None:
+        engine = await init_db_async(tmp_path / "x.db")
+        assert (await check_db_health_async(engine, thorough=False)).ok
+        assert (await check_db_health_async(engine)).problems == problems
+        await engine.dispose()
+
+    asyncio.run(main())
 
 
 def test_a_damaged_index_is_found(tmp_path: Path) -> None:
