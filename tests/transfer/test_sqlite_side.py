@@ -19,7 +19,7 @@ from other_user import OWNER, needs_root
 
 from shortsdb.errors import OperationRefused
 from shortsdb.models import metadata
-from shortsdb.transfer import sqlite as sqlite_side
+from shortsdb.sqlite.online_copy import connect_read_only
 from shortsdb.transfer.keys import primary_key
 from shortsdb.transfer.sqlite import Sqlite, new_file, open_source, refuse_existing, upgraded_copy
 
@@ -307,13 +307,12 @@ def test_a_source_that_is_replaced_before_it_is_opened_is_refused(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, other = (legacy_database.make(tmp_path / name) for name in ("one.db", "other.db"))
-    connect = sqlite_side.connect_read_only
 
     def replace_and_connect(*arguments: Any) -> sqlite3.Connection:  # noqa: ANN401 - handed on
         other.replace(file)
-        return connect(*arguments)
+        return connect_read_only(*arguments)
 
-    monkeypatch.setattr(sqlite_side, "connect_read_only", replace_and_connect)
+    monkeypatch.setattr("shortsdb.transfer.sqlite.connect_read_only", replace_and_connect)
     with pytest.raises(OperationRefused, match=rf"{file}"):
         upgraded_copy(file).__enter__()
     assert not list(temporary.iterdir())
