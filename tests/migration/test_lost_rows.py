@@ -171,6 +171,12 @@ def test_a_part_that_a_rebuild_loses_is_refused_unless_declared(
     assert version(path) == [NEXT]
 
 
+def test_a_table_that_is_dropped_hides_no_loss_of_the_next(path: Path) -> None:
+    execute(path, "CREATE TABLE empty (a)")
+    body = LOST["a trigger"][0] + 'op.execute("DROP TABLE empty")'
+    assert "would leave kept without the trigger watch" in refusal(path, body)
+
+
 @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 37), reason="STRICT came with 3.37")
 def test_losing_strict_is_refused(path: Path) -> None:
     execute(path, "CREATE TABLE typed (id INTEGER PRIMARY KEY, a TEXT) STRICT")
@@ -313,11 +319,11 @@ def test_in_a_transaction_of_the_caller_only_changes_of_the_revision_count(
 def test_rows_are_compared_in_the_thread_of_aiosqlite(path: Path) -> None:
     folder = path.parent / "revisions"
     folder.mkdir()
-    extra_revision.add(
-        folder, 'op.execute("UPDATE kept SET size = 7")', attributes='changes_rows = {"kept": ""}'
-    )
-    extra_revision.add(folder, rebuild(), place=2)
-    extra_revision.add(folder, DELETED, place=3)
+    declared, change = 'changes_rows = {"kept": ""}', 'op.execute("UPDATE kept SET size = 7")'
+    extra_revision.add(folder, rebuild())  # with the file
+    extra_revision.add(folder, change, attributes=declared, place=2)
+    extra_revision.add(folder, rebuild(), place=3)  # with a copy in memory
+    extra_revision.add(folder, DELETED, place=4)
 
     async def main(to: str) -> None:
         engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
@@ -331,8 +337,8 @@ def test_rows_are_compared_in_the_thread_of_aiosqlite(path: Path) -> None:
 
     with pytest.raises(MigrationRefused, match="other rows than before"):
         asyncio.run(main("head"))
-    asyncio.run(main(extra_revision.number(2)))
-    assert version(path) == [extra_revision.number(2)]
+    asyncio.run(main(extra_revision.number(3)))
+    assert version(path) == [extra_revision.number(3)]
 
 
 def test_no_copy_is_held_in_memory_until_rows_were_changed(path: Path) -> None:
@@ -437,6 +443,10 @@ UNFAITHFUL = {
     "drop and add": (
         batch('batch.drop_column("a")\n    batch.add_column(sa.Column("more", sa.Text()))'),
         "would drop plain.a with the values in it",
+    ),
+    "drop and change": (
+        batch('batch.drop_column("b")') + "\nop.execute(\"UPDATE plain SET a = 'z'\")",
+        "would leave plain with other rows than before (2, it had 2)",
     ),
     "nullable": (
         batch('batch.alter_column("a", nullable=True)'),

@@ -311,3 +311,12 @@ def test_what_the_caller_has_changed_is_the_state_of_before(deployed_file: Path)
         command.upgrade(extra_revision.config(deployed_file.parent, None, connection), "head")
         connection.commit()
     assert version(deployed_file) == [NEXT]
+
+
+def test_a_block_of_alembic_outside_of_the_transaction_is_refused(deployed_file: Path) -> None:
+    body = "with op.get_context().autocommit_block():\n    op.execute('SELECT 1')"
+    extra_revision.add(deployed_file.parent, body)
+    before = file_hash(deployed_file)
+    with pytest.raises(MigrationRefused, match=f"revision {NEXT} runs COMMIT"):
+        command.upgrade(extra_revision.config(deployed_file.parent, deployed_file), "head")
+    assert file_hash(deployed_file) == before

@@ -124,6 +124,10 @@ def test_a_target_is_looked_at_before_the_source_is_read(target: Database, tmp_p
     with pytest.raises(MigrationRefused) as refused:
         copy(str(source), target.url)
     assert str(refused.value) == f"{source} does not exist"
+    with pytest.raises(MigrationRefused, match=f"^{tmp_path}/none/x.db does not exist$"):
+        copy(str(tmp_path / "none" / "x.db"), target.url)
+    with pytest.raises(MigrationRefused, match="is a folder, not a database file"):
+        copy(str(tmp_path), target.url)
     source.write_text("no database " * 100)
     with pytest.raises(MigrationRefused, match="is not an SQLite database"):
         copy(str(source), target.url)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
+from shortsdb.migration import MigrationRefused
 from shortsdb.models import metadata
 from shortsdb.target import Target
 from shortsdb.transfer.postgresql import connected, target_transaction
@@ -89,3 +90,12 @@ def test_a_schema_is_made_whatever_must_exist_and_nothing_is_said_of_it(
     assert not caplog.records
     schemas = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'error_logs'"
     assert target.psql(schemas) == "one\n"
+
+
+def test_rows_are_found_before_the_schema_is_compared(target: Database) -> None:
+    target.psql("CREATE TABLE clips (id int); INSERT INTO clips VALUES (1)")
+    with (
+        pytest.raises(MigrationRefused, match="is not empty: clips hold rows"),
+        target_transaction(Target.parse(target.url)),
+    ):
+        pass

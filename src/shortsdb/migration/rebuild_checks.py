@@ -235,13 +235,9 @@ class RebuildChecks:
 
     @staticmethod
     def _columns(connection: Any, table: str) -> list[str]:  # noqa: ANN401 - of any driver
-        cursor = connection.cursor()
-        cursor.row_factory = None
         # Includes generated columns (2 and 3), but not the hidden columns of virtual tables (1).
-        rows = cursor.execute(
-            "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1", (table,)
-        ).fetchall()
-        return [name for (name,) in rows]
+        query = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1"
+        return [name for (name,) in connection.cursor().execute(query, (table,))]
 
 
 def _violations(connection: Connection, table: str) -> Counter[str]:

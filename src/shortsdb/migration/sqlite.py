@@ -38,6 +38,8 @@ _STALL_SECONDS = 1.0  # writers of deployed code give up after 5
 class SQLiteMigration:
     """One upgrade, downgrade or stamp of one SQLite database."""
 
+    file: Path | None  # since the plan was made; None for a database in memory
+
     def __init__(self, connection: Connection, planner: Planner, backup: str | None) -> None:
         """Prepare, once `context.configure` was called; nothing is read yet.
 
@@ -50,7 +52,6 @@ class SQLiteMigration:
         self.planner = planner
         self.target = planner.target
         self.setting = backup
-        self.file: Path | None = None
         self.backup: Path | None = None
         self.seconds = 0.0  # that the backup took
         self.locked_at = 0.0  # since when others cannot write, by time.monotonic
