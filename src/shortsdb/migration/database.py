@@ -43,7 +43,6 @@ def create_migration_engine(target: Target, *, changes: bool) -> Engine:
     # No cause is chained: it may repeat the URL.
     try:
         engine = create_engine(url, poolclass=NullPool, connect_args=urls.connect_args(url))
-        engine.dialect.create_connect_args(url)  # else a bad parameter is found on connecting
     except NoSuchModuleError:
         raise MigrationRefused(
             f"{target}: {url.drivername} is not known; sqlite, sqlite+aiosqlite and "
