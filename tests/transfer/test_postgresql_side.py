@@ -99,3 +99,15 @@ def test_rows_are_found_before_the_schema_is_compared(target: Database) -> None:
         target_transaction(Target.parse(target.url)),
     ):
         pass
+
+
+def test_each_table_is_locked_against_writers_and_other_copies(database: Database) -> None:
+    held = text(
+        "SELECT relname, mode FROM pg_locks JOIN pg_class ON pg_class.oid = relation"
+        " WHERE pid = pg_backend_pid() AND mode LIKE 'Share%' AND relname = ANY(:names)"
+    )
+    with target_transaction(Target.parse(database.url)) as side:
+        there = side.connection.execute(held, {"names": list(metadata.tables)}).all()
+        assert {tuple(lock) for lock in there} == {
+            (name, "ShareRowExclusiveLock") for name in metadata.tables
+        }
