@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from shortsdb.migration import MigrationRefused
+from shortsdb.migration import MigrationRefused, create_migration_engine
 from shortsdb.models import metadata
 from shortsdb.target import Target
-from shortsdb.transfer.postgresql import connected, target_transaction
+from shortsdb.transfer.postgresql import _wait_for_disk, connected, target_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,3 +111,14 @@ def test_each_table_is_locked_against_writers_and_other_copies(database: Databas
         assert {tuple(lock) for lock in there} == {
             (name, "ShareRowExclusiveLock") for name in metadata.tables
         }
+
+
+def test_the_next_client_of_a_pooler_waits_for_the_disk_as_it_likes(target: Database) -> None:
+    target.psql(f"ALTER DATABASE {target.name} SET synchronous_commit = off")
+    engine = create_migration_engine(Target.parse(target.url), changes=True)
+    setting = text("SHOW synchronous_commit")
+    with engine.connect() as connection:
+        with connection.begin():
+            _wait_for_disk(connection)
+            assert connection.scalar(setting) == "on"
+        assert connection.scalar(setting) == "off"
