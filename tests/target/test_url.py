@@ -101,8 +101,11 @@ def test_a_file_uri_stays_as_it_is() -> None:
     ],
 )
 def test_malformed(given: str | URL) -> None:
-    with pytest.raises(ArgumentError, match="the database URL is malformed"):
+    with pytest.raises(ArgumentError, match="the database URL is malformed") as refused:
         parse(given)
+    # SQLAlchemy's own error, which repeats the URL, is not shown beside it.
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
 @pytest.mark.parametrize(

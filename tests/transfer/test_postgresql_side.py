@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from shortsdb.migration import MigrationRefused
+from shortsdb.migration import MigrationRefused, create_migration_engine
 from shortsdb.models import metadata
 from shortsdb.target import Target
-from shortsdb.transfer.postgresql import connected, target_transaction
+from shortsdb.transfer.postgresql import _wait_for_disk, connected, target_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +99,26 @@ def test_rows_are_found_before_the_schema_is_compared(target: Database) -> None:
         target_transaction(Target.parse(target.url)),
     ):
         pass
+
+
+def test_each_table_is_locked_against_writers_and_other_copies(database: Database) -> None:
+    held = text(
+        "SELECT relname, mode FROM pg_locks JOIN pg_class ON pg_class.oid = relation"
+        " WHERE pid = pg_backend_pid() AND mode LIKE 'Share%' AND relname = ANY(:names)"
+    )
+    with target_transaction(Target.parse(database.url)) as side:
+        there = side.connection.execute(held, {"names": list(metadata.tables)}).all()
+        assert {tuple(lock) for lock in there} == {
+            (name, "ShareRowExclusiveLock") for name in metadata.tables
+        }
+
+
+def test_the_next_client_of_a_pooler_waits_for_the_disk_as_it_likes(target: Database) -> None:
+    target.psql(f"ALTER DATABASE {target.name} SET synchronous_commit = off")
+    engine = create_migration_engine(Target.parse(target.url), changes=True)
+    setting = text("SHOW synchronous_commit")
+    with engine.connect() as connection:
+        with connection.begin():
+            _wait_for_disk(connection)
+            assert connection.scalar(setting) == "on"
+        assert connection.scalar(setting) == "off"
