@@ -350,6 +350,8 @@ def test_waiting_for_the_lock_keeps_the_callers_timeout(url: str) -> None:
         connection.execute(text("SET LOCAL lock_timeout = '7s'"))
         connection.execute(text(UPDATE))
         assert connection.scalar(text("SHOW lock_timeout")) == "7s"
+        connection.commit()  # the next transaction, which behind a pooler may be anybody's
+        assert connection.scalar(text("SHOW lock_timeout")) == "0"
     engine.dispose()
 
 

@@ -150,6 +150,19 @@ def test_query_only_is_set_only_when_it_changes(url: str) -> None:
     engine.dispose()
 
 
+@ON_SQLITE
+def test_a_changed_setting_is_put_back_once(url: str) -> None:
+    engine = create_engine(url, pool_size=1, max_overflow=0)
+    statements: list[str] = []
+    with engine.connect() as connection:
+        connection.connection.driver_connection.set_trace_callback(statements.append)  # type: ignore[union-attr]
+        connection.execute(text("PRAGMA synchronous = OFF"))
+    for _ in range(3):
+        engine.connect().close()
+    assert statements.count("PRAGMA synchronous = FULL") == 1
+    engine.dispose()
+
+
 def test_a_read_only_transaction_begins_beside_a_writer(url: str) -> None:
     patient, impatient = create_engine(url), create_engine(url, pragmas=IMPATIENT)
     with session_factory(patient).begin() as writer:
