@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+PRAGMA = "PRAGMA journal_mode = WAL"
+
+
 class Cursor:
     """A cursor that records its statements, and whose first ones fail."""
 
@@ -25,8 +28,8 @@ class Cursor:
 
     def execute(self, statement: str) -> None:
         """Record a statement, or fail."""
-        self.statements.append(statement.split(maxsplit=1)[0])
-        if self.statements[-1] == "PRAGMA" and self.failures:
+        self.statements.append(statement)
+        if statement == PRAGMA and self.failures:
             error = sqlite3.OperationalError("failed")
             error.sqlite_errorcode = self.failures.pop(0)
             raise error
@@ -35,22 +38,22 @@ class Cursor:
 def test_it_waits_for_others() -> None:
     busy = Cursor(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)
     _set_journal_mode(busy, "WAL")  # type: ignore[arg-type] # what it uses of one
-    wait = ["PRAGMA", "BEGIN", "ROLLBACK"]
-    assert busy.statements == [*wait, *wait, "PRAGMA"]
+    wait = [PRAGMA, "BEGIN EXCLUSIVE", "ROLLBACK"]
+    assert busy.statements == [*wait, *wait, PRAGMA]
     always = Cursor(*[sqlite3.SQLITE_BUSY] * (_JOURNAL_MODE_ATTEMPTS + 1))
     with pytest.raises(sqlite3.OperationalError):
         _set_journal_mode(always, "WAL")  # type: ignore[arg-type] # as above
-    assert always.statements == [*wait * _JOURNAL_MODE_ATTEMPTS, "PRAGMA"]
+    assert always.statements == [*wait * _JOURNAL_MODE_ATTEMPTS, PRAGMA]
 
 
 def test_other_failures() -> None:
     broken = Cursor(sqlite3.SQLITE_IOERR)
     with pytest.raises(sqlite3.OperationalError):
         _set_journal_mode(broken, "WAL")  # type: ignore[arg-type] # as above
-    assert broken.statements == ["PRAGMA"]
+    assert broken.statements == [PRAGMA]
     read_only = Cursor(sqlite3.SQLITE_READONLY)
     _set_journal_mode(read_only, "WAL")  # type: ignore[arg-type] # as above
-    assert read_only.statements == ["PRAGMA"]
+    assert read_only.statements == [PRAGMA]
 
 
 def test_a_file_that_may_only_be_read_keeps_its_mode(tmp_path: Path) -> None:

@@ -105,3 +105,15 @@ def test_behind_a_pooler_the_setting_is_that_of_each_client(
                 assert other.execute("SHOW DateStyle").fetchone() == ("SQL, DMY",)
         engine.dispose()
     postgres.drop_database(database)
+
+
+def test_the_schema_is_that_of_the_argument_or_of_the_environment(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres.create_database()
+    monkeypatch.setenv("SHORTSDB_SCHEMA", "one")
+    for schema, wanted in ((None, "one"), ("other", "other")):
+        engine = create_engine(database.url, schema=schema)
+        with engine.connect() as connection:
+            assert connection.scalar(sqlalchemy.text("SHOW search_path")) == wanted
+        engine.dispose()
