@@ -20,6 +20,8 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     assert settings.database_url() is None
+    # The file that README, alembic.ini and the Makefile name.
+    assert settings.DEFAULT_URL == "sqlite:///shortsdb.db"
     assert settings.schema() is None
     assert settings.backup() is None
     assert settings.backup_keep() == 5
