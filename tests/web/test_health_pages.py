@@ -13,18 +13,21 @@ from fastapi import FastAPI
 from inspect_sqlite import execute
 from project import HEAD
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import NullPool
 
 from shortsdb.cli import main
 from shortsdb.database import init_db
-from shortsdb.engine import create_engine
+from shortsdb.engine import create_async_engine, create_engine
 from shortsdb.sqlite.backup import make_backup
 from shortsdb.web import health_router
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import httpx
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 class Client:
@@ -138,3 +141,13 @@ def test_there_are_no_metrics_unless_they_are_asked_for(path: Path) -> None:
     app.include_router(health_router(engine))
     assert Client(app).get("/health/metrics").status_code == 404
     engine.dispose()
+
+
+@pytest.mark.parametrize("create", [create_engine, create_async_engine])
+def test_a_page_does_not_read_every_row(
+    path: Path, create: Callable[..., Engine | AsyncEngine]
+) -> None:
+    execute(path, "INSERT INTO shorts (pipeline_run_id) VALUES (777)")  # found by a thorough check
+    app = FastAPI()
+    app.include_router(health_router(create(path, poolclass=NullPool)))
+    assert Client(app).get("/health/db").json()["problems"] == []
