@@ -170,8 +170,8 @@ def test_folder_of_backups(deployed_file: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_nobody_has_written_to_for_an_hour_is_deleted(deployed_file: Path) -> None:
     made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
     now = time.time()
-    for number, (minutes, stays) in enumerate([(59, True), (61, False)]):
-        unfinished = made.with_name(f"{made.stem[:-2]}{number}Z.db.partial")
+    unfinished = made.with_name(f"{made.name}.partial")
+    for minutes, stays in ((59, True), (61, False)):
         unfinished.touch()
         os.utime(unfinished, (now, now - 60 * minutes))
         keep_newest(deployed_file, made)
@@ -180,5 +180,5 @@ def test_what_nobody_has_written_to_for_an_hour_is_deleted(deployed_file: Path) 
 
 def test_a_link_is_no_backup(deployed_file: Path) -> None:
     made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
-    made.with_name(f"{made.stem[:-2]}0Z.db").symlink_to(made)
+    made.with_name("deployed.0001-manual.20200101T000000000000Z.db").symlink_to(made)
     assert backups_of(deployed_file, made.parent) == [made]
