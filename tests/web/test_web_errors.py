@@ -23,7 +23,7 @@ from shortsdb.engine import (
     create_engine,
 )
 from shortsdb.printable import one_line
-from shortsdb.web import add_error_handlers
+from shortsdb.web import add_error_handlers, lifespan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,10 +184,9 @@ def test_the_connections_are_closed_at_the_end(
 ) -> None:
     init_db(tmp_path / "x.db").dispose()
     engine = create(tmp_path / "x.db")
-    app = application(engine)
 
     async def run() -> None:
-        async with app.router.lifespan_context(app):
+        async with lifespan(engine)(FastAPI()):
             pool = engine.pool
         assert engine.pool is not pool  # dispose() puts a new one in its place
 
