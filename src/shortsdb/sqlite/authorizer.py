@@ -26,7 +26,6 @@ _WRITES = {
     sqlite3.SQLITE_INSERT,
     sqlite3.SQLITE_UPDATE,
     sqlite3.SQLITE_DELETE,
-    sqlite3.SQLITE_DROP_TABLE,
 }
 
 
