@@ -430,3 +430,19 @@ def test_a_refusal_that_no_write_has_raised_ends_with_its_transaction(url: str) 
         connection.commit()
         assert connection.scalar(text("SELECT value FROM config_overrides")) == "1"
     engine.dispose()
+
+
+def test_a_refusal_that_no_write_has_raised_ends_with_its_savepoint(url: str) -> None:
+    engine = create_engine(url)
+    factory = session_factory(engine)
+    with factory() as session:
+        run = session.get_one(PipelineRun, 1)
+        with factory.begin() as meanwhile:
+            meanwhile.get_one(PipelineRun, 1).niche = "theirs"
+        with pytest.raises(StatementError, match="no moment"), session.begin_nested():
+            run.niche, run.cycle_start = "mine", "no moment"  # type: ignore[assignment]
+        session.execute(text("UPDATE config_overrides SET value = '1'"))
+        session.commit()
+    with factory() as session:
+        assert session.scalars(select(ConfigOverride.value)).all() == ["1"]
+    engine.dispose()

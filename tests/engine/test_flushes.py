@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scenario import IMPATIENT
 from sqlalchemy import select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from shortsdb.engine import StaleRowError, create_engine, session_factory
@@ -99,13 +99,15 @@ def test_each_class_is_compared_on_its_own_engine(new_url: NewUrl) -> None:
 @ON_POSTGRESQL
 @pytest.mark.usefixtures("engine")
 def test_a_conflict_outside_a_flush_is_the_error_of_the_server(url: str, other: Engine) -> None:
-    """Also after a flush that succeeded in the same transaction."""
+    """Also after a flush in the same transaction, and one that failed in a savepoint."""
     engine = create_engine(url, isolation_level="REPEATABLE READ")
     with session_factory(engine)() as session:
         assert session.scalars(select(ConfigOverride.value)).all() == ["0", "0"]
         change(other, *THEIRS)
         session.add(ConfigOverride(key="new", value=""))
         session.flush()
+        with pytest.raises(StatementError, match="no moment"), session.begin_nested():
+            session.add(ConfigOverride(key="no", value="", updated_at="no moment"))
         with pytest.raises(OperationalError, match="could not serialize access"):
             session.execute(text("UPDATE config_overrides SET value = 'mine'"))
     engine.dispose()

@@ -105,7 +105,11 @@ class TrackedConnection(Connection):
 
     def _begin_anew(self) -> None:
         self.lock_first = True
-        self.locked = self.flushing = self.committing = False
+        self.locked = self.committing = False
+        self._end_flush()
+
+    def _end_flush(self) -> None:
+        self.flushing = False
         self.refusal = None
 
     def _use_schema(self) -> None:
@@ -139,6 +143,10 @@ class TrackedConnection(Connection):
     ) -> CursorResult[Any]:
         _before_statement(self, context)
         return super()._exec_insertmany_context(dialect, context)
+
+    def _rollback_to_savepoint_impl(self, name: str) -> None:
+        self._end_flush()  # one that failed in the savepoint
+        super()._rollback_to_savepoint_impl(name)
 
     def _rollback_impl(self) -> None:
         self._allow_writes()
