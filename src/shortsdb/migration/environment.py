@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from alembic import command, context
-from alembic.script.revision import RangeNotAncestorError, ResolutionError
+from alembic.script.revision import RangeNotAncestorError, RevisionError
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -103,7 +103,7 @@ def run(  # noqa: PLR0913 - one parameter for each setting of env.py
                 f"the database is not past {context.get_revision_argument()}, and downgrade only "
                 "goes back; nothing was changed. Look where it is, and run upgrade to go on"
             ) from error
-        if isinstance(error.__cause__, ResolutionError):
+        if isinstance(error.__cause__, RevisionError):
             known = known_revisions(context.script)
             raise MigrationRefused(
                 f"{error}: this release knows {known[-1]} to {known[0]}; nothing was changed"
