@@ -224,9 +224,10 @@ def test_another_process_deletes_what_was_just_listed(
         found[0].path.unlink()
         return found
 
-    def listdir_and_lose(folder: int) -> list[str]:
+    def listdir_and_lose(folder: int | Path) -> list[str]:
         found = listdir(folder)
-        unfinished.unlink()
+        if isinstance(folder, int):
+            unfinished.unlink()
         return found
 
     monkeypatch.setattr(backup_files, "list_backups", list_backups_and_lose)
