@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -21,7 +23,6 @@ from shortsdb.sqlite.backup_files import keep_newest, list_backups
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 
@@ -38,9 +39,13 @@ def url(deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_backups_says_when_and_why_each_was_made(deployed_file: Path, url: tuple[str, str]) -> None:
-    assert f"{deployed_file} has no backup in" in run("backups", *url).output
-    assert run("backups", "--json", *url).output == "[]\n"
     folder = deployed_file.parent / "backups"
+    said = f"{deployed_file} has no backup in {folder}"
+    assert run("backups", *url).stdout == f"{said}.\n"
+    lost = deployed_file.rename(deployed_file.with_name("lost.db"))
+    assert run("backups", *url).stdout == f"{said}, and does not exist.\n"
+    lost.rename(deployed_file)
+    assert run("backups", "--json", *url).output == "[]\n"
     folder.mkdir()
     old = folder / "deployed.0001.20200101T000000000000Z.db"  # of an earlier release
     old.write_bytes(deployed_file.read_bytes())
@@ -224,6 +229,31 @@ def test_a_second_restore_of_the_latest_does_not_undo_the_first(
     for _ in range(2):
         assert run("restore", "--latest", "--yes", *url).exit_code == 0
         assert row_hashes(deployed_file) == before
+
+
+def test_a_backup_is_read_as_a_file_that_nobody_writes_to(
+    deployed_file: Path, url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    with closing(sqlite3.connect(backup, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for command in (("verify",), ("restore", "--yes")):
+            done = run(*command, backup, *url)
+            assert done.exit_code == 0, done.output
+
+
+def test_the_question_is_printed_where_results_are(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    before = file_hash(deployed_file)
+    asked = CliRunner().invoke(main, ["restore", backup, *url], input="n\n")
+    assert asked.exit_code == 1
+    assert asked.stdout.startswith(
+        f"Replace {deployed_file} (revision 0001) by {backup} (revision 0001)? [y/N]: "
+    )
+    assert file_hash(deployed_file) == before
 
 
 def test_only_regular_files_of_the_right_name_are_backups(

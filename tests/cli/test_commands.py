@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -504,3 +505,12 @@ def test_a_folder_that_this_user_may_not_enter_is_refused(
     code, said = run_as(STRANGER, as_stranger)
     assert code == 1
     assert "no permission to access the folder" in said
+
+
+def test_a_reader_that_has_left_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # as a stream of the caller does
+
+    monkeypatch.setattr("shortsdb.cli.target.parse_target", broken)
+    done = run("status", "--url", "x.db")
+    assert (done.exit_code, done.output) == (1, "")
