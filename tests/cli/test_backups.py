@@ -232,7 +232,7 @@ def test_a_second_restore_of_the_latest_does_not_undo_the_first(
 
 
 def test_a_backup_is_read_as_a_file_that_nobody_writes_to(
-    deployed_file: Path, url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")
     backup = run("backup", *url).stdout.splitlines()[-1]
@@ -241,6 +241,13 @@ def test_a_backup_is_read_as_a_file_that_nobody_writes_to(
         for command in (("verify",), ("restore", "--yes")):
             done = run(*command, backup, *url)
             assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("command", [("backups",), ("backup",), ("restore", "--latest")])
+def test_what_is_no_file_has_no_backups(tmp_path: Path, command: tuple[str, ...]) -> None:
+    refused = run(*command, "--url", str(tmp_path))
+    assert refused.exit_code == 1
+    assert f"{tmp_path} is a folder, not a database file" in refused.output
 
 
 def test_the_question_is_printed_where_results_are(

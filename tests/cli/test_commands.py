@@ -514,3 +514,10 @@ def test_a_reader_that_has_left_is_no_message(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("shortsdb.cli.target.parse_target", broken)
     done = run("status", "--url", "x.db")
     assert (done.exit_code, done.output) == (1, "")
+
+
+@pytest.mark.parametrize("command", ["health", "console", "status", "check", "upgrade"])
+def test_a_driver_that_is_not_there_is_named(command: str) -> None:
+    refused = run(command, "--url", "postgresql+pg8000://localhost/d")
+    assert refused.exit_code == 1
+    assert "driver postgresql+pg8000 is not installed" in refused.output

@@ -118,9 +118,12 @@ def test_a_long_database_name_gives_a_valid_name(
     assert list(made.parent.iterdir()) == [made]
 
 
+@pytest.mark.parametrize("clock", [datetime, BackwardClock])
 def test_a_name_used_by_another_process_is_not_reused(
-    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, clock: type[datetime]
 ) -> None:
+    monkeypatch.setattr(BackwardClock, "asked", 0)
+    monkeypatch.setattr(backup_files, "datetime", clock)
     used: list[Path] = []
     create = NewFile.create
 
