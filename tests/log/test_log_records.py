@@ -24,6 +24,7 @@ try:
     raise ValueError({FORGED!r} + "postgresql://u:pw@h")
 except ValueError:
     log.exception("it failed: %s", {FORGED!r})
+log.warning("no server: postgresql://u:pw@h")
 """
 
 
@@ -48,7 +49,8 @@ def test_a_record_is_always_one_line() -> None:
 
 
 def test_the_traceback_is_a_field_of_the_json_record() -> None:
-    first, second = map(json.loads, logged("json", SHORTSDB_CORRELATION_ID="a\nb").splitlines())
+    lines = logged("json", SHORTSDB_CORRELATION_ID="a\nb").splitlines()
+    first, second, third = map(json.loads, lines)
     assert "exception" not in first
     assert first["message"] == "t\\nINFO    shorts.db is now at 0008\\x1b[2K has 3"
     assert second["level"] == "ERROR"
@@ -56,6 +58,7 @@ def test_the_traceback_is_a_field_of_the_json_record() -> None:
     assert 'File "<string>", line ' in second["exception"]
     assert "\nValueError: t\nINFO" in second["exception"]
     assert "postgresql://u:***@h" in second["exception"]
+    assert third["message"] == "no server: postgresql://u:***@h"
     assert {first["correlation_id"], second["correlation_id"]} == {"a\\nb"}
 
 

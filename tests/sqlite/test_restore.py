@@ -61,6 +61,7 @@ def test_restore_blocks_writes_between_backup_and_copy(
     replaced = restore(backup, file, folder, "0001")
     assert refused == [moment]
     assert replaced is not None
+    assert ".0001-restore." in replaced.name
     assert row_hashes(replaced) == row_hashes(file) == before
     write(file)  # the lock is gone
 
