@@ -263,6 +263,16 @@ def test_the_question_is_printed_where_results_are(
     assert file_hash(deployed_file) == before
 
 
+def test_names_are_printed_without_control_characters(deployed_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a\nb\x1b[2J"
+    folder.mkdir()
+    file = deployed_file.rename(folder / "d.db")
+    for command in (("backup",), ("backups",), ("verify", "--latest"), ("restore", "--latest")):
+        done = CliRunner().invoke(main, [*command, "--url", str(file)], input="n\n")
+        assert "\x1b" not in done.output
+        assert "a\\nb\\x1b[2J" in done.stdout
+
+
 def test_only_regular_files_of_the_right_name_are_backups(
     deployed_file: Path, url: tuple[str, str]
 ) -> None:
