@@ -255,7 +255,9 @@ def test_the_question_is_printed_where_results_are(
 ) -> None:
     backup = run("backup", *url).stdout.splitlines()[-1]
     before = file_hash(deployed_file)
-    asked = CliRunner().invoke(main, ["restore", backup, *url], input="n\n")
+    link = deployed_file.with_name("link.db")
+    link.symlink_to(backup)
+    asked = CliRunner().invoke(main, ["restore", str(link), *url], input="n\n")
     assert asked.exit_code == 1
     assert asked.stdout.startswith(
         f"Replace {deployed_file} (revision 0001) by {backup} (revision 0001)? [y/N]: "

@@ -133,6 +133,7 @@ def test_metrics(path: Path, client: Client) -> None:
     gone = metrics()
     assert (gone["shortsdb_reachable"], gone["shortsdb_problems"]) == (0, 1)
     assert "shortsdb_size_bytes" not in gone
+    assert gone[f"shortsdb_revision_info{HEAD}"] == 1  # of no revision
 
 
 def test_there_are_no_metrics_unless_they_are_asked_for(path: Path) -> None:
