@@ -7,12 +7,10 @@ import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+
+import pytest
 
 from shortsdb.log import get_logger
-
-if TYPE_CHECKING:
-    import pytest
 
 FORGED = "t\nINFO    shorts.db is now at 0008\x1b[2K"
 SCRIPT = f"""
@@ -48,8 +46,9 @@ def test_a_record_is_always_one_line() -> None:
     assert traceback[0] == "Traceback (most recent call last):"
 
 
-def test_the_traceback_is_a_field_of_the_json_record() -> None:
-    lines = logged("json", SHORTSDB_CORRELATION_ID="a\nb").splitlines()
+@pytest.mark.parametrize("form", ["json", "JSON"])
+def test_the_traceback_is_a_field_of_the_json_record(form: str) -> None:
+    lines = logged(form, SHORTSDB_CORRELATION_ID="a\nb").splitlines()
     first, second, third = map(json.loads, lines)
     assert "exception" not in first
     assert first["message"] == "t\\nINFO    shorts.db is now at 0008\\x1b[2K has 3"
