@@ -254,13 +254,14 @@ def test_the_question_is_printed_where_results_are(
     deployed_file: Path, url: tuple[str, str]
 ) -> None:
     backup = run("backup", *url).stdout.splitlines()[-1]
+    run("upgrade", *url)
     before = file_hash(deployed_file)
     link = deployed_file.with_name("link.db")
     link.symlink_to(backup)
     asked = CliRunner().invoke(main, ["restore", str(link), *url], input="n\n")
     assert asked.exit_code == 1
     assert asked.stdout.startswith(
-        f"Replace {deployed_file} (revision 0001) by {backup} (revision 0001)? [y/N]: "
+        f"Replace {deployed_file} (revision {HEAD}) by {backup} (revision 0001)? [y/N]: "
     )
     assert file_hash(deployed_file) == before
 

@@ -23,6 +23,7 @@ try:
 except ValueError:
     log.exception("it failed: %s", {FORGED!r})
 log.warning("no server: postgresql://u:pw@h")
+get_logger("alembic.util.messaging").error("said twice")
 """
 
 
@@ -44,12 +45,13 @@ def test_a_record_is_always_one_line() -> None:
     assert first == "INFO    t\\nINFO    shorts.db is now at 0008\\x1b[2K has 3"
     assert second.startswith("ERROR   it failed: t\\nINFO")
     assert traceback[0] == "Traceback (most recent call last):"
+    assert traceback[-1] == "WARNING no server: postgresql://u:***@h"  # Alembic prints its own
 
 
 @pytest.mark.parametrize("form", ["json", "JSON"])
 def test_the_traceback_is_a_field_of_the_json_record(form: str) -> None:
     lines = logged(form, SHORTSDB_CORRELATION_ID="a\nb").splitlines()
-    first, second, third = map(json.loads, lines)
+    first, second, third, fourth = map(json.loads, lines)
     assert "exception" not in first
     assert first["message"] == "t\\nINFO    shorts.db is now at 0008\\x1b[2K has 3"
     assert second["level"] == "ERROR"
@@ -57,6 +59,7 @@ def test_the_traceback_is_a_field_of_the_json_record(form: str) -> None:
     assert 'File "<string>", line ' in second["exception"]
     assert "\nValueError: t\nINFO" in second["exception"]
     assert "postgresql://u:***@h" in second["exception"]
+    assert fourth["message"] == "said twice"
     assert third["message"] == "no server: postgresql://u:***@h"
     assert {first["correlation_id"], second["correlation_id"]} == {"a\\nb"}
 

@@ -139,6 +139,14 @@ def test_a_name_used_by_another_process_is_not_reused(
     assert sorted(made.parent.iterdir()) == [used[0], made]
 
 
+@pytest.mark.parametrize("name", ["a+(b)[c.db", "a b%41.d+b", "^.*$"])
+def test_a_name_may_have_any_characters(deployed_file: Path, name: str) -> None:
+    file = deployed_file.rename(deployed_file.with_name(name))
+    made = make_backup(file, "0001", file.parent / "backups")
+    assert backups_of(file, made.parent) == [made]
+    assert backups_of(file.with_name("abc.db"), made.parent) == []
+
+
 def test_a_short_name_is_kept_as_it_is(deployed_file: Path, tmp_path: Path) -> None:
     file = deployed_file.rename(tmp_path / ("x" * 147 + ".db"))
     made = make_backup(file, "0001", tmp_path / "backups")

@@ -157,6 +157,16 @@ def test_keys_and_indexes_keep_the_order_of_their_columns() -> None:
     assert table.indexes == {"i": ("b", "a")}  # and none that SQLite has made
 
 
+def test_tables_of_sqlite_and_names_that_are_not_text_are_left_out() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(
+            "CREATE TABLE sqlites (id INTEGER PRIMARY KEY AUTOINCREMENT); CREATE TABLE other (x);"
+            "PRAGMA writable_schema = ON;"
+            "UPDATE sqlite_master SET name = x'6f74686572' WHERE name = 'other'"
+        )
+        assert table_names(connection) == ["sqlites"]
+
+
 def test_tables_that_cannot_be_read_without_a_module_have_no_name() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript("CREATE TABLE t (a); CREATE VIRTUAL TABLE v USING fts5(a)")
