@@ -64,10 +64,11 @@ def test_backups_says_when_and_why_each_was_made(deployed_file: Path, url: tuple
     assert found[0]["made_at"] == "2020-01-01T00:00:00+00:00"
     assert found[0]["backup"] == str(old)
     assert found[0]["size_bytes"] == old.stat().st_size
-    title, first, *_, last = run("backups", *url).output.splitlines()
+    title, first, second, *_, last = run("backups", *url).output.splitlines()
     assert title.split() == ["when", "revision", "why", "MiB", "checked", "file"]
     assert first.split()[:4] == ["2020-01-01", "00:00:00", "0001", "-"]
     assert last.split()[2:4] == ["0001", "restore"]
+    assert [line.split()[5] for line in (first, second, last)] == ["-", "yes", "no"]
 
 
 def test_restore_takes_the_latest_or_the_one_that_is_named(

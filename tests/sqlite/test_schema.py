@@ -105,6 +105,13 @@ def test_an_index_on_an_expression_does_not_replace_another() -> None:
     assert missing_indexes(wanted, wanted) == []
 
 
+def test_an_index_counts_by_its_columns_whatever_its_name() -> None:
+    wanted = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (a)")
+    assert missing_indexes(wanted, schema_of_script(f"{WANTED}; CREATE INDEX j ON t (a)")) == []
+    other = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (b)")
+    assert missing_indexes(wanted, other) == ["i on t (a)"]
+
+
 def test_a_foreign_key_without_columns_means_the_primary_key() -> None:
     key = "FOREIGN KEY (x, y) REFERENCES {} ON UPDATE CASCADE ON DELETE SET NULL"
     tables = "CREATE TABLE p (b, a, PRIMARY KEY (a, b)); CREATE TABLE c (z INTEGER PRIMARY KEY)"
