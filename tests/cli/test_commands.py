@@ -521,3 +521,13 @@ def test_a_driver_that_is_not_there_is_named(command: str) -> None:
     refused = run(command, "--url", "postgresql+pg8000://localhost/d")
     assert refused.exit_code == 1
     assert "driver postgresql+pg8000 is not installed" in refused.output
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "a\n\x1b[2J")
+
+    monkeypatch.setattr("shortsdb.cli.target.parse_target", broken)
+    done = run("status", "--url", "x.db")
+    assert done.exit_code == 1
+    assert done.output == "Error: [Errno 5] a\\n\\x1b[2J\n"

@@ -193,3 +193,15 @@ def test_a_backup_need_not_be_writable(reachable: Path) -> None:
     backups.chmod(0o555)
     os.chown(home, OWNER, OWNER)
     run_as(OWNER, partial(refuse_unfinished, backup, home / "d.db"))
+
+
+def test_a_database_that_others_hold_is_named(
+    deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")
+    backup = make_backup(deployed_file, "0001", tmp_path / "backups")
+    with closing(sqlite3.connect(deployed_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        said = f"^{deployed_file} is locked by another process .*; nothing was restored$"
+        with pytest.raises(OperationRefused, match=said):
+            restore(backup, deployed_file, None, None)
