@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -21,7 +23,6 @@ from shortsdb.sqlite.backup_files import keep_newest, list_backups
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 
@@ -38,9 +39,13 @@ def url(deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_backups_says_when_and_why_each_was_made(deployed_file: Path, url: tuple[str, str]) -> None:
-    assert f"{deployed_file} has no backup in" in run("backups", *url).output
-    assert run("backups", "--json", *url).output == "[]\n"
     folder = deployed_file.parent / "backups"
+    said = f"{deployed_file} has no backup in {folder}"
+    assert run("backups", *url).stdout == f"{said}.\n"
+    lost = deployed_file.rename(deployed_file.with_name("lost.db"))
+    assert run("backups", *url).stdout == f"{said}, and does not exist.\n"
+    lost.rename(deployed_file)
+    assert run("backups", "--json", *url).output == "[]\n"
     folder.mkdir()
     old = folder / "deployed.0001.20200101T000000000000Z.db"  # of an earlier release
     old.write_bytes(deployed_file.read_bytes())
@@ -59,10 +64,11 @@ def test_backups_says_when_and_why_each_was_made(deployed_file: Path, url: tuple
     assert found[0]["made_at"] == "2020-01-01T00:00:00+00:00"
     assert found[0]["backup"] == str(old)
     assert found[0]["size_bytes"] == old.stat().st_size
-    title, first, *_, last = run("backups", *url).output.splitlines()
+    title, first, second, *_, last = run("backups", *url).output.splitlines()
     assert title.split() == ["when", "revision", "why", "MiB", "checked", "file"]
     assert first.split()[:4] == ["2020-01-01", "00:00:00", "0001", "-"]
     assert last.split()[2:4] == ["0001", "restore"]
+    assert [line.split()[5] for line in (first, second, last)] == ["-", "yes", "no"]
 
 
 def test_restore_takes_the_latest_or_the_one_that_is_named(
@@ -224,6 +230,51 @@ def test_a_second_restore_of_the_latest_does_not_undo_the_first(
     for _ in range(2):
         assert run("restore", "--latest", "--yes", *url).exit_code == 0
         assert row_hashes(deployed_file) == before
+
+
+def test_a_backup_is_read_as_a_file_that_nobody_writes_to(
+    url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    with closing(sqlite3.connect(backup, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for command in (("verify",), ("restore", "--yes")):
+            done = run(*command, backup, *url)
+            assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("command", [("backups",), ("backup",), ("restore", "--latest")])
+def test_what_is_no_file_has_no_backups(tmp_path: Path, command: tuple[str, ...]) -> None:
+    refused = run(*command, "--url", str(tmp_path))
+    assert refused.exit_code == 1
+    assert f"{tmp_path} is a folder, not a database file" in refused.output
+
+
+def test_the_question_is_printed_where_results_are(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    run("upgrade", *url)
+    before = file_hash(deployed_file)
+    link = deployed_file.with_name("link.db")
+    link.symlink_to(backup)
+    asked = CliRunner().invoke(main, ["restore", str(link), *url], input="n\n")
+    assert asked.exit_code == 1
+    assert asked.stdout.startswith(
+        f"Replace {deployed_file} (revision {HEAD}) by {backup} (revision 0001)? [y/N]: "
+    )
+    assert file_hash(deployed_file) == before
+
+
+def test_names_are_printed_without_control_characters(deployed_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a\nb\x1b[2J"
+    folder.mkdir()
+    file = deployed_file.rename(folder / "d.db")
+    for command in (("backup",), ("backups",), ("verify", "--latest"), ("restore", "--latest")):
+        done = CliRunner().invoke(main, [*command, "--url", str(file)], input="n\n")
+        assert "\x1b" not in done.output
+        assert "a\\nb\\x1b[2J" in done.stdout
 
 
 def test_only_regular_files_of_the_right_name_are_backups(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -511,3 +512,29 @@ def test_a_folder_that_this_user_may_not_enter_is_refused(
     code, said = run_as(STRANGER, as_stranger)
     assert code == 1
     assert "no permission to access the folder" in said
+
+
+def test_a_reader_that_has_left_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # as a stream of the caller does
+
+    monkeypatch.setattr("shortsdb.cli.target.parse_target", broken)
+    done = run("status", "--url", "x.db")
+    assert (done.exit_code, done.output) == (1, "")
+
+
+@pytest.mark.parametrize("command", ["health", "console", "status", "check", "upgrade"])
+def test_a_driver_that_is_not_there_is_named(command: str) -> None:
+    refused = run(command, "--url", "postgresql+pg8000://localhost/d")
+    assert refused.exit_code == 1
+    assert "driver postgresql+pg8000 is not installed" in refused.output
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "a\n\x1b[2J")
+
+    monkeypatch.setattr("shortsdb.cli.target.parse_target", broken)
+    done = run("status", "--url", "x.db")
+    assert done.exit_code == 1
+    assert done.output == "Error: [Errno 5] a\\n\\x1b[2J\n"

@@ -263,6 +263,15 @@ def test_a_mounted_console_with_a_password_has_its_login_below_its_path(path: Pa
     engine.dispose()
 
 
+def test_a_mounted_console_answers_to_the_names_that_are_allowed(path: Path) -> None:
+    app = FastAPI()
+    engine = create_engine(path)
+    mount(app, engine, allowed_hosts=["console.example"])
+    for host, status in (("console.example", 200), ("localhost", 200), ("other.example", 400)):
+        assert Browser(app, f"http://{host}").get("/console/").status_code == status
+    engine.dispose()
+
+
 def test_consoles_below_each_other_have_logins_of_their_own(path: Path) -> None:
     app = FastAPI()
     engine = create_engine(path)

@@ -19,6 +19,8 @@ def test_errors_of_a_bounded_call_are_raised() -> None:
     calls: BoundedCalls[int] = BoundedCalls()
     with pytest.raises(ZeroDivisionError):
         calls.call("key", lambda: 1 // 0, 60)
+    with pytest.raises(SystemExit):
+        calls.call("key", sys.exit, 60)
     assert calls.call("key", lambda: 1, 60) == 1
     hanging = threading.Event()
 

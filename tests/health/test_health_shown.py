@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -103,3 +104,20 @@ def test_messages_of_a_driver_are_shortened(tmp_path: Path) -> None:
 )
 def test_shown(value: str, shown: str) -> None:
     assert printable(value, VALUE_LENGTH) == shown
+
+
+def test_the_command_is_as_thorough_and_as_modest_as_it_is_told(
+    head_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.db"
+    shutil.copy(head_file, path)
+    execute(path, "INSERT INTO shorts (pipeline_run_id) VALUES (77)")
+    for arguments, exit_code, writable in (
+        ([], 0, True),
+        (["--read-only"], 0, None),
+        (["--thorough"], 1, True),
+    ):
+        command = ["health", "--json", *arguments, "--url", str(path)]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == exit_code
+        assert json.loads(done.stdout)["writable"] is writable

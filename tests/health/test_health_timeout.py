@@ -1,21 +1,29 @@
-"""A check of a frozen server returns within its timeout, and checks do not pile up."""
+"""A check of what hangs returns within its timeout, and checks do not pile up."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from frozen_server import frozen
 from postgresql_server import Server
-from project import PROGRAMS
+from project import HEAD, PROGRAMS
+from sqlalchemy import NullPool
 
 import shortsdb.health.engines
+from shortsdb.cli import main
 from shortsdb.database import check_db_health, check_db_health_async, init_db
 from shortsdb.engine import create_async_engine, create_engine
+from shortsdb.health import check_file_health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,3 +156,50 @@ def test_a_timeout_for_sqlite(tmp_path: Path) -> None:
     memory = init_db(":memory:")
     assert check_db_health(memory, timeout_seconds=60).ok
     memory.dispose()
+
+
+@pytest.mark.timeout(60)
+def test_a_check_does_not_wait_for_another_kind_of_check(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "3600")
+    pragmas = {"busy_timeout": 3_600_000, "journal_mode": None}
+    engine = create_engine(deployed_file, pragmas=pragmas, poolclass=NullPool)
+    kinds: list[dict[str, Any]] = [{}, {"backup": "off"}, {"thorough": False}]
+    checks = [partial(check_db_health, engine, **kind) for kind in kinds]
+    checks += [partial(check_file_health, deployed_file, **kind) for kind in kinds]
+    checks.append(partial(check_file_health, deployed_file, read_only=True))
+    with closing(sqlite3.connect(deployed_file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        threads = threading.active_count()
+        for number, check in enumerate(checks, start=1):
+            assert check(timeout_seconds=0.2).problems == PROBLEM
+            assert threading.active_count() == threads + number
+    for check in checks:
+        assert check(timeout_seconds=60).reachable
+    assert check_file_health(deployed_file, read_only=True, timeout_seconds=60).writable is None
+
+
+def test_the_command_limits_the_time_for_a_file(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "5")
+    with closing(sqlite3.connect(deployed_file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        url = ("--url", str(deployed_file))
+        done = CliRunner().invoke(main, ["health", *url, "--timeout", "0.2"])
+    assert done.exit_code == 1
+    assert PROBLEM[0] in done.stdout
+    assert check_file_health(deployed_file, timeout_seconds=60).reachable  # the first has ended
+
+
+def test_the_command_checks_the_schema_that_is_named(server: Server) -> None:
+    url = server.create_database().url
+    for arguments, revision in (
+        (["upgrade", "--schema", "one"], None),
+        (["health", "--json", "--schema", "one"], HEAD),
+        (["health", "--json"], None),
+    ):
+        done = CliRunner().invoke(main, [*arguments, "--url", url])
+        if "--json" in arguments:
+            assert json.loads(done.stdout)["revision"] == revision

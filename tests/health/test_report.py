@@ -117,6 +117,8 @@ def test_a_folder_of_backups_that_cannot_be_read_has_none(
         monkeypatch.setenv("SHORTSDB_BACKUP", folder)
         health = check_file_health(head_file)
         assert (health.last_backup, health.problems) == (None, problems)
+        assert check_file_health(head_file, backup="off").problems == ()
+    assert check_file_health(head_file, backup="/proc/1/nothing").problems == missing
 
 
 @needs_root

@@ -7,12 +7,10 @@ import logging
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+
+import pytest
 
 from shortsdb.log import get_logger
-
-if TYPE_CHECKING:
-    import pytest
 
 FORGED = "t\nINFO    shorts.db is now at 0008\x1b[2K"
 SCRIPT = f"""
@@ -24,6 +22,8 @@ try:
     raise ValueError({FORGED!r} + "postgresql://u:pw@h")
 except ValueError:
     log.exception("it failed: %s", {FORGED!r})
+log.warning("no server: postgresql://u:pw@h")
+get_logger("alembic.util.messaging").error("said twice")
 """
 
 
@@ -45,10 +45,13 @@ def test_a_record_is_always_one_line() -> None:
     assert first == "INFO    t\\nINFO    shorts.db is now at 0008\\x1b[2K has 3"
     assert second.startswith("ERROR   it failed: t\\nINFO")
     assert traceback[0] == "Traceback (most recent call last):"
+    assert traceback[-1] == "WARNING no server: postgresql://u:***@h"  # Alembic prints its own
 
 
-def test_the_traceback_is_a_field_of_the_json_record() -> None:
-    first, second = map(json.loads, logged("json", SHORTSDB_CORRELATION_ID="a\nb").splitlines())
+@pytest.mark.parametrize("form", ["json", "JSON"])
+def test_the_traceback_is_a_field_of_the_json_record(form: str) -> None:
+    lines = logged(form, SHORTSDB_CORRELATION_ID="a\nb").splitlines()
+    first, second, third, fourth = map(json.loads, lines)
     assert "exception" not in first
     assert first["message"] == "t\\nINFO    shorts.db is now at 0008\\x1b[2K has 3"
     assert second["level"] == "ERROR"
@@ -56,6 +59,8 @@ def test_the_traceback_is_a_field_of_the_json_record() -> None:
     assert 'File "<string>", line ' in second["exception"]
     assert "\nValueError: t\nINFO" in second["exception"]
     assert "postgresql://u:***@h" in second["exception"]
+    assert fourth["message"] == "said twice"
+    assert third["message"] == "no server: postgresql://u:***@h"
     assert {first["correlation_id"], second["correlation_id"]} == {"a\\nb"}
 
 

@@ -20,9 +20,10 @@ def test_records_of_libraries_have_the_id_and_those_of_others_do_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with operation():
-        for name in ("alembic", "sqlalchemy.engine.x", "shortsdb.pool", "mine", "mine.alembic"):
+        libraries = ("alembic", "sqlalchemy.engine.x", "aiosqlite", "psycopg.pool", "shortsdb.pool")
+        for name in (*libraries, "mine", "mine.alembic"):
             logging.getLogger(name).warning("said")
-        assert ids(caplog) == [*[correlation_id()] * 3, *["none at all"] * 2]
+        assert ids(caplog) == [*[correlation_id()] * 5, *["none at all"] * 2]
     logging.getLogger("alembic").warning("said")
     assert ids(caplog)[-1] is None
 

@@ -118,9 +118,12 @@ def test_a_long_database_name_gives_a_valid_name(
     assert list(made.parent.iterdir()) == [made]
 
 
+@pytest.mark.parametrize("clock", [datetime, BackwardClock])
 def test_a_name_used_by_another_process_is_not_reused(
-    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, clock: type[datetime]
 ) -> None:
+    monkeypatch.setattr(BackwardClock, "asked", 0)
+    monkeypatch.setattr(backup_files, "datetime", clock)
     used: list[Path] = []
     create = NewFile.create
 
@@ -134,6 +137,14 @@ def test_a_name_used_by_another_process_is_not_reused(
     made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
     assert used[0].read_text() == "of the other process"
     assert sorted(made.parent.iterdir()) == [used[0], made]
+
+
+@pytest.mark.parametrize("name", ["a+(b)[c.db", "a b%41.d+b", "^.*$"])
+def test_a_name_may_have_any_characters(deployed_file: Path, name: str) -> None:
+    file = deployed_file.rename(deployed_file.with_name(name))
+    made = make_backup(file, "0001", file.parent / "backups")
+    assert backups_of(file, made.parent) == [made]
+    assert backups_of(file.with_name("abc.db"), made.parent) == []
 
 
 def test_a_short_name_is_kept_as_it_is(deployed_file: Path, tmp_path: Path) -> None:
@@ -182,3 +193,56 @@ def test_a_link_is_no_backup(deployed_file: Path) -> None:
     made = make_backup(deployed_file, "0001", deployed_file.parent / "backups")
     made.with_name("deployed.0001-manual.20200101T000000000000Z.db").symlink_to(made)
     assert backups_of(deployed_file, made.parent) == [made]
+
+
+def test_the_backup_of_a_link_is_one_of_the_file_behind(
+    deployed_file: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(deployed_file)
+    made = make_backup(link, "0001", deployed_file.parent / "backups")
+    assert backups_of(deployed_file, made.parent) == [made]
+
+
+def test_two_processes_delete_the_same_old_backup(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = deployed_file.parent / "backups"
+    made = [make_backup(deployed_file, "0001", folder) for _ in range(KEPT + 1)]
+    unlink = os.unlink
+
+    def delete_twice(name: str, *, dir_fd: int) -> None:
+        unlink(name, dir_fd=dir_fd)
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", delete_twice)
+    keep_newest(deployed_file, made[-1])
+    assert backups_of(deployed_file, folder) == made[1:]
+    assert not caplog.records  # nobody needs to look into this
+
+
+def test_another_process_deletes_what_was_just_listed(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = deployed_file.parent / "backups"
+    made = [make_backup(deployed_file, "0001", folder) for _ in range(KEPT + 2)]
+    unfinished = made[0].with_name(f"{made[0].name}.partial")
+    unfinished.touch()
+    list_backups, listdir = backup_files.list_backups, os.listdir
+
+    def list_backups_and_lose(file: Path, folder: Path) -> list[backup_files.Backup]:
+        found = list_backups(file, folder)
+        found[0].path.unlink()
+        return found
+
+    def listdir_and_lose(folder: int | Path) -> list[str]:
+        found = listdir(folder)
+        if isinstance(folder, int):
+            unfinished.unlink()
+        return found
+
+    monkeypatch.setattr(backup_files, "list_backups", list_backups_and_lose)
+    monkeypatch.setattr(os, "listdir", listdir_and_lose)
+    keep_newest(deployed_file, made[-1])
+    monkeypatch.undo()
+    assert sorted(folder.iterdir()) == made[-KEPT:]

@@ -70,6 +70,20 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_the_folder_of_backups_is_for_the_group_of_the_folder_above(home: Path) -> None:
+    file = database(home, 0o640, MEMBER)
+    os.chown(home, OWNER, TEAM)
+    home.chmod(0o770)
+    found = make_backup(file, "0001", home / "backups").parent.stat()
+    assert (found.st_uid, found.st_gid) == (OWNER, TEAM)
+    assert stat.S_IMODE(found.st_mode) == 0o770
+
+
+def test_a_backup_has_no_bit_by_which_a_program_changes_its_user(home: Path) -> None:
+    file = database(home, 0o7640)
+    assert mode_of(make_backup(file, "0001", home / "backups")) == 0o640
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o660, 0o666])
 def test_a_backup_has_the_owner_group_and_mode_of_its_database(home: Path, mode: int) -> None:
     file = database(home, mode, TEAM)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shortsdb.errors import OperationRefused
 from shortsdb.sqlite import online_copy
 from shortsdb.sqlite.backup import make_backup
+from shortsdb.sqlite.files import fsync
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
@@ -54,6 +56,17 @@ def test_a_backup_in_a_new_folder(
         ("name", backup),
         ("fsync", backup.parent),
     ]
+
+
+def test_no_file_stays_open(deployed_file: Path, tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are compared
+    backup = make_backup(deployed_file, "0001", tmp_path / "backups")
+    restore(backup, tmp_path / "new.db", None, None)
+    fsync(backup)
+    fsync(tmp_path)
+    with pytest.raises(OperationRefused, match="was replaced by another file"):
+        online_copy.connect_read_only(deployed_file, backup.stat())
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 - as above
 
 
 def test_a_restore_to_a_new_file(

@@ -199,7 +199,7 @@ def shared(reachable: Path) -> Path:
     home.mkdir()
     file = legacy_database.make(home / "d.db")
     execute(file, "PRAGMA journal_mode = WAL")
-    for path, mode in ((home, 0o770), (file, 0o660)):
+    for path, mode in ((home, 0o775), (file, 0o664)):
         os.chown(path, OWNER, TEAM)
         path.chmod(mode)
     return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from inspect_sqlite import execute
 from other_user import MEMBER, OWNER, STRANGER, TEAM, needs_root, run_as
 
 from shortsdb.errors import OperationRefused
+from shortsdb.sqlite import file_checks
 from shortsdb.sqlite.file_checks import (
     CHANGE_BYTES,
     existing,
@@ -30,7 +32,7 @@ MIB = 2**20
     [
         (0o700, 0o666, "no permission to access the folder", "no permission to access the folder"),
         (0o777, 0o600, "no permission to read it", "no permission to read it"),
-        (0o777, 0o444, None, "the file or its file system is read-only for this user"),
+        (0o777, 0o644, None, "the file or its file system is read-only for this user"),
         (0o555, 0o666, None, "cannot be written, and SQLite needs its journal there"),
         (0o555, None, None, "cannot be written, and SQLite needs its journal there"),
         (0o777, 0o666, None, None),
@@ -65,17 +67,52 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize(("mode", "side"), [(0o666, ""), (0o644, "-shm")])
-def test_side_files_that_lock_nobody_out(reachable: Path, mode: int, side: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "side", "folder"),
+    [(0o666, "", 0o777), (0o644, "-shm", 0o777), (0o644, "", 0o755)],
+)
+def test_side_files_that_lock_nobody_out(
+    reachable: Path, mode: int, side: str, folder: int
+) -> None:
     file = reachable / "folder" / "x.db"
     file.parent.mkdir()
-    file.parent.chmod(0o777)
+    file.parent.chmod(folder)
     execute(file, "PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
     os.chown(file, OWNER, OWNER)
     file.chmod(mode)
     if side:
         file.with_name(f"x.db{side}").touch()
     run_as(MEMBER, partial(refuse_unusable_file, file, changes=False))
+
+
+@needs_root
+def test_side_files_of_a_group_that_the_owner_belongs_to(reachable: Path) -> None:
+    # Groups are those of the system, so the owner must be a user of it.
+    owner = pwd.getpwnam("nobody")
+    file = reachable / "folder" / "x.db"
+    file.parent.mkdir()
+    execute(file, "PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
+    file.chmod(0o664)
+    for path in (file.parent, file):
+        os.chown(path, owner.pw_uid, owner.pw_gid)
+    file.parent.chmod(0o2775)  # new files get the group of the folder, not that of who makes them
+    run_as(MEMBER, partial(refuse_unusable_file, file, changes=False), owner.pw_gid)
+
+
+@needs_root
+def test_a_program_that_fails_says_nothing_of_side_files(
+    reachable: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = reachable / "program"
+    program.write_text("#!/bin/sh\necho it failed >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(file_checks, "interpreter", lambda: str(program))
+    file = reachable / "folder" / "x.db"
+    file.parent.mkdir()
+    file.parent.chmod(0o777)
+    execute(file, "CREATE TABLE t (a)")
+    run_as(MEMBER, partial(refuse_unusable_file, file, changes=False))
+    assert capfd.readouterr().err == ""
 
 
 @needs_root
@@ -139,3 +176,13 @@ def test_the_space_for_the_backup_and_the_change(
             refuse_without_space(tmp_path / "x.db", copies, 3 * MIB)
         assert ("another folder" in str(caught.value)) == (name == "/dev/shm")  # noqa: S108 - as above
         missing[name] = 0
+
+
+def test_the_space_for_a_folder_that_is_yet_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {tmp_path: 3 * MIB + CHANGE_BYTES}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[path]))
+    refuse_without_space(tmp_path / "x.db", tmp_path / "backups", 3 * MIB)
+    with pytest.raises(OperationRefused, match=f"{tmp_path} has 4.0 MiB free and 5.0 MiB are"):
+        refuse_without_space(tmp_path / "x.db", tmp_path / "backups", 4 * MIB)

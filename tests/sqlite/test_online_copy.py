@@ -245,3 +245,12 @@ def test_a_backup_begins_only_if_there_is_space_for_all_pages(
     assert not list(folder.iterdir())
     free += 1
     assert make_backup(deployed_file, "0001", folder).stat().st_size == size
+
+
+@pytest.mark.parametrize("name", ["a b%41.db", "a?mode=memory", "a#b&c.db", "\udcff.db"])
+def test_a_path_may_have_any_characters(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    execute(file, "CREATE TABLE t (a)")
+    with closing(connect_read_only(file)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
+    assert list(tmp_path.iterdir()) == [file]

@@ -61,6 +61,7 @@ def test_restore_blocks_writes_between_backup_and_copy(
     replaced = restore(backup, file, folder, "0001")
     assert refused == [moment]
     assert replaced is not None
+    assert ".0001-restore." in replaced.name
     assert row_hashes(replaced) == row_hashes(file) == before
     write(file)  # the lock is gone
 
@@ -192,3 +193,15 @@ def test_a_backup_need_not_be_writable(reachable: Path) -> None:
     backups.chmod(0o555)
     os.chown(home, OWNER, OWNER)
     run_as(OWNER, partial(refuse_unfinished, backup, home / "d.db"))
+
+
+def test_a_database_that_others_hold_is_named(
+    deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")
+    backup = make_backup(deployed_file, "0001", tmp_path / "backups")
+    with closing(sqlite3.connect(deployed_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        said = f"^{deployed_file} is locked by another process .*; nothing was restored$"
+        with pytest.raises(OperationRefused, match=said):
+            restore(backup, deployed_file, None, None)

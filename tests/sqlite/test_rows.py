@@ -54,6 +54,16 @@ def test_rows_in_another_order_are_sorted_by_bytes() -> None:
     assert same(["a", "A", b"a", "1", 1, 1.0], [1.0, b"a", "A", 1, "a", "1"])
 
 
+def test_rows_of_a_connection_whose_rows_have_names() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.executescript("CREATE TABLE t AS SELECT 1 AS x; CREATE TABLE u AS SELECT 2 AS x")
+        assert same_rows(connection, connection, ("t", "t"), [("x", "x")])
+        assert not same_rows(connection, connection, ("t", "u"), [("x", "x")])
+        assert (count_rows(connection, "t"), holds_values(connection, "t", "x")) == (1, True)
+        assert connection.row_factory is sqlite3.Row
+
+
 def test_a_connection_keeps_its_text_factory_and_uses_no_converter() -> None:
     sqlite3.register_converter("unreadable", int)
     connect = sqlite3.connect(":memory:", detect_types=sqlite3.PARSE_DECLTYPES)

@@ -105,6 +105,13 @@ def test_an_index_on_an_expression_does_not_replace_another() -> None:
     assert missing_indexes(wanted, wanted) == []
 
 
+def test_an_index_counts_by_its_columns_whatever_its_name() -> None:
+    wanted = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (a)")
+    assert missing_indexes(wanted, schema_of_script(f"{WANTED}; CREATE INDEX j ON t (a)")) == []
+    other = schema_of_script(f"{WANTED}; CREATE INDEX i ON t (b)")
+    assert missing_indexes(wanted, other) == ["i on t (a)"]
+
+
 def test_a_foreign_key_without_columns_means_the_primary_key() -> None:
     key = "FOREIGN KEY (x, y) REFERENCES {} ON UPDATE CASCADE ON DELETE SET NULL"
     tables = "CREATE TABLE p (b, a, PRIMARY KEY (a, b)); CREATE TABLE c (z INTEGER PRIMARY KEY)"
@@ -155,6 +162,16 @@ def test_keys_and_indexes_keep_the_order_of_their_columns() -> None:
     assert not table.numbers_rows
     assert table.unique == {("a", "b"), ("a", "c")}  # in any order
     assert table.indexes == {"i": ("b", "a")}  # and none that SQLite has made
+
+
+def test_tables_of_sqlite_and_names_that_are_not_text_are_left_out() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(
+            "CREATE TABLE sqlites (id INTEGER PRIMARY KEY AUTOINCREMENT); CREATE TABLE other (x);"
+            "PRAGMA writable_schema = ON;"
+            "UPDATE sqlite_master SET name = x'6f74686572' WHERE name = 'other'"
+        )
+        assert table_names(connection) == ["sqlites"]
 
 
 def test_tables_that_cannot_be_read_without_a_module_have_no_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -28,7 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tmp"
 
 
-def test_a_sound_backup(head_file: Path, folder: Path) -> None:
+def test_a_sound_backup(head_file: Path, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     found = verify(head_file, revision_ids(), BASELINES)
     assert found.ok
     assert found.size_bytes == head_file.stat().st_size
@@ -37,6 +39,7 @@ def test_a_sound_backup(head_file: Path, folder: Path) -> None:
     assert found.rows["clips"] == 0
     assert found.rows["alembic_version"] == 1
     assert not list(folder.iterdir())
+    assert not caplog.records  # nobody asked for what becomes of the temporary file
 
 
 def test_an_unversioned_backup_is_recognised(deployed_file: Path) -> None:
@@ -62,6 +65,29 @@ def test_a_backup_of_something_else_is_not_ok(tmp_path: Path, unknown: str | Non
     found = verify(backup, revision_ids(), BASELINES)
     assert not found.ok
     assert (found.damage, found.broken_keys, found.rows["t"]) == ((), (), 0)
+    if unknown is None:
+        assert str(found.version.misfit).startswith(f"{backup} has no version")
+
+
+def test_damage_is_named_in_one_line(deployed_file: Path) -> None:
+    execute(
+        deployed_file,
+        """CREATE INDEX "x\x1b[2J" ON clips (id); PRAGMA writable_schema = ON;
+        UPDATE sqlite_master SET sql = 'CREATE INDEX "x\x1b[2J" ON clips (id DESC)'
+        WHERE name LIKE 'x_[2J'""",
+    )
+    found = verify(deployed_file, revision_ids(), BASELINES)
+    assert not found.ok
+    assert found.damage[0].endswith("missing from index x\\x1b[2J")
+
+
+def test_a_backup_without_tables_is_not_ok(tmp_path: Path) -> None:
+    backup = tmp_path / "b.db"
+    execute(backup, "CREATE TABLE t (a)")
+    execute(backup, "DROP TABLE t")
+    found = verify(backup, revision_ids(), BASELINES)
+    assert not found.ok
+    assert (found.version.misfit, found.rows) == (None, {})
 
 
 def test_a_backup_that_cannot_be_read_is_refused(deployed_file: Path, folder: Path) -> None:

@@ -16,8 +16,10 @@ from other_user import STRANGER, needs_root, run_as
 from project import HEAD, PROGRAMS, ROOT
 
 from shortsdb.database import init_db
+from shortsdb.errors import OperationRefused
+from shortsdb.printable import VALUE_LENGTH
 from shortsdb.sqlite.connection import values
-from shortsdb.sqlite.version import is_at_head, read_version, reading
+from shortsdb.sqlite.version import is_at_head, read_version, reading, version_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,6 +159,40 @@ def test_a_version_may_have_a_table_that_alembic_has_not_made(
     with reading(head_file) as connection:
         version = read_version(connection, ["0007", HEAD], {}, "it")
     assert (version.revision, version.known, version.pending) == (HEAD, True, ())
+
+
+@pytest.mark.parametrize(
+    ("heads", "shown"),
+    [
+        ([""], "''"),
+        (["", "0007"], "'', 0007"),
+        (["\x1b[2J"], "\\x1b[2J"),
+        ([8], "8"),
+    ],
+)
+def test_a_version_of_other_software_is_shown_and_not_known(
+    heads: list[object], shown: str
+) -> None:
+    version = version_of(heads, ["0007", HEAD])
+    assert (version.revision, version.known, version.pending) == (shown, False, ())
+
+
+def test_a_long_version_is_shortened() -> None:
+    version = version_of(["x" * 1000], [HEAD])
+    assert len(str(version.revision)) <= VALUE_LENGTH
+
+
+def test_a_name_that_is_not_utf_8_is_refused(head_file: Path) -> None:
+    execute(
+        head_file,
+        "PRAGMA writable_schema = ON; CREATE TABLE other (x);"
+        "UPDATE sqlite_master SET name = x'6f7468ff', tbl_name = x'6f7468ff' WHERE name = 'other'",
+    )
+    with (
+        pytest.raises(OperationRefused, match=f"{head_file.name} holds an object whose name is"),
+        reading(head_file) as connection,
+    ):
+        read_version(connection, [HEAD], {}, "it")
 
 
 def test_a_file_that_an_upgrade_creates_or_refuses_is_not_at_head(

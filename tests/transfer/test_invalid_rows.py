@@ -81,13 +81,16 @@ def test_the_file_is_durable_before_it_has_its_name(
     assert calls == [f"fsync rows {size}", "name n", f"fsync {tmp_path.name} "]
 
 
-def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
+def test_an_empty_file_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "left-out.jsonl"
     file.touch()
     with collecting(file) as findings:
         findings.add(ROW)
         findings.settle(SOURCE)
     assert file.read_text() == f"{ROW.as_json()}\n"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == f"{SOURCE}: 1 rows are left out, see {file}"
 
 
 def make_link(path: Path) -> None:

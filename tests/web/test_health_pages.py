@@ -98,8 +98,9 @@ def test_an_old_backup_is_a_problem(path: Path, client: Client) -> None:
 
 def test_an_age_of_backups_is_not_for_servers() -> None:
     engine = create_engine("postgresql+psycopg://localhost/d")
-    with pytest.raises(ValueError, match="is for SQLite files"):
-        health_router(engine, max_backup_age_hours=1)
+    for hours in (0, 1):
+        with pytest.raises(ValueError, match="is for SQLite files"):
+            health_router(engine, max_backup_age_hours=hours)
     command = ["health", "--max-backup-age", "1", "--url", "postgresql+psycopg://localhost/d"]
     refused = CliRunner().invoke(main, command)
     assert refused.exit_code == 2
@@ -133,6 +134,7 @@ def test_metrics(path: Path, client: Client) -> None:
     gone = metrics()
     assert (gone["shortsdb_reachable"], gone["shortsdb_problems"]) == (0, 1)
     assert "shortsdb_size_bytes" not in gone
+    assert gone[f"shortsdb_revision_info{HEAD}"] == 1  # of no revision
 
 
 def test_there_are_no_metrics_unless_they_are_asked_for(path: Path) -> None:

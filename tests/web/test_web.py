@@ -121,6 +121,10 @@ def test_the_ready_route_gives_the_reason(tmp_path: Path, kind: str) -> None:
                 "UPDATE alembic_version SET version_num = '0999'",
                 {"reason": "unknown revision", "revision": "0999"},
             ),
+            (
+                "DELETE FROM alembic_version; DROP TABLE clips",
+                {"reason": "unknown revision", "revision": None},
+            ),
         ):
             execute(path, change)
             ready = client.get("/health/ready")
