@@ -57,6 +57,7 @@ from shortsdb.database import (
     set_override_async,
 )
 from shortsdb.migration import MigrationRefused
+from shortsdb.models import OWN_TABLES
 from shortsdb.seed import EXAMPLE_END, channel
 
 if TYPE_CHECKING:
@@ -335,6 +336,24 @@ def test_seed_data_is_plausible_and_reproducible(session: Session) -> None:
     again.dispose()
     with pytest.raises(ValueError, match="only an empty database is seeded"):
         seed_db(session)
+
+
+def test_a_database_with_a_row_in_any_table_is_not_seeded(full_file: Path) -> None:
+    with closing(sqlite3.connect(full_file)) as connection, connection:
+        for name in OWN_TABLES:
+            connection.execute(f"CREATE TABLE kept_{name} AS SELECT * FROM {name}")
+            connection.execute(f"DELETE FROM {name}")
+    engine = shortsdb.engine.create_engine(full_file, pragmas={"foreign_keys": "OFF"})
+    with get_session(engine) as session:
+        for name in OWN_TABLES:
+            session.execute(text(f"INSERT INTO {name} SELECT * FROM kept_{name}"))
+            session.commit()
+            with pytest.raises(ValueError, match=f"{name} has rows"):
+                seed_db(session)
+            session.execute(text(f"DELETE FROM {name}"))
+            session.commit()
+        seed_db(session)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("confirmed", [{}, {"confirm": True}, {"confirm_again": True}])
