@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy
 from sqlalchemy import event, func, select
+from sqlalchemy.orm import Session
 
 from shortsdb.database import (
     ConfigOverride,
@@ -109,6 +111,14 @@ def test_a_helper_keeps_unsaved_changes_of_the_rows_that_it_reads_again(engine: 
         assert (error.stack_trace, error.resolved) == ("mine", 1)
         assert get_override(session, "unsaved") == "too"
         assert session.get_one(ConfigOverride, "k").updated_by == "system"
+
+
+def test_helpers_work_on_a_plain_engine_of_the_application(url: str) -> None:
+    plain = sqlalchemy.create_engine(url)
+    with Session(plain) as session:
+        set_override(session, "k", "v")
+        assert get_override(session, "k") == "v"
+    plain.dispose()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError])
