@@ -375,6 +375,19 @@ def test_what_one_revision_dropped_on_purpose_the_next_has_not_lost(path: Path) 
     )
 
 
+@pytest.mark.parametrize("name", ["by_b", "some", "on_insert"])
+def test_what_one_revision_only_dropped_the_next_has_not_lost(path: Path, name: str) -> None:
+    execute(path, f"{PLAIN}CREATE TRIGGER on_insert AFTER INSERT ON plain BEGIN SELECT 1; END;")
+    kind = "TRIGGER" if name == "on_insert" else "INDEX"
+    others = "\n".join(
+        f"op.execute('DROP {kind} {each}')"
+        for kind, each in (("INDEX", "some"), ("TRIGGER", "on_insert"))
+        if each != name
+    )
+    more = batch('batch.add_column(sa.Column("more", sa.Text()))')
+    revisions(path, (f"op.execute('DROP {kind} {name}')", ""), (f"{others}\n{more}", ""))
+
+
 def batch(line: str, table: str = "plain") -> str:
     return f'with op.batch_alter_table("{table}", recreate="always") as batch:\n    {line}'
 
