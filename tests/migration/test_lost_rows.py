@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from pathlib import Path
 
 import extra_revision
 import legacy_database
@@ -18,9 +19,6 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from shortsdb.migration import MigrationRefused
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # A table with everything that a rebuild can lose.
 KEPT = """
@@ -229,6 +227,48 @@ def test_a_declaration_covers_only_its_tables(path: Path) -> None:
     body = 'op.execute("UPDATE kept SET size = 7")\nop.execute("DELETE FROM parents")'
     message = refusal(path, body, 'changes_rows = {"kept": "why"}')
     assert "would leave parents with other rows" in message
+
+
+def test_a_table_is_the_same_in_capital_letters(path: Path) -> None:
+    """Its name also begins like those of SQLite's own tables, which end in other letters."""
+    execute(
+        path,
+        "CREATE TABLE SqliteLike (id INTEGER PRIMARY KEY, a TEXT);"
+        "INSERT INTO SqliteLike VALUES (1, 'x');"
+        "CREATE TABLE mine (id INTEGER PRIMARY KEY, one INTEGER REFERENCES sqliteLIKE (id));"
+        "INSERT INTO mine VALUES (1, 1);",
+    )
+    delete = "op.execute('DELETE FROM sqlitelike')"
+    assert "would leave SqliteLike with other rows than before (0, it had 1)" in refusal(
+        path, delete
+    )
+    declared = 'changes_rows = {"SqliteLike": "why"}'
+    assert "1 more rows of mine pointing to rows of sqliteLIKE" in refusal(path, delete, declared)
+    body = rebuild("id INTEGER PRIMARY KEY, a TEXT", "", "SELECT * FROM sqlitelike")
+    upgrade(path, body.replace("kept", "sqlitelike"))
+    assert version(path) == [NEXT]
+
+
+def test_only_what_was_changed_as_declared_is_said(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    declared = 'changes_rows = {"pairs": "one", "kept": "other"}'
+    with caplog.at_level(logging.INFO):
+        upgrade(path, "op.execute('UPDATE pairs SET b = 7')", declared)
+    assert f"{NEXT} changes rows of pairs: one" in caplog.text
+    assert "changes rows of kept" not in caplog.text
+
+
+@pytest.mark.parametrize("after", [AFTER, ""], ids=["upgraded", "refused"])
+def test_no_connection_to_the_state_of_before_is_left_open(path: Path, after: str) -> None:
+    gc.disable()  # which may close it, but later
+    try:
+        with suppress(MigrationRefused):
+            upgrade(path, rebuild(after=after))
+        descriptors = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        assert str(path) not in {str(entry.readlink()) for entry in descriptors}
+    finally:
+        gc.enable()
 
 
 def test_changes_of_an_earlier_revision_are_not_attributed_to_the_next(path: Path) -> None:
