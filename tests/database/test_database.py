@@ -363,6 +363,13 @@ def test_drop_db_needs_two_confirmations(memory: Engine, confirmed: dict[str, bo
     assert check_db_health(memory).ok
 
 
+def test_drop_db_of_a_database_without_tables_does_nothing(url: str) -> None:
+    engine = shortsdb.engine.create_engine(url)
+    for _ in range(2):
+        drop_db(engine, confirm=True, confirm_again=True)
+    engine.dispose()
+
+
 def test_drop_db_drops_only_own_tables(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     engine = init_db(path)

@@ -285,6 +285,19 @@ def test_a_row_without_its_parent_is_refused(engine: Engine) -> None:
             session.commit()
 
 
+def test_to_dict_leaves_out_what_is_excluded_and_what_an_unsaved_row_has_not(
+    engine: Engine,
+) -> None:
+    with Session(engine) as session:
+        override = ConfigOverride(key="k", value="v")
+        assert override.to_dict(exclude=["key"]) == {"value": "v"}
+        assert override.to_dict(exclude=[]) == {"key": "k", "value": "v"}
+        assert override.to_dict().keys() == {"key", "value", "updated_at", "updated_by"}
+        session.add(override)
+        session.commit()  # which expires it
+        assert override.to_dict(exclude=["key"]).keys() == {"value", "updated_at", "updated_by"}
+
+
 def test_to_dict_holds_every_column_and_no_relationship(engine: Engine) -> None:
     with Session(engine) as session:
         video = a_video()
