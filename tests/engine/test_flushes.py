@@ -56,6 +56,20 @@ def change(engine: Engine, *statements: str) -> None:
             connection.execute(text(statement))
 
 
+@ON_POSTGRESQL
+def test_a_conflict_of_new_rows_alone_is_named_as_one(engine: Engine) -> None:
+    change(
+        engine,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE SQLSTATE '40001'; END$$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON config_overrides EXECUTE FUNCTION refuse()",
+    )
+    with session_factory(engine)() as session:
+        session.add(ConfigOverride(key="new", value=""))
+        with pytest.raises(StaleRowError, match="another transaction has changed the same rows"):
+            session.flush()
+
+
 def test_all_rows_of_all_classes_are_refused_together_and_the_lock_is_free(
     engine: Engine, other: Engine
 ) -> None:

@@ -187,6 +187,32 @@ def test_python_and_server_defaults_agree(engine: Engine) -> None:
                     assert by_raw == by_orm
 
 
+def test_defaults_of_the_deployed_tables_are_those_of_new_rows(engine: Engine) -> None:
+    """They have none on the server."""
+    with Session(engine) as session:
+        video = DiscoveredVideo(
+            video_id="v", title="t", channel_name="c", channel_id="c", url="u", niche="n"
+        )
+        run = PipelineRun(niche="n", cycle_start=NOON, cycle_end=NOON)
+        times = dict.fromkeys(
+            ("start_time_seconds", "end_time_seconds", "clip_duration_seconds"), 1.5
+        )
+        clip = Clip(pipeline_run=run, discovered_video=video, rank_position=1, **times)
+        session.add(clip)
+        session.commit()
+        assert (video.processed, video.content_id_risk) == (0, "unknown")
+        assert (run.status, run.retry_count) == ("pending", 0)
+        assert clip.content_id_risk == "unknown"
+        now = datetime.now(UTC).replace(tzinfo=None)
+        assert abs(now - video.discovered_at) < timedelta(minutes=5)
+
+
+def test_no_row_is_deleted_or_changed_because_another_is() -> None:
+    keys = [key for table in Base.metadata.tables.values() for key in table.foreign_keys]
+    assert len(keys) >= 8
+    assert {(key.ondelete, key.onupdate) for key in keys} == {(None, None)}
+
+
 def test_an_update_moves_updated_at(engine: Engine) -> None:
     with Session(engine) as session:
         override = ConfigOverride(key="k", value="1", updated_at=NOON)
