@@ -249,6 +249,16 @@ def test_a_table_is_the_same_in_capital_letters(path: Path) -> None:
     assert version(path) == [NEXT]
 
 
+def test_a_refused_revision_is_not_said_to_be_done(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        refusal(path, "op.execute('DELETE FROM pairs')")
+        assert f"upgrade {NEXT}" not in caplog.text
+        upgrade(path, "pass")
+    assert f"upgrade {NEXT}: A revision of a test" in caplog.text
+
+
 def test_only_what_was_changed_as_declared_is_said(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
