@@ -10,9 +10,16 @@ from enum import EnumType
 
 import pytest
 from sqlalchemy import (
+    CheckConstraint,
+    Column,
     Engine,
+    ForeignKey,
     ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
     PrimaryKeyConstraint,
+    Table,
     UniqueConstraint,
     inspect,
     select,
@@ -37,6 +44,7 @@ from shortsdb.models import (
     TTSAudio,
     vocabularies,
 )
+from shortsdb.models.base import NAMING_CONVENTION
 
 NOON = datetime(2026, 5, 6, 12, 0, 0, 123456)  # noqa: DTZ001 - the models hold naive UTC
 
@@ -211,6 +219,29 @@ def test_no_row_is_deleted_or_changed_because_another_is() -> None:
     keys = [key for table in Base.metadata.tables.values() for key in table.foreign_keys]
     assert len(keys) >= 8
     assert {(key.ondelete, key.onupdate) for key in keys} == {(None, None)}
+
+
+def test_constraints_of_further_tables_have_names_that_tell_them_apart() -> None:
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    Table("runs", metadata, Column("id", Integer, primary_key=True))
+    table = Table(
+        "notes",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("run", ForeignKey("runs.id")),
+        Column("place", Integer),
+        CheckConstraint("place > 0", name="positive"),
+        UniqueConstraint("run", "place"),
+        Index(None, "place", "run"),
+    )
+    indexes = {str(index.name) for index in table.indexes}
+    assert {str(constraint.name) for constraint in table.constraints} | indexes == {
+        "pk_notes",
+        "fk_notes_run_runs",
+        "ck_notes_positive",
+        "uq_notes_run_place",
+        "ix_notes_place_run",
+    }
 
 
 def test_an_update_moves_updated_at(engine: Engine) -> None:
