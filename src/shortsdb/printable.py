@@ -10,9 +10,9 @@ VALUE_LENGTH = 200
 _MESSAGE_LENGTH = 10_000
 _LONGEST_PASSWORD = 4_000  # bounds the search; tokens for cloud databases have about 1,500
 
-# "user:password@" anywhere, up to the last @ of the word, and password='...' of libpq.
+# ":password@" anywhere, up to the last @ of the word, and password='...' of libpq.
 _USER_AND_PASSWORD = re.compile(
-    rf"([^\s:/@'\"(]*):(?!//|(?:\*\*\*|PASSWORD)@)[^\s]{{1,{_LONGEST_PASSWORD}}}@",
+    rf":(?!//|(?:\*\*\*|PASSWORD)@)[^\s]{{1,{_LONGEST_PASSWORD}}}@",
 )
 _ASSIGNED = re.compile(
     r"((?:pass(?:word|wd|phrase)|pwd|secret|token)\w*\s*=\s*)"
@@ -32,7 +32,8 @@ def printable(value: object, length: int = _MESSAGE_LENGTH) -> str:
         value: The value, which is converted by `str`.
         length: How many characters to keep.
     """
-    text = _shortened(str(value), 4 * length)  # first, to bound the time of the search
+    # First, to bound the time of the search. A password that begins in what is kept ends there.
+    text = _shortened(str(value), 4 * max(length, _LONGEST_PASSWORD))
     text = _shortened(_without_passwords(text), length)
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
@@ -52,7 +53,7 @@ def one_line(error: object) -> str:
 
 def _without_passwords(text: str) -> str:
     if ":" in text and "@" in text:
-        text = _USER_AND_PASSWORD.sub(r"\1:***@", text)
+        text = _USER_AND_PASSWORD.sub(":***@", text)
     return _ASSIGNED.sub(r"\1***", text) if "=" in text else text
 
 

@@ -6,13 +6,18 @@ import asyncio
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
+from zlib import crc32
 
+import psycopg
 import pytest
 from inspect_sqlite import schema
 from project import HEAD, PROGRAMS
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, inspect, text
+from sqlalchemy.exc import OperationalError
 
+from shortsdb import lifecycle
 from shortsdb.database import (
     Base,
     check_db_health,
@@ -23,12 +28,13 @@ from shortsdb.database import (
     init_db_async,
     seed_db,
 )
+from shortsdb.engine import create_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postgresql_server import Server
+    from postgresql_server import Database, Server
 
 NAMES = {"notes", "notes_of_runs"}
 
@@ -167,6 +173,23 @@ command.check(alembic_config(sys.argv[1]))
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "The schema is what the models say." in done.stdout
+
+
+def test_on_postgresql_application_tables_are_created_in_turn_with_migrations(
+    postgres: Server, head_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that look for a table at once would both create it."""
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.1")
+    database = postgres.create_database(head_database)
+    engine = create_engine(database.url)
+    with closing(psycopg.connect(postgres.url(database.name))) as other:
+        other.execute(f"SELECT pg_advisory_lock({crc32(b'alembic_version')})".encode())
+        with pytest.raises(OperationalError, match="lock timeout"):
+            lifecycle._create_other_tables(engine)  # noqa: SLF001 - init_db waits before it
+    lifecycle._create_other_tables(engine)  # noqa: SLF001 - as above
+    assert set(inspect(engine).get_table_names()) > NAMES
+    engine.dispose()
+    postgres.drop_database(database)
 
 
 def test_the_version_is_head_despite_application_tables(tmp_path: Path) -> None:

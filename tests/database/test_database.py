@@ -57,6 +57,7 @@ from shortsdb.database import (
     set_override_async,
 )
 from shortsdb.migration import MigrationRefused
+from shortsdb.models import OWN_TABLES
 from shortsdb.seed import EXAMPLE_END, channel
 
 if TYPE_CHECKING:
@@ -337,11 +338,36 @@ def test_seed_data_is_plausible_and_reproducible(session: Session) -> None:
         seed_db(session)
 
 
+def test_a_database_with_a_row_in_any_table_is_not_seeded(full_file: Path) -> None:
+    with closing(sqlite3.connect(full_file)) as connection, connection:
+        for name in OWN_TABLES:
+            connection.execute(f"CREATE TABLE kept_{name} AS SELECT * FROM {name}")
+            connection.execute(f"DELETE FROM {name}")
+    engine = shortsdb.engine.create_engine(full_file, pragmas={"foreign_keys": "OFF"})
+    with get_session(engine) as session:
+        for name in OWN_TABLES:
+            session.execute(text(f"INSERT INTO {name} SELECT * FROM kept_{name}"))
+            session.commit()
+            with pytest.raises(ValueError, match=f"{name} has rows"):
+                seed_db(session)
+            session.execute(text(f"DELETE FROM {name}"))
+            session.commit()
+        seed_db(session)
+    engine.dispose()
+
+
 @pytest.mark.parametrize("confirmed", [{}, {"confirm": True}, {"confirm_again": True}])
 def test_drop_db_needs_two_confirmations(memory: Engine, confirmed: dict[str, bool]) -> None:
     with pytest.raises(ValueError, match="drop_db deletes all rows"):
         drop_db(memory, **confirmed)
     assert check_db_health(memory).ok
+
+
+def test_drop_db_of_a_database_without_tables_does_nothing(url: str) -> None:
+    engine = shortsdb.engine.create_engine(url)
+    for _ in range(2):
+        drop_db(engine, confirm=True, confirm_again=True)
+    engine.dispose()
 
 
 def test_drop_db_drops_only_own_tables(tmp_path: Path) -> None:

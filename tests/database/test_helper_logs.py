@@ -97,6 +97,18 @@ def test_helpers_log_their_actions(session: Session, caplog: pytest.LogCaptureFi
         assert SECRET not in caplog.text
 
 
+def test_a_setting_that_is_read_is_a_detail(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_override(session, "empty", "")
+    caplog.set_level(logging.DEBUG, "shortsdb.database")
+    for key, message in (("empty", "has an override"), ("none", "is as deployed")):
+        caplog.clear()
+        get_override(session, key)
+        (record,) = of_ours(caplog)
+        assert (record.getMessage(), record.levelname) == (f"setting {key!r} {message}", "DEBUG")
+
+
 def test_helpers_log_and_raise_their_errors(
     session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:

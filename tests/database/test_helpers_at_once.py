@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import func, select
+import sqlalchemy
+from sqlalchemy import event, func, select
+from sqlalchemy.orm import Session
 
 from shortsdb.database import (
     ConfigOverride,
@@ -108,3 +111,27 @@ def test_a_helper_keeps_unsaved_changes_of_the_rows_that_it_reads_again(engine: 
         assert (error.stack_trace, error.resolved) == ("mine", 1)
         assert get_override(session, "unsaved") == "too"
         assert session.get_one(ConfigOverride, "k").updated_by == "system"
+
+
+def test_helpers_work_on_a_plain_engine_of_the_application(url: str) -> None:
+    plain = sqlalchemy.create_engine(url)
+    with Session(plain) as session:
+        set_override(session, "k", "v")
+        assert get_override(session, "k") == "v"
+    plain.dispose()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError])
+def test_an_interrupted_helper_gives_the_lock_away(
+    engine: Engine, error: type[BaseException]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise error
+
+    with get_session(engine) as session, get_session(engine) as other:
+        event.listen(session, "after_flush", interrupt)
+        with pytest.raises(error):
+            set_override(session, "k", "half done")
+        assert not session.in_transaction()
+        set_override(other, "k", "done")
+        assert get_override(session, "k") == "done"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Column, Integer, QueuePool, Table, event, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shortsdb import lifecycle
 from shortsdb.database import Base, ConfigOverride, get_session, get_session_async, init_db
@@ -61,15 +61,16 @@ def test_one_upgrade_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (seen, locked()) == ([True], False)
 
 
-def test_a_failure_closes_the_connections(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_failure_closes_the_connections(tmp_path: Path, error: type[BaseException]) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
+        raise error
 
     path = tmp_path / "x.db"
     table = Table("broken", Base.metadata, Column("id", Integer, primary_key=True))
     event.listen(table, "before_create", fail)
     try:
-        with pytest.raises(ZeroDivisionError) as caught:
+        with pytest.raises(error) as caught:
             init_db(path)
     finally:
         Base.metadata.remove(table)
@@ -78,10 +79,16 @@ def test_a_failure_closes_the_connections(tmp_path: Path) -> None:
     assert caught.tb is not None  # holds the engine
 
 
-def test_a_failure_ends_the_thread_of_an_async_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "_migrated_in_memory", lambda: "nonsense")
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+def test_a_failure_ends_the_thread_of_an_async_connection(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    async def fail(_: object) -> object:
+        raise error
+
+    monkeypatch.setattr(AsyncConnection, "get_raw_connection", fail)
     before = set(threading.enumerate())
-    with pytest.raises(sqlite3.OperationalError, match="nonsense"):
+    with pytest.raises(error):
         asyncio.run(init_db_async(":memory:"))
     left = set(threading.enumerate()) - before
     for thread in left:

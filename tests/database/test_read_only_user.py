@@ -85,10 +85,12 @@ def file(folder: Path) -> Path:
     return path
 
 
-def read(file: Path, *, folder_mode: int) -> subprocess.CompletedProcess[str]:
+def read(
+    file: Path, *, folder_mode: int, file_mode: int = 0o444
+) -> subprocess.CompletedProcess[str]:
     """Run the reader on a file that it may only read."""
     before = row_hashes(file)
-    file.chmod(0o444)
+    file.chmod(file_mode)
     file.parent.chmod(folder_mode)
     done = subprocess.run(
         [sys.executable, "-c", READER, file], capture_output=True, text=True, check=False
@@ -121,6 +123,22 @@ def test_in_delete_mode(file: Path, folder_mode: int) -> None:
     clips = count_clips(file)
     assert_was_read(read(file, folder_mode=folder_mode), clips)
     assert list(file.parent.glob("x.db?*")) == []
+
+
+def test_in_a_folder_that_may_only_be_read(file: Path) -> None:
+    """SQLite writes to no file whose journal it cannot make."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    done = read(file, folder_mode=0o555, file_mode=0o666)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{count_clips(file)} clips\nOperationalError True\n")
+
+
+def test_a_file_that_may_not_even_be_read_is_said_so(file: Path) -> None:
+    done = read(file, folder_mode=0o555, file_mode=0o000)
+    assert done.returncode == 1
+    assert "may only read it" not in done.stderr
+    assert "no permission to read it" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("folder_mode", [0o555, 0o777])

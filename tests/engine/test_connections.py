@@ -105,6 +105,16 @@ def test_autocommit_takes_no_lock(url: str, kind: str) -> None:
     play(kind, url, scenario, pragmas=IMPATIENT)
 
 
+@ON_POSTGRESQL
+def test_autocommit_does_not_wait_for_the_lock(url: str) -> None:
+    engine = create_engine(url, pragmas=IMPATIENT)
+    with engine.begin() as writer, engine.connect() as connection:
+        writer.execute(text("DELETE FROM clips"))
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(INSERT))
+        assert keys(engine) == ["k"]
+    engine.dispose()
+
+
 @KINDS
 def test_an_engine_in_autocommit(url: str, kind: str) -> None:
     def scenario(sessions: Sessions) -> None:

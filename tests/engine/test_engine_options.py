@@ -106,6 +106,31 @@ def test_transactions_on_postgresql_are_read_committed_whatever_the_server_says(
     engine.dispose()
 
 
+def test_arguments_for_the_driver_precede_the_defaults(target: Database) -> None:
+    engine = create_engine(target.url, connect_args={"prepare_threshold": 3})
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        assert driver.prepare_threshold == 3
+    engine.dispose()
+
+
+def test_settings_of_async_engines_are_those_that_are_given(
+    tmp_path: Path, target: Database
+) -> None:
+    async def main() -> None:
+        engine = create_async_engine(tmp_path / "x.db", pragmas={"cache_size": -77})
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("PRAGMA cache_size")) == -77
+        await engine.dispose()
+        engine = create_async_engine(target.url, schema="channel")
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("SHOW search_path")) == "channel"
+        await engine.dispose()
+
+    asyncio.run(main())
+
+
 def test_a_schema_is_refused_on_sqlite(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="SQLite has no schemas"):
         create_engine(tmp_path / "x.db", schema="channel")

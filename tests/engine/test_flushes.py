@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from scenario import IMPATIENT
@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from shortsdb.engine import StaleRowError, create_engine, session_factory
-from shortsdb.models import ConfigOverride, ErrorLog
+from shortsdb.models import Analytics, ConfigOverride, ErrorLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,31 @@ def change(engine: Engine, *statements: str) -> None:
     with engine.begin() as connection:
         for statement in statements:
             connection.execute(text(statement))
+
+
+def test_a_number_that_was_given_as_text_is_no_conflict(engine: Engine) -> None:
+    given: Any = "0.50"
+    with session_factory(engine)() as session:
+        snapshot = Analytics(youtube_video_id="y", click_through_rate=given)
+        session.add(snapshot)
+        session.flush()
+        snapshot.click_through_rate = 0.75
+        session.commit()
+        assert snapshot.click_through_rate == 0.75
+
+
+@ON_POSTGRESQL
+def test_a_conflict_of_new_rows_alone_is_named_as_one(engine: Engine) -> None:
+    change(
+        engine,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE SQLSTATE '40001'; END$$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON config_overrides EXECUTE FUNCTION refuse()",
+    )
+    with session_factory(engine)() as session:
+        session.add(ConfigOverride(key="new", value=""))
+        with pytest.raises(StaleRowError, match="another transaction has changed the same rows"):
+            session.flush()
 
 
 def test_all_rows_of_all_classes_are_refused_together_and_the_lock_is_free(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from forked import HANG_GUARD_SECONDS, expecting, in_child
-from sqlalchemy import NullPool, QueuePool, text
+from sqlalchemy import NullPool, QueuePool, StaticPool, text
 
 from shortsdb.engine import create_async_engine, create_engine, fork
 
@@ -124,6 +124,23 @@ def test_an_invalidated_connection_is_not_in_use(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.invalidate()
     assert in_child(lambda: one(engine)) == 1
+
+
+def test_a_connection_is_in_use_until_its_last_user_returns_it(tmp_path: Path) -> None:
+    engine = create_engine(tmp_path / "x.db", poolclass=StaticPool)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE t (a)"))
+        engine.connect().close()
+        held: Any = connection.connection.driver_connection
+
+        def work() -> object:
+            with expecting(fork.InUseAtForkError):
+                held.execute("SELECT 1")
+            return held.usable
+
+        assert in_child(work) is False
+        assert connection.scalar(ONE) == 1
+    engine.dispose()
 
 
 def test_a_connection_in_use_can_only_be_given_up_in_the_child(engine: Engine) -> None:

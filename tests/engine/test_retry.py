@@ -244,6 +244,21 @@ def test_five_attempts_are_made_with_a_pause_after_each(
     assert done == [*pauses, "work"]
 
 
+def test_the_event_loop_goes_on_in_a_pause(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    awaited: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        awaited.append(seconds)
+
+    def work(_: Session) -> None:
+        raise StaleRowError
+
+    monkeypatch.setattr("asyncio.sleep", pause)
+    with pytest.raises(StaleRowError):
+        run("async", url, work, attempts=3)
+    assert len(awaited) == 2
+
+
 class ServerError(Exception):
     """An error as psycopg raises it."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import pytest
 from scenario import IMPATIENT
 from sqlalchemy import select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from shortsdb.engine import ReadOnlyError, create_engine, session_factory
@@ -172,6 +172,27 @@ def test_a_read_only_transaction_begins_beside_a_writer(url: str) -> None:
             assert reader.scalars(select(ConfigOverride.key)).all() == []
     patient.dispose()
     impatient.dispose()
+
+
+def test_a_refused_commit_is_rolled_back_and_has_a_known_outcome(url: str) -> None:
+    """The COMMIT checks the constraint."""
+    reference = "BIGINT REFERENCES clips (id) DEFERRABLE INITIALLY DEFERRED"
+    engine, other = create_engine(url), create_engine(url, pragmas=IMPATIENT)
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE TABLE t (clip_id {reference})"))
+        connection.commit()
+        connection.execute(text("INSERT INTO t VALUES (4711)"))
+        with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+            connection.commit()
+        connection.rollback()  # which SQLAlchemy demands
+        with other.begin() as writer:
+            writer.execute(text(INSERT))
+        assert connection.scalar(text("SELECT count(*) FROM t")) == 0
+        connection.execute(text("DELETE FROM config_overrides"))
+        connection.commit()
+        assert connection.scalar(text("SELECT count(*) FROM t")) == 0
+    engine.dispose()
+    other.dispose()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError])

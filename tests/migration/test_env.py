@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from shortsdb.settings import DEFAULT_URL
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from alembic.config import Config
     from postgresql_server import Database
     from project import Program
     from project_copy import Checkout
@@ -70,6 +72,33 @@ def test_x_precedes_the_environment(alembic: Program, deployed_file: Path) -> No
     assert "must exist" in missing.stdout
     made = alembic("-x", "url=x.db", "-x", "must-exist=no", "upgrade", "head", **environment)
     assert made.returncode == 0
+
+
+def test_x_precedes_the_caller(tmp_path: Path, target: Database) -> None:
+    def config(url: str, *told: str) -> Config:
+        made = alembic_config(url, schema="called", must_exist=True)
+        made.cmd_opts = Namespace(x=[*told, "must-exist=no"])
+        return made
+
+    command.upgrade(config(target.url, "schema=told"), "0001")
+    schemas = "SELECT schemaname FROM pg_tables WHERE tablename = 'clips'"
+    assert target.psql(schemas) == "told\n"
+    called, told = tmp_path / "called.db", tmp_path / "told.db"
+    command.upgrade(alembic_config(str(told)), "0001")
+    made = alembic_config(str(called))
+    made.cmd_opts = Namespace(x=[f"url={told}"])
+    command.upgrade(made, "0002")
+    assert version(told) == ["0002"]
+    assert not called.exists()
+
+
+def test_the_program_says_what_differs(alembic: Program, head_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "d.db"
+    path.write_bytes(head_file.read_bytes())
+    execute(path, "ALTER TABLE analytics DROP COLUMN like_count")
+    done = alembic("-x", f"url={path}", "check")
+    assert done.returncode != 0
+    assert "Detected added column 'analytics.like_count'" in done.stderr
 
 
 def test_the_callers_folder_of_backups_precedes_the_environment(

@@ -219,6 +219,17 @@ def test_seconds_are_those_since_the_beginning_and_the_lock(
     assert stamp.backup is stamp.to_revision is None
 
 
+def test_the_name_of_a_backup_is_printable(head_file: Path, tmp_path: Path) -> None:
+    """A path need be neither UTF-8 nor one line."""
+    path = tmp_path / "d.db"
+    shutil.copy(head_file, path)
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    backup = tmp_path / "\udcff\n.db"
+    with engine.begin() as connection:
+        record(connection, Plan((HEAD,), None), (), begun=0, locked=0, backup=backup)
+        assert read_history(connection)[-1].backup == f"{tmp_path}/\\udcff\\n.db"
+
+
 def test_an_adoption_alone_is_one_row(deployed_file: Path) -> None:
     upgrade(deployed_file, "0001")
     assert history(deployed_file) == ADOPTED[:1]

@@ -36,7 +36,7 @@ HOLDERS = (
 @pytest.fixture
 def connection(target: Database) -> Iterator[Connection]:
     """Return a connection in no transaction, with timeouts of its own."""
-    options = "-c lock_timeout=7s -c statement_timeout=8s"
+    options = "-c lock_timeout=7s -c statement_timeout=8s -c idle_session_timeout=1h"
     engine = create_engine(target.url, poolclass=NullPool, connect_args={"options": options})
     with engine.connect() as connection:
         yield connection
@@ -86,6 +86,18 @@ def test_waits_are_limited_by_the_settings(connection: Connection) -> None:
     assert timeouts(connection) == ("2500ms", "3500ms")
 
 
+def test_without_settings_who_blocks_others_waits_less_long(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for CREATE INDEX CONCURRENTLY, but everybody for an ALTER TABLE that waits."""
+    monkeypatch.delenv("SHORTSDB_LOCK_TIMEOUT")
+    with connection.begin():
+        limit_waits(connection)
+        assert timeouts(connection) == ("5s", "3500ms")
+    with autocommit(connection):
+        assert timeouts(connection) == ("1min", "0")
+
+
 def test_a_transaction_holds_the_lock(connection: Connection, other: psycopg.Connection) -> None:
     with advisory_lock(connection, "versions", connection.begin):
         assert timeouts(connection) == ("2500ms", "3500ms")
@@ -119,14 +131,20 @@ def held(connection: Connection, lock: str) -> Any:  # noqa: ANN401 - either con
 
 
 @pytest.mark.parametrize("lock", ["advisory", "session"])
-def test_who_waits_too_long_gets_the_error_of_the_server(
-    connection: Connection, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, lock: str
+@pytest.mark.parametrize(("limit", "pause"), [("0.5", 0.25), ("", 25)])
+def test_who_waits_too_long_gets_the_error_of_the_server(  # noqa: PLR0913, PLR0917 - fixtures
+    connection: Connection,
+    other: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    lock: str,
+    limit: str,
+    pause: float,
 ) -> None:
-    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "0.5")
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", limit)  # 60 s without one
     paused: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: 100 + sum(paused), sleep=paused.append)
     monkeypatch.setattr(locks, "time", clock)
-    monkeypatch.setattr(locks, "_POLL_SECONDS", 0.25)
+    monkeypatch.setattr(locks, "_POLL_SECONDS", pause)
     with connection.begin():  # then that timeout is not what ends it
         set_timeouts(connection, lock=7, statement=2, local=False)
     other.execute(f"SELECT pg_advisory_lock({crc32(b'versions')})".encode())
@@ -135,7 +153,7 @@ def test_who_waits_too_long_gets_the_error_of_the_server(
         held(connection, lock),
     ):
         pass
-    assert paused == [0.25] * 3  # until more than half a second has passed
+    assert paused == [pause] * 3  # until more than the limit has passed
     assert holders(other) == 1
     assert not connection.in_transaction()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from pathlib import Path
 
 import extra_revision
 import legacy_database
@@ -18,9 +19,6 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from shortsdb.migration import MigrationRefused
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # A table with everything that a rebuild can lose.
 KEPT = """
@@ -231,6 +229,58 @@ def test_a_declaration_covers_only_its_tables(path: Path) -> None:
     assert "would leave parents with other rows" in message
 
 
+def test_a_table_is_the_same_in_capital_letters(path: Path) -> None:
+    """Its name also begins like those of SQLite's own tables, which end in other letters."""
+    execute(
+        path,
+        "CREATE TABLE SqliteLike (id INTEGER PRIMARY KEY, a TEXT);"
+        "INSERT INTO SqliteLike VALUES (1, 'x');"
+        "CREATE TABLE mine (id INTEGER PRIMARY KEY, one INTEGER REFERENCES sqliteLIKE (id));"
+        "INSERT INTO mine VALUES (1, 1);",
+    )
+    delete = "op.execute('DELETE FROM sqlitelike')"
+    assert "would leave SqliteLike with other rows than before (0, it had 1)" in refusal(
+        path, delete
+    )
+    declared = 'changes_rows = {"SqliteLike": "why"}'
+    assert "1 more rows of mine pointing to rows of sqliteLIKE" in refusal(path, delete, declared)
+    body = rebuild("id INTEGER PRIMARY KEY, a TEXT", "", "SELECT * FROM sqlitelike")
+    upgrade(path, body.replace("kept", "sqlitelike"))
+    assert version(path) == [NEXT]
+
+
+def test_a_refused_revision_is_not_said_to_be_done(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        refusal(path, "op.execute('DELETE FROM pairs')")
+        assert f"upgrade {NEXT}" not in caplog.text
+        upgrade(path, "pass")
+    assert f"upgrade {NEXT}: A revision of a test" in caplog.text
+
+
+def test_only_what_was_changed_as_declared_is_said(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    declared = 'changes_rows = {"pairs": "one", "kept": "other"}'
+    with caplog.at_level(logging.INFO):
+        upgrade(path, "op.execute('UPDATE pairs SET b = 7')", declared)
+    assert f"{NEXT} changes rows of pairs: one" in caplog.text
+    assert "changes rows of kept" not in caplog.text
+
+
+@pytest.mark.parametrize("after", [AFTER, ""], ids=["upgraded", "refused"])
+def test_no_connection_to_the_state_of_before_is_left_open(path: Path, after: str) -> None:
+    gc.disable()  # which may close it, but later
+    try:
+        with suppress(MigrationRefused):
+            upgrade(path, rebuild(after=after))
+        descriptors = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        assert str(path) not in {str(entry.readlink()) for entry in descriptors}
+    finally:
+        gc.enable()
+
+
 def test_changes_of_an_earlier_revision_are_not_attributed_to_the_next(path: Path) -> None:
     folder = path.parent / "revisions"
     folder.mkdir()
@@ -373,6 +423,19 @@ def test_what_one_revision_dropped_on_purpose_the_next_has_not_lost(path: Path) 
         (batch('batch.drop_constraint("once", type_="unique")'), 'drops = {"plain": "why"}'),
         (more, ""),
     )
+
+
+@pytest.mark.parametrize("name", ["by_b", "some", "on_insert"])
+def test_what_one_revision_only_dropped_the_next_has_not_lost(path: Path, name: str) -> None:
+    execute(path, f"{PLAIN}CREATE TRIGGER on_insert AFTER INSERT ON plain BEGIN SELECT 1; END;")
+    kind = "TRIGGER" if name == "on_insert" else "INDEX"
+    others = "\n".join(
+        f"op.execute('DROP {kind} {each}')"
+        for kind, each in (("INDEX", "some"), ("TRIGGER", "on_insert"))
+        if each != name
+    )
+    more = batch('batch.add_column(sa.Column("more", sa.Text()))')
+    revisions(path, (f"op.execute('DROP {kind} {name}')", ""), (f"{others}\n{more}", ""))
 
 
 def batch(line: str, table: str = "plain") -> str:

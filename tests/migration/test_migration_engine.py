@@ -32,8 +32,9 @@ def test_a_file_cannot_be_written(deployed_file: Path) -> None:
 
 def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
     target = Target.parse(str(tmp_path / "gone.db"))
-    with read_only_connection(target) as connection:
-        assert connection.scalar(text("SELECT count(*) FROM sqlite_master")) == 0
+    for missing in (target, Target.parse(str(tmp_path / "gone" / "d.db"))):
+        with read_only_connection(missing) as connection:
+            assert connection.scalar(text("SELECT count(*) FROM sqlite_master")) == 0
     assert not list(tmp_path.iterdir())
     with create_migration_engine(target, changes=True).connect():
         assert target.file
@@ -85,6 +86,7 @@ def test_a_bad_parameter_is_found_before_connecting(tmp_path: Path, given: str) 
         create_migration_engine(target, changes=True)
     assert "s3cret" not in str(refused.value)
     assert refused.value.__suppress_context__
+    assert refused.value.__cause__ is None  # it may repeat the URL
 
 
 @pytest.mark.parametrize("way", ["SQLAlchemy", "sqlite3"])

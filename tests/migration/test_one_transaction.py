@@ -39,6 +39,9 @@ COMMITS = {
     "commit of the driver": f"{RAW}.commit()",
     "rollback of the driver": f"{RAW}.rollback()",
     "swallowed": "try:\n    op.get_bind().commit()\nexcept Exception:\n    pass",
+    "swallowed by a cursor": (
+        f"try:\n    {RAW}.cursor().execute('COMMIT')\nexcept Exception:\n    pass"
+    ),
     "followed by another error": (
         "try:\n    op.get_bind().commit()\nexcept Exception:\n    raise ValueError('x')"
     ),

@@ -18,7 +18,8 @@ from project import HEAD
 from sqlalchemy import create_engine, text
 from waiting_upgrade import wait_until_it_waits
 
-from shortsdb.migration import MigrationRefused
+from shortsdb.migration import MigrationRefused, postgresql
+from shortsdb.migration.locks import session_lock
 from shortsdb.migration.revision_run import MigrationHalfApplied
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postgresql_server import Database, Server
+    from sqlalchemy import Connection
 
 ALONE = "transactional = False"
 INDEX = (
@@ -181,6 +183,26 @@ def test_others_write_and_a_second_upgrade_waits_until_it_has_ended(
     assert found(database) == (AFTER, "t", "before_it after_it")
 
 
+def test_what_another_upgrade_did_meanwhile_is_not_done_again(
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It looks in one transaction, and has the lock of a session only after that."""
+
+    def second(connection: Connection, version_table: str) -> object:
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            process.submit(upgrade, tmp_path, database.url).result()
+        return session_lock(connection, version_table)
+
+    monkeypatch.setattr(postgresql, "session_lock", second)
+    with caplog.at_level("INFO", "shortsdb"):
+        upgrade(tmp_path, database.url)
+    assert f"is at {AFTER} already: nothing to do" in caplog.text
+    assert found(database) == (AFTER, "t", "before_it after_it")
+
+
 def test_an_invalid_index_is_named_with_the_way_out(database: Database, tmp_path: Path) -> None:
     add_index(tmp_path, unique=True)
     for video in "ab":
@@ -196,6 +218,42 @@ def test_an_invalid_index_is_named_with_the_way_out(database: Database, tmp_path
     database.psql("DROP INDEX CONCURRENTLY by_niche; DELETE FROM discovered_videos")
     upgrade(tmp_path, database.url)
     assert found(database) == (AFTER, "t", "before_it after_it")
+
+
+def test_an_invalid_index_is_named_even_if_the_revision_hides_its_error(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for video in "ab":
+        database.psql(VIDEO.format(video))
+    body = f"try:\n    {INDEX.format(unique=True)}\nexcept sa.exc.IntegrityError:\n    pass"
+    extra_revision.add(tmp_path, body, attributes=ALONE, place=2)
+    upgrade(tmp_path, database.url)
+    assert "index by_niche of discovered_videos is invalid" in caplog.text
+    assert "DROP INDEX CONCURRENTLY by_niche" in caplog.text
+    assert found(database) == (AFTER, "f", "before_it after_it")
+
+
+OF_ANOTHER_INSTALLATION = (
+    "CREATE SCHEMA other; CREATE TABLE other.t (a int); CREATE INDEX broken ON other.t (a);"
+    " UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'other.broken'::regclass"
+)
+OF_ALL_PARTITIONS = (
+    "CREATE TABLE t (a int) PARTITION BY RANGE (a);"
+    " CREATE TABLE part PARTITION OF t FOR VALUES FROM (1) TO (2);"
+    " CREATE INDEX broken ON ONLY t (a)"
+)
+
+
+@pytest.mark.parametrize("invalid", [OF_ANOTHER_INSTALLATION, OF_ALL_PARTITIONS])
+def test_an_invalid_index_that_is_none_of_ours_is_no_obstacle(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture, invalid: str
+) -> None:
+    database.psql(invalid)
+    there = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+    assert database.psql(there) == "1\n"
+    upgrade(tmp_path, database.url)
+    assert found(database) == (AFTER, "t", "before_it after_it")
+    assert "invalid" not in caplog.text
 
 
 def test_a_later_failure_says_what_stays(database: Database, tmp_path: Path) -> None:

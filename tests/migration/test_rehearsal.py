@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,8 @@ from shortsdb.migration import MigrationRefused, Rehearsal, alembic_config, rehe
 from shortsdb.migration.rehearsal import _compare, _folder_bytes, _peak
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alembic.config import Config
 
 OK = Rehearsal(
@@ -195,6 +198,19 @@ def test_the_bytes_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "aa").symlink_to(tmp_path / "gone")  # as what is deleted while it is counted
     (tmp_path / "other").write_bytes(b"x" * 234)
     assert _folder_bytes(tmp_path) == empty + 1234
+
+
+def test_what_was_needed_for_a_while_counts(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def measured(folder: Path) -> Iterator[list[int]]:
+        with _peak(folder) as seen:
+            seen.append(10**12)
+            yield seen
+
+    monkeypatch.setattr(rehearsal, "_peak", measured)
+    assert 10**12 > rehearse(deployed_file, "0002").peak_bytes > 10**11
 
 
 def test_the_peak_is_seen_though_it_passes(tmp_path: Path) -> None:

@@ -124,6 +124,26 @@ def test_a_search_path_never_leads_to_another_installation(database: Database) -
     assert (values(database.url, ONE), values(database.url, "two")) == (["11!"], [])
 
 
+@pytest.mark.parametrize("name", ["upgrade", "downgrade", "stamp", "check"])
+def test_a_connection_whose_tables_are_elsewhere_is_refused(database: Database, name: str) -> None:
+    """Else the tables of another installation would be changed, and this one be named."""
+    upgrade(database.url, to="0001")
+    before = database.schema()
+    engine = create_engine(database.url)
+    with engine.connect() as connection:
+        config = alembic_config(schema=ONE)
+        config.attributes["connection"] = connection
+        with pytest.raises(MigrationRefused, match="handed in leads to the schema public; nothing"):
+            getattr(command, name)(config, *["0001"] * (name != "check"))
+        assert database.schema() == before
+        assert tables(database).keys() == {"public"}
+        with connection.begin():
+            connection.execute(text(f'SET search_path TO "{ONE}"'))
+        command.upgrade(config, "head")
+    engine.dispose()
+    assert tables(database)[ONE] == 12
+
+
 def test_an_engine_without_transactions_stays_in_its_schema_too(database: Database) -> None:
     init_db(database.url, schema=ONE).dispose()
     engine = create_engine(database.url, schema=ONE, isolation_level="AUTOCOMMIT")

@@ -110,6 +110,11 @@ def test_a_backup_that_takes_a_second_is_not_made_again(  # noqa: PLR0913 - fixt
     assert len(made) == 1 + made_again
     said = f"{deployed_file} was written to after the backup was begun: the last 1 s are not in it"
     assert (said in caplog.text) != made_again
+    # The first one is made while others write.
+    (upgraded,) = [one for one in read_applied(Target.parse(str(deployed_file))) if one.seconds]
+    assert upgraded.seconds is not None
+    assert upgraded.seconds_locked is not None
+    assert 0 < upgraded.seconds - upgraded.seconds_locked < 2 * seconds
 
 
 def test_what_another_upgrade_has_done_meanwhile_needs_no_backup(
@@ -221,7 +226,9 @@ def test_a_new_file_with_backups_is_suspicious(
         ),
     ]
     caplog.clear()
-    upgrade(deployed_file, "0002")
+    execute(deployed_file, "DROP TABLE alembic_version")
+    upgrade(deployed_file, "0002")  # which adopts it
+    upgrade(deployed_file, "0003")
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     for setting in ("off", str(deployed_file.parent / "elsewhere")):
         deployed_file.unlink()

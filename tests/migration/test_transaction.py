@@ -99,11 +99,11 @@ def test_settings_last_as_long_as_the_command(
 
 
 @pytest.mark.parametrize("begun", ["by SQLAlchemy", "by the driver"])
-@pytest.mark.parametrize("error", [None, KeyError])
+@pytest.mark.parametrize("error", [None, KeyError, KeyboardInterrupt])
 def test_what_is_open_at_the_end_is_rolled_back(
-    connection: Connection, other: sqlite3.Connection, begun: str, error: type[Exception] | None
+    connection: Connection, other: sqlite3.Connection, begun: str, error: type[BaseException] | None
 ) -> None:
-    with suppress(KeyError), sqlite_transactions(connection, changes=True):
+    with suppress(KeyError, KeyboardInterrupt), sqlite_transactions(connection, changes=True):
         run = connection.exec_driver_sql if begun == "by SQLAlchemy" else driver(connection).execute
         run("BEGIN IMMEDIATE")
         run("INSERT INTO t VALUES (1)")

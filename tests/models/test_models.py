@@ -10,9 +10,16 @@ from enum import EnumType
 
 import pytest
 from sqlalchemy import (
+    CheckConstraint,
+    Column,
     Engine,
+    ForeignKey,
     ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
     PrimaryKeyConstraint,
+    Table,
     UniqueConstraint,
     inspect,
     select,
@@ -37,6 +44,7 @@ from shortsdb.models import (
     TTSAudio,
     vocabularies,
 )
+from shortsdb.models.base import NAMING_CONVENTION
 
 NOON = datetime(2026, 5, 6, 12, 0, 0, 123456)  # noqa: DTZ001 - the models hold naive UTC
 
@@ -187,6 +195,55 @@ def test_python_and_server_defaults_agree(engine: Engine) -> None:
                     assert by_raw == by_orm
 
 
+def test_defaults_of_the_deployed_tables_are_those_of_new_rows(engine: Engine) -> None:
+    """They have none on the server."""
+    with Session(engine) as session:
+        video = DiscoveredVideo(
+            video_id="v", title="t", channel_name="c", channel_id="c", url="u", niche="n"
+        )
+        run = PipelineRun(niche="n", cycle_start=NOON, cycle_end=NOON)
+        times = dict.fromkeys(
+            ("start_time_seconds", "end_time_seconds", "clip_duration_seconds"), 1.5
+        )
+        clip = Clip(pipeline_run=run, discovered_video=video, rank_position=1, **times)
+        session.add(clip)
+        session.commit()
+        assert (video.processed, video.content_id_risk) == (0, "unknown")
+        assert (run.status, run.retry_count) == ("pending", 0)
+        assert clip.content_id_risk == "unknown"
+        now = datetime.now(UTC).replace(tzinfo=None)
+        assert abs(now - video.discovered_at) < timedelta(minutes=5)
+
+
+def test_no_row_is_deleted_or_changed_because_another_is() -> None:
+    keys = [key for table in Base.metadata.tables.values() for key in table.foreign_keys]
+    assert len(keys) >= 8
+    assert {(key.ondelete, key.onupdate) for key in keys} == {(None, None)}
+
+
+def test_constraints_of_further_tables_have_names_that_tell_them_apart() -> None:
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    Table("runs", metadata, Column("id", Integer, primary_key=True))
+    table = Table(
+        "notes",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("run", ForeignKey("runs.id")),
+        Column("place", Integer),
+        CheckConstraint("place > 0", name="positive"),
+        UniqueConstraint("run", "place"),
+        Index(None, "place", "run"),
+    )
+    indexes = {str(index.name) for index in table.indexes}
+    assert {str(constraint.name) for constraint in table.constraints} | indexes == {
+        "pk_notes",
+        "fk_notes_run_runs",
+        "ck_notes_positive",
+        "uq_notes_run_place",
+        "ix_notes_place_run",
+    }
+
+
 def test_an_update_moves_updated_at(engine: Engine) -> None:
     with Session(engine) as session:
         override = ConfigOverride(key="k", value="1", updated_at=NOON)
@@ -283,6 +340,19 @@ def test_a_row_without_its_parent_is_refused(engine: Engine) -> None:
         session.add(Short(pipeline_run_id=77))
         with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
             session.commit()
+
+
+def test_to_dict_leaves_out_what_is_excluded_and_what_an_unsaved_row_has_not(
+    engine: Engine,
+) -> None:
+    with Session(engine) as session:
+        override = ConfigOverride(key="k", value="v")
+        assert override.to_dict(exclude=["key"]) == {"value": "v"}
+        assert override.to_dict(exclude=[]) == {"key": "k", "value": "v"}
+        assert override.to_dict().keys() == {"key", "value", "updated_at", "updated_by"}
+        session.add(override)
+        session.commit()  # which expires it
+        assert override.to_dict(exclude=["key"]).keys() == {"value", "updated_at", "updated_by"}
 
 
 def test_to_dict_holds_every_column_and_no_relationship(engine: Engine) -> None:

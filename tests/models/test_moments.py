@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,37 @@ from sqlalchemy.orm import Session
 from shortsdb.models import Analytics, Base
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 DAY = date(2026, 5, 6)
 MIDNIGHT = datetime(2026, 5, 6)  # noqa: DTZ001 - the models hold naive UTC
+
+
+def now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+@pytest.fixture
+def _tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be in another time zone, as the sessions of the server are."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        patch.setenv("PGTZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_tokyo")
+def test_the_default_is_the_present_of_the_row(engine: Engine) -> None:
+    for _ in range(2):
+        before = now()
+        with Session(engine) as session:
+            row = Analytics(youtube_video_id="a")
+            session.add(row)
+            session.commit()
+            assert before <= row.measured_at <= now()
 
 
 def test_a_date_is_written_by_orm_and_core(engine: Engine) -> None:

@@ -56,6 +56,18 @@ def test_passwords_are_masked(given: str, shown: str) -> None:
     assert printable(given) == shown
 
 
+@pytest.mark.parametrize("characters", [20, 1_500, 4_000])
+@pytest.mark.parametrize("form", ["postgresql://u:{}@h/d", "password='{}' user=u"])
+def test_no_part_of_a_password_is_left_by_shortening(form: str, characters: int) -> None:
+    """Wherever the text is cut, also in the middle of the password."""
+    given = form.format("S" * characters)
+    for before in range(0, VALUE_LENGTH, 7):
+        for after in (0, VALUE_LENGTH // 2, 30_000):
+            shown = printable("b" * before + " " + given + " " + "a" * after, VALUE_LENGTH)
+            assert "S" not in shown
+            assert len(shown) <= VALUE_LENGTH
+
+
 def test_a_long_value_is_shortened_and_keeps_both_ends() -> None:
     shown = printable("begin" + "://a:\n" * 2_000_000 + "end")
     assert len(shown) < 100_000
@@ -83,6 +95,7 @@ def test_the_search_for_passwords_does_not_hang() -> None:
 
 def test_lines_and_one_line() -> None:
     assert printable_lines("a\x1b\nb") == "a\\x1b\nb"
+    assert printable_lines("a\rb\u2028c\x0bd\ne") == "a\\rb\\u2028c\\x0bd\ne"
     assert one_line(ValueError("a\n  b\x00")) == "a b\\x00"
 
 

@@ -36,6 +36,7 @@ def test_the_target_file_is_the_one_that_sqlalchemy_opens(given: str) -> None:
         "sqlite:///:memory:",
         "sqlite:///a%41.db",
         "sqlite:///a.db?timeout=3",
+        "sqlite:///a.db?",
         "sqlite:///~/a.db",
         "sqlite:///file:a.db?uri=true",
         "postgresql+psycopg://u:p@h/d",
@@ -58,6 +59,7 @@ def test_a_link_is_resolved_to_its_file(tmp_path_factory: pytest.TempPathFactory
     target = Target.parse(str(folder / "link.db"))
     assert target.file == folder / "real.db"
     assert target.name == str(folder / "real.db")
+    assert target.url == urls.parse(str(folder / "link.db"))
 
 
 def test_a_password_is_not_repeated() -> None:
@@ -82,11 +84,22 @@ def test_a_postgresql_database_is_named_with_its_schema(monkeypatch: pytest.Monk
     channel.refuse_in_memory()
 
 
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("sqlite+aiosqlite:///a.db?timeout=3", "sqlite"),
+        ("postgresql+psycopg_async://h/d", "postgresql+psycopg"),
+        ("postgresql://h/d", "postgresql+psycopg"),
+    ],
+)
+def test_a_migration_uses_the_sync_driver(given: str, driver: str) -> None:
+    assert Target.parse(given).url.drivername == driver
+
+
 def test_a_sqlite_database_has_no_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OperationRefused, match="which has no schemas"):
-        Target.parse("a.db", "channel")
-    with pytest.raises(OperationRefused, match="which has no schemas"):
-        Target.parse("sqlite:///a.db?timeout=3", "channel")
+    for given in ("a.db", "sqlite:///a.db?timeout=3", "sqlite://", ":memory:"):
+        with pytest.raises(OperationRefused, match="which has no schemas"):
+            Target.parse(given, "channel")
     monkeypatch.setenv("SHORTSDB_SCHEMA", "channel")
     for given in ("a.db", "sqlite:///a.db?timeout=3", "sqlite://"):
         assert Target.parse(given).schema is None

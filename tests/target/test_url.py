@@ -108,6 +108,12 @@ def test_malformed(given: str | URL) -> None:
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
+def test_a_long_name_before_the_colon_is_not_repeated_in_full() -> None:
+    with pytest.raises(ArgumentError, match=r"names x.*x, which is not supported") as refused:
+        parse(f"{'x' * 5000}://h/d")
+    assert len(str(refused.value)) < 200
+
+
 @pytest.mark.parametrize(
     "parameter",
     ["sslpassword", "SSLPASSWD", "passphrase", "pwd", "secret", "oauth_token", "scram_client_key"],

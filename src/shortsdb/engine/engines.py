@@ -227,7 +227,10 @@ def _set_journal_mode(cursor: DBAPICursor, mode: str) -> None:
         try:
             cursor.execute(f"PRAGMA journal_mode = {mode}")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_READONLY:
+            if error.sqlite_errorcode in {
+                sqlite3.SQLITE_READONLY,
+                sqlite3.SQLITE_READONLY_DIRECTORY,
+            }:
                 return  # a user with read access only keeps the mode of the file
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise

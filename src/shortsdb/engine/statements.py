@@ -6,7 +6,7 @@ import re
 
 # Whitespace, comments and parentheses, then the first word. The quantifiers are possessive, so that
 # the match cannot backtrack into a comment.
-_FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*+|/\*.*?(?:\*/|\Z))*+([A-Za-z]++)", re.DOTALL)
+_FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*+|/\*.*?\*/)*+([A-Za-z]++)", re.DOTALL)
 
 _READS = {"SELECT", "VALUES", "TABLE", "SHOW"}
 # The caller controls the transaction.

@@ -156,8 +156,16 @@ class TrackedConnection(Connection):
     def _commit_impl(self) -> None:
         self.committing = True
         self._allow_writes()
-        if not self._is_of_another():
+        if self._is_of_another():
+            return
+        try:
             super()._commit_impl()
+        except BaseException:
+            # SQLite leaves the transaction open, and SQLAlchemy takes it for ended: the next commit
+            # of this connection would commit it.
+            if self.dialect.name == "sqlite" and not self.invalidated:
+                self.dialect.do_rollback(self.connection)
+            raise
 
     def _allow_writes(self) -> None:
         """Reset query_only before the connection returns to the pool."""

@@ -22,6 +22,7 @@ from shortsdb.migration.plan import (
     Planner,
     known_revisions,
     no_database,
+    refuse_other_search_path,
     refuse_several_heads,
     runs_alone,
 )
@@ -84,7 +85,7 @@ def run(  # noqa: PLR0913 - one parameter for each setting of env.py
     try:
         with _connection(source) as connection:
             if not changes:
-                _run_read_only(connection, comparison_options(metadata(), baselines))
+                _run_read_only(connection, target, comparison_options(metadata(), baselines))
             elif connection.dialect.name == "sqlite":
                 _migrate_sqlite(connection, target, baselines, backup, creates=creates)
             else:
@@ -193,10 +194,11 @@ def _connection(source: Any) -> Iterator[Connection]:  # noqa: ANN401 - anything
             yield connection
 
 
-def _run_read_only(connection: Connection, options: dict[str, Any]) -> None:
+def _run_read_only(connection: Connection, target: Target, options: dict[str, Any]) -> None:
     """Run a command that changes nothing."""
     # The transaction is begun before context.configure, so that Alembic leaves its end to us.
     with read_only_transaction(connection):
+        refuse_other_search_path(connection, target)
         # dont_mutate: else `check` and `revision` would create the version table.
         context.configure(connection=connection, dont_mutate=True, **options)
         context.run_migrations()

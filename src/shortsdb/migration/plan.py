@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from alembic.script.revision import RangeNotAncestorError
 from alembic.util import CommandError
-from sqlalchemy import exists, literal, select, text
+from sqlalchemy import exists, func, literal, select, text
 from sqlalchemy import table as sql_table
 
 from shortsdb.log import get_logger
@@ -180,6 +180,7 @@ class Planner:
         Raises:
             MigrationRefused: The search_path leads to another installation.
         """
+        refuse_other_search_path(self._connection, self.target)
         found = self._connection.execute(
             _OTHER_SCHEMA, {"table": self.context.version_table}
         ).one_or_none()
@@ -235,6 +236,26 @@ def runs_alone(script: ScriptDirectory, revision: str) -> bool:
     statement, and the revision runs in the one transaction like any other.
     """
     return not getattr(script.get_revision(revision).module, "transactional", True)
+
+
+def refuse_other_search_path(connection: Connection, target: Target) -> None:
+    """Refuse a connection handed in whose tables are not in the schema that was named with it.
+
+    Args:
+        connection: The database, in a transaction. The search_path of a connection of ours is set.
+        target: The database, and perhaps the schema.
+
+    Raises:
+        MigrationRefused: The tables are in another schema.
+    """
+    if target.schema is None:
+        return
+    found = connection.scalar(select(func.current_schema()))
+    if found not in {None, target.schema}:  # None: the schema is not there yet
+        raise MigrationRefused(
+            f"{target}: the search_path of the connection handed in leads to the schema {found}; "
+            "nothing was changed. Set it, or hand in no connection but the URL"
+        )
 
 
 def refuse_unversioned(heads: tuple[str, ...], target: Target) -> None:

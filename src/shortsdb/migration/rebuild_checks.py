@@ -105,10 +105,10 @@ class RebuildChecks:
             for table, root in self._roots.items()
             if authorizer is None or table in authorizer.written or roots.get(table) != root
         }
-        if not rebuilt:
-            return set()
         if authorizer is not None:
             self._dropped |= authorizer.dropped
+        if not rebuilt:
+            return set()
         with self._before() as (engine_connection, before):
             # Skip tables that an earlier migration of this transaction has created.
             there = {table.lower(): table for table in table_names(before)}
