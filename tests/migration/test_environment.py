@@ -117,9 +117,17 @@ def test_every_refusal_is_one_of_a_migration(path: Path, monkeypatch: pytest.Mon
     assert type(refused.value.__cause__) is OperationRefused
 
 
-def test_another_error_of_alembic_is_raised_as_it_is(path: Path) -> None:
-    with pytest.raises(CommandError, match="Relative revision -100 didn't produce") as found:
+def test_a_step_too_many_is_a_refusal(path: Path) -> None:
+    why = f"-100 didn't produce 100 migrations: this release knows 0001 to {HEAD}; nothing was"
+    with pytest.raises(MigrationRefused, match=why):
         command.downgrade(alembic_config(str(path)), "-100")
+    assert version(path) == [HEAD]
+
+
+def test_another_error_of_alembic_is_raised_as_it_is(path: Path, tmp_path: Path) -> None:
+    extra_revision.add(tmp_path, "from alembic.util import CommandError\nraise CommandError('why')")
+    with pytest.raises(CommandError, match=r"^why$") as found:
+        command.upgrade(extra_revision.config(tmp_path, str(path)), "head")
     assert not isinstance(found.value, MigrationRefused)
 
 
