@@ -7,15 +7,18 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import legacy_database
 import pytest
 from alembic import command
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from inspect_sqlite import (
     BOOKKEEPING,
     columns,
+    execute,
     file_hash,
     row_hashes,
     same_data,
@@ -24,6 +27,7 @@ from inspect_sqlite import (
 )
 from project import HEAD, ROOT
 from sample_rows import fill_new_tables
+from sqlalchemy import create_engine
 from starts import (
     REVISIONS,
     STARTS,
@@ -109,6 +113,49 @@ def test_downgrade_to_0001_leaves_exactly_the_deployed_schema(deployed_file: Pat
     assert row_hashes(deployed_file) == rows_before
     upgrade(deployed_file)
     assert row_hashes(deployed_file).items() >= rows_before.items()
+
+
+def test_a_new_file_at_0001_is_like_a_deployed_one(deployed_file: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.db"
+    upgrade(new, "0001")
+    built = schema(new)
+    assert {name: built[name] for name in built if name not in BOOKKEEPING} == schema(deployed_file)
+
+
+def downgrade_in_an_environment_of_others(path: Path) -> None:
+    """Downgrade to base as an env.py does that plans nothing, and looks at no row."""
+    config = alembic_config()
+    script = ScriptDirectory.from_config(config)
+    engine = create_engine(f"sqlite:///{path}")
+
+    def steps(heads: Any, _: object) -> Any:  # noqa: ANN401 - Alembic's own
+        return script._downgrade_revs("base", heads)  # noqa: SLF001 - as command.downgrade does
+
+    with (
+        EnvironmentContext(config, script, fn=steps) as environment,
+        engine.connect() as connection,
+    ):
+        environment.configure(connection=connection)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        connection.commit()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("table", sorted(DEPLOYED))
+def test_the_first_revision_refuses_by_itself_to_drop_a_row(
+    deployed_file: Path, table: str
+) -> None:
+    upgrade(deployed_file, "0001")
+    others = "".join(f"DELETE FROM {other};" for other in DEPLOYED - {table})
+    execute(deployed_file, others)
+    before = row_hashes(deployed_file)
+    with pytest.raises(CommandError, match=f"below 0001 would drop {table} with the rows in it"):
+        downgrade_in_an_environment_of_others(deployed_file)
+    assert row_hashes(deployed_file) == before
+    execute(deployed_file, f"DELETE FROM {table}")
+    downgrade_in_an_environment_of_others(deployed_file)
+    assert schema(deployed_file).keys() == set(BOOKKEEPING)
 
 
 @pytest.mark.parametrize("table", sorted(DEPLOYED))

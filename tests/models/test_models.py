@@ -335,6 +335,43 @@ def test_a_run_with_children_cannot_be_deleted_and_no_key_is_nulled(engine: Engi
         assert session.scalars(select(ErrorLog.pipeline_run_id)).one() == run.id
 
 
+@pytest.mark.parametrize(
+    "collection", ["clips", "scripts", "tts_audio", "shorts", "review_logs", "error_logs"]
+)
+def test_a_child_of_any_one_kind_keeps_its_run(engine: Engine, collection: str) -> None:
+    with Session(engine) as session:
+        run, other = a_run(), a_run()
+        clip = a_clip(run, a_video())
+        session.add_all([clip, *children(run, clip), other])
+        session.commit()
+        (child,) = getattr(run, collection)
+        child.pipeline_run = other
+        session.commit()
+        assert getattr(other, collection) == [child]  # loaded, as a session may change it then
+        session.delete(other)
+        with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+            session.commit()
+        session.rollback()
+        assert child.pipeline_run is other
+
+
+def test_loaded_children_of_videos_and_clips_keep_them_too(engine: Engine) -> None:
+    with Session(engine) as session:
+        run, video = a_run(), a_video()
+        clip = a_clip(run, video)
+        short = Short(pipeline_run=run, clip=clip)
+        session.add_all([clip, short])
+        session.commit()
+        for parent, loaded in ((clip, clip.shorts), (video, video.clips)):
+            assert len(loaded) == 1
+            session.delete(parent)
+            with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+                session.commit()
+            session.rollback()
+        assert short.clip is clip
+        assert clip.discovered_video is video
+
+
 def test_a_row_without_its_parent_is_refused(engine: Engine) -> None:
     with Session(engine) as session:
         session.add(Short(pipeline_run_id=77))
