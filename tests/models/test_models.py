@@ -90,6 +90,13 @@ def children(run: PipelineRun, clip: Clip) -> list[Base]:
     ]
 
 
+def a_row_of_each_table() -> list[Base]:
+    run, video = a_run(), a_video()
+    clip = a_clip(run, video)
+    override = ConfigOverride(key="k", value="v", updated_by="me")
+    return [run, video, clip, *children(run, clip), Analytics(youtube_video_id="y"), override]
+
+
 def test_importing_the_models_imports_sqlalchemy_and_nothing_else() -> None:
     report = "import sys; print(*{n.partition('.')[0] for n in sys.modules})"
     loaded = [
@@ -244,6 +251,52 @@ def test_constraints_of_further_tables_have_names_that_tell_them_apart() -> None
     }
 
 
+def test_of_a_new_row_only_what_is_given_is_known(engine: Engine) -> None:
+    """A count that YouTube did not report is not 0, and a new review is not answered."""
+    with Session(engine) as session:
+        rows = a_row_of_each_table()
+        session.add_all(rows)
+        session.commit()
+        known = {
+            f"{row.__tablename__}.{column.name}"
+            for row in rows
+            for column in row.__table__.columns
+            if column.nullable and getattr(row, column.name) is not None
+        }
+    assert known == {"shorts.clip_id", "error_logs.pipeline_run_id"}
+
+
+def test_an_update_changes_what_is_assigned_and_nothing_else(engine: Engine) -> None:
+    """But updated_at. When a review was sent is still known when it is answered."""
+    changes = {
+        Analytics: {"view_count": 5},
+        Clip: {"clip_file_path": "f"},
+        ConfigOverride: {"value": "w"},
+        DiscoveredVideo: {"processed": 1},
+        ErrorLog: {"resolved": 1},
+        PipelineRun: {"status": "running"},
+        ReviewLog: {"action": "approve"},
+        Script: {"opening_text": "o"},
+        Short: {"title": "t"},
+        TTSAudio: {"voice_profile": "p"},
+    }
+    with Session(engine) as session:
+        rows = a_row_of_each_table()
+        session.add_all(rows)
+        session.commit()
+        assert changes.keys() == set(map(type, rows))
+        for row in rows:
+            before = row.to_dict()
+            for key, value in changes[type(row)].items():
+                setattr(row, key, value)
+            session.commit()
+            after = row.to_dict()
+            changed = {key: after[key] for key in after if after[key] != before[key]}
+            if isinstance(row, ConfigOverride):
+                assert changed.pop("updated_at") > before["updated_at"]
+            assert changed == changes[type(row)]
+
+
 def test_an_update_moves_updated_at(engine: Engine) -> None:
     with Session(engine) as session:
         override = ConfigOverride(key="k", value="1", updated_at=NOON)
@@ -299,8 +352,13 @@ def test_full_script_is_the_json_text_as_objects(engine: Engine) -> None:
         script.full_script = [1, None]
         session.commit()
         assert script.full_script_json == "[1, null]"
+        script.full_script = {"last": 1, "first": 2}
+        assert list(script.full_script) == ["last", "first"]
         with pytest.raises(ValueError, match="not JSON compliant"):
             script.full_script = float("nan")
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            script.full_script = NOON
+        assert script.full_script == {"last": 1, "first": 2}
 
 
 def test_relationships_are_bidirectional(engine: Engine) -> None:
@@ -370,6 +428,20 @@ def test_loaded_children_of_videos_and_clips_keep_them_too(engine: Engine) -> No
             session.rollback()
         assert short.clip is clip
         assert clip.discovered_video is video
+
+
+def test_a_parent_stays_when_its_children_are_deleted(engine: Engine) -> None:
+    with Session(engine) as session:
+        run, video = a_run(), a_video()
+        clip = a_clip(run, video)
+        rows = children(run, clip)
+        session.add_all(rows)
+        session.commit()
+        for child in (*rows, clip):
+            session.delete(child)
+            session.commit()
+        assert session.scalars(select(PipelineRun)).one() is run
+        assert session.scalars(select(DiscoveredVideo)).one() is video
 
 
 def test_a_row_without_its_parent_is_refused(engine: Engine) -> None:
