@@ -268,7 +268,7 @@ def test_of_a_new_row_only_what_is_given_is_known(engine: Engine) -> None:
 
 def test_an_update_changes_what_is_assigned_and_nothing_else(engine: Engine) -> None:
     """But updated_at. When a review was sent is still known when it is answered."""
-    changes = {
+    changes: dict[type[Base], dict[str, object]] = {
         Analytics: {"view_count": 5},
         Clip: {"clip_file_path": "f"},
         ConfigOverride: {"value": "w"},
@@ -376,6 +376,15 @@ def test_relationships_are_bidirectional(engine: Engine) -> None:
         assert clip.discovered_video.clips == [clip]
         assert clip.shorts == run.shorts
         assert clip.shorts[0].clip is clip
+
+
+def test_a_new_child_is_in_the_collection_of_its_parent_at_once() -> None:
+    run, video = a_run(), a_video()
+    clip = a_clip(run, video)
+    for child in (clip, *children(run, clip)):
+        assert getattr(run, child.__tablename__) == [child]
+    assert video.clips == [clip]
+    assert clip.shorts == run.shorts
 
 
 def test_a_run_with_children_cannot_be_deleted_and_no_key_is_nulled(engine: Engine) -> None:
