@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from enum import EnumType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -45,6 +46,9 @@ from shortsdb.models import (
     vocabularies,
 )
 from shortsdb.models.base import NAMING_CONVENTION
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
 
 NOON = datetime(2026, 5, 6, 12, 0, 0, 123456)  # noqa: DTZ001 - the models hold naive UTC
 
@@ -226,6 +230,46 @@ def test_no_row_is_deleted_or_changed_because_another_is() -> None:
     keys = [key for table in Base.metadata.tables.values() for key in table.foreign_keys]
     assert len(keys) >= 8
     assert {(key.ondelete, key.onupdate) for key in keys} == {(None, None)}
+
+
+def type_name(type_: TypeEngine[Any], engine: Engine) -> str:
+    return type_.compile(engine.dialect).replace("DOUBLE PRECISION", "FLOAT")
+
+
+def test_a_migrated_database_has_the_columns_indexes_and_keys_of_the_models(engine: Engine) -> None:
+    there = inspect(engine)
+    for name, table in Base.metadata.tables.items():
+        found = {
+            index["name"]: (index["column_names"], bool(index["unique"]))
+            for index in there.get_indexes(name)
+            if "duplicates_constraint" not in index
+        }
+        assert found == {
+            index.name: ([column.name for column in index.columns], index.unique)
+            for index in table.indexes
+        }
+        unique = {tuple(each["column_names"]) for each in there.get_unique_constraints(name)}
+        assert unique == {
+            tuple(constraint.columns.keys())
+            for constraint in table.constraints
+            if isinstance(constraint, UniqueConstraint)
+        }
+        keys = {
+            (key["constrained_columns"][0], key["referred_table"], *key["options"])
+            for key in there.get_foreign_keys(name)
+        }
+        assert keys == {(key.parent.name, key.column.table.name) for key in table.foreign_keys}
+        columns = {
+            each["name"]: (type_name(each["type"], engine), each["nullable"], each["default"])
+            for each in there.get_columns(name)
+        }
+        assert columns.keys() == set(table.columns.keys())
+        for column in table.columns:
+            type_, nullable, default = columns[column.name]
+            assert type_ == type_name(column.type, engine)
+            assert nullable == column.nullable
+            if not column.primary_key:  # which the server numbers
+                assert (default is None) == (column.server_default is None)
 
 
 def test_constraints_of_further_tables_have_names_that_tell_them_apart() -> None:
