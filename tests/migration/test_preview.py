@@ -159,6 +159,11 @@ def test_there_is_nothing_to_do_at_the_destination(full_file: Path) -> None:
     assert found.backup_folder is None
 
 
+def test_where_nothing_is_backed_up_no_folder_is_read(head_file: Path, tmp_path: Path) -> None:
+    unreadable = tmp_path / ("x" * 300)
+    assert of(head_file, "0007", backup=str(unreadable)).backup_folder is None  # there is no row
+
+
 def test_the_caller_may_say_the_direction(deployed_file: Path) -> None:
     command.upgrade(alembic_config(str(deployed_file), backup="off"), "0003")
     assert of(deployed_file, "0005").to == "0005"

@@ -151,6 +151,12 @@ def test_the_copies_are_the_owners_and_are_gone_after_a_failure(
     assert list(deployed_file.parent.iterdir()) == [deployed_file]
 
 
+def test_a_file_may_have_the_longest_name_that_sqlite_takes(deployed_file: Path) -> None:
+    """Its journal has that name and eight characters more, and a name has at most 255."""
+    file = deployed_file.rename(deployed_file.with_name("d" * 247))
+    assert rehearse(file, "0002").ok
+
+
 def test_an_error_of_sqlite_is_a_refusal(
     deployed_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
