@@ -117,7 +117,11 @@ DIFFERENCES = {
         r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
     ),
     "ALTER TABLE clips DROP CONSTRAINT fk_clips_pipeline_run_id_pipeline_runs, ADD FOREIGN KEY"
-    " (pipeline_run_id) REFERENCES pipeline_runs ON DELETE CASCADE ON UPDATE CASCADE": (
+    " (pipeline_run_id) REFERENCES pipeline_runs ON DELETE CASCADE": (
+        r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
+    ),
+    "ALTER TABLE clips DROP CONSTRAINT fk_clips_pipeline_run_id_pipeline_runs, ADD FOREIGN KEY"
+    " (pipeline_run_id) REFERENCES pipeline_runs ON UPDATE CASCADE": (
         r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
     ),
     "ALTER TABLE discovered_videos DROP CONSTRAINT uq_discovered_videos_video_id;"
