@@ -158,6 +158,19 @@ def test_each_difference_is_named(unversioned: Database, shape: str, change: str
 
 
 @pytest.mark.parametrize("shape", ["0001"])
+def test_one_with_two_versions_is_not_taken_for_one_without(
+    unversioned: Database, shape: str
+) -> None:
+    unversioned.psql(
+        "CREATE TABLE alembic_version (version_num text);"
+        f"INSERT INTO alembic_version VALUES ('{shape}'), ('other')"
+    )
+    status = read_status(Target.parse(unversioned.url), None)
+    assert (status.revision, status.shape, status.known) == (f"{shape}, other", None, False)
+    assert status.pending == []
+
+
+@pytest.mark.parametrize("shape", ["0001"])
 def test_what_may_differ_is_said(
     unversioned: Database, shape: str, caplog: pytest.LogCaptureFixture
 ) -> None:
