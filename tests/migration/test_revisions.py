@@ -69,6 +69,19 @@ def test_a_configuration_says_what_is_told_and_the_default(tmp_path: Path) -> No
     assert both.get_heads() == [NEXT]
 
 
+def test_the_revisions_are_in_the_package_or_in_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "src" / "shortsdb"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(revisions, "_PACKAGE", package)
+    for folder in (tmp_path / "alembic", package / "alembic"):
+        (folder / "versions").mkdir(parents=True)
+        (folder / "versions" / "0007_one.py").touch()
+        assert alembic_config().get_main_option("script_location") == str(folder)
+        assert revision_ids() == ["0007"]
+
+
 def test_a_folder_may_have_a_percent_sign_in_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
