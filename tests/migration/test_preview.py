@@ -204,6 +204,25 @@ def test_what_revisions_do_to_tables_and_say_of_rows(full_file: Path, tmp_path: 
     assert "connection" not in config.attributes
 
 
+def test_a_table_that_is_made_again_as_it_was_is_rebuilt(full_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "revisions"
+    folder.mkdir()
+    extra_revision.add(
+        folder,
+        "ddl = sa.text(\"SELECT sql FROM sqlite_master WHERE name = 'config_overrides'\")\n"
+        "ddl = op.get_bind().scalar(ddl)\n"
+        "op.drop_table('config_overrides')\n"
+        "op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))\n"
+        "op.execute(ddl)",
+    )
+    config = extra_revision.config(folder, full_file)
+    found = preview_migration(Target.parse(str(full_file)), config, NEXT)
+    assert [(one.table, one.effect) for one in found.tables] == [
+        ("more", "created"),
+        ("config_overrides", "rebuilt"),
+    ]
+
+
 def test_the_connection_of_a_failed_rehearsal_is_taken_out_of_the_configuration(
     deployed_file: Path,
 ) -> None:
