@@ -51,9 +51,10 @@ def test_other_failures() -> None:
     with pytest.raises(sqlite3.OperationalError):
         _set_journal_mode(broken, "WAL")  # type: ignore[arg-type] # as above
     assert broken.statements == [PRAGMA]
-    read_only = Cursor(sqlite3.SQLITE_READONLY)
-    _set_journal_mode(read_only, "WAL")  # type: ignore[arg-type] # as above
-    assert read_only.statements == [PRAGMA]
+    for code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_READONLY_DIRECTORY):
+        read_only = Cursor(code)
+        _set_journal_mode(read_only, "WAL")  # type: ignore[arg-type] # as above
+        assert read_only.statements == [PRAGMA]
 
 
 def test_a_file_that_may_only_be_read_keeps_its_mode(tmp_path: Path) -> None:

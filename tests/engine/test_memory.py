@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,15 @@ def test_a_connection_that_is_returned_is_not_shared_though_somebody_still_has_i
         connection.execute(text(INSERT))
         connection.commit()
     assert not returned.is_valid
+
+
+def test_a_connection_that_was_forgotten_is_rolled_back(memory: Engine) -> None:
+    forgotten = memory.connect()
+    forgotten.execute(text(INSERT))
+    del forgotten
+    gc.collect()
+    with memory.connect() as connection:
+        assert rows(connection) == 0
 
 
 def test_a_thread_waits_for_the_session_of_another() -> None:

@@ -50,8 +50,9 @@ def test_what_a_baseline_looks_like_there(unversioned: Database, shape: str) -> 
     expected = schema_of_baseline(BASELINES[shape])
     engine = create_engine(unversioned.url)
     with engine.connect() as connection:
-        found = read_schema(connection, expected)
+        found = read_schema(connection, [*expected, "nowhere"])
     engine.dispose()
+    assert found.keys() == expected.keys()
     for name, table in expected.items():
         assert found[name].columns.keys() == table.columns.keys()
         assert found[name].primary_key == table.primary_key
@@ -65,18 +66,26 @@ def test_what_a_baseline_looks_like_there(unversioned: Database, shape: str) -> 
 def test_a_schema_that_fits_is_adopted_with_its_rows(
     unversioned: Database, shape: str, head_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
+    unversioned.psql("CREATE TABLE of_other_software (id int); CREATE VIEW theirs AS SELECT 1")
     status = read_status(Target.parse(unversioned.url), None)
     assert (status.shape, status.misfit, status.known) == (shape, None, True)
     health = health_of(unversioned)
     assert (health.shape, health.known, list(health.pending)) == (shape, True, status.pending)
-    unversioned.psql("CREATE TABLE of_other_software (id int)")
     with caplog.at_level("INFO", "shortsdb"):
         command.upgrade(alembic_config(unversioned.url), "head")
     assert f"its tables are those of revision {shape}" in caplog.text
-    unversioned.psql("DROP TABLE of_other_software")
+    unversioned.psql("DROP TABLE of_other_software; DROP VIEW theirs")
     assert unversioned.schema() == head_database.schema()
     assert unversioned.psql("SELECT version_num FROM alembic_version") == f"{HEAD}\n"
     assert unversioned.psql("SELECT count(*) FROM pipeline_runs") == "1\n"
+
+
+def test_tables_of_other_software_are_not_looked_at(target: Database) -> None:
+    target.psql("CREATE TABLE of_other_software (id int)")
+    status = read_status(Target.parse(target.url), None)
+    assert (status.revision, status.shape, status.misfit) == (None, None, None)
+    command.upgrade(alembic_config(target.url), "head")
+    assert target.psql("SELECT version_num FROM alembic_version") == f"{HEAD}\n"
 
 
 def test_what_create_all_made_is_adopted(postgres: Server) -> None:
@@ -117,7 +126,11 @@ DIFFERENCES = {
         r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
     ),
     "ALTER TABLE clips DROP CONSTRAINT fk_clips_pipeline_run_id_pipeline_runs, ADD FOREIGN KEY"
-    " (pipeline_run_id) REFERENCES pipeline_runs ON DELETE CASCADE ON UPDATE CASCADE": (
+    " (pipeline_run_id) REFERENCES pipeline_runs ON DELETE CASCADE": (
+        r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
+    ),
+    "ALTER TABLE clips DROP CONSTRAINT fk_clips_pipeline_run_id_pipeline_runs, ADD FOREIGN KEY"
+    " (pipeline_run_id) REFERENCES pipeline_runs ON UPDATE CASCADE": (
         r"table clips has no FOREIGN KEY \(pipeline_run_id\) REFERENCES pipeline_runs \(id\)"
     ),
     "ALTER TABLE discovered_videos DROP CONSTRAINT uq_discovered_videos_video_id;"
@@ -151,6 +164,19 @@ def test_each_difference_is_named(unversioned: Database, shape: str, change: str
         read_status(Target.parse(unversioned.url), None).misfit
     )
     assert not health_of(unversioned).known
+
+
+@pytest.mark.parametrize("shape", ["0001"])
+def test_one_with_two_versions_is_not_taken_for_one_without(
+    unversioned: Database, shape: str
+) -> None:
+    unversioned.psql(
+        "CREATE TABLE alembic_version (version_num text);"
+        f"INSERT INTO alembic_version VALUES ('{shape}'), ('other')"
+    )
+    status = read_status(Target.parse(unversioned.url), None)
+    assert (status.revision, status.shape, status.known) == (f"{shape}, other", None, False)
+    assert status.pending == []
 
 
 @pytest.mark.parametrize("shape", ["0001"])

@@ -85,6 +85,13 @@ def test_it_is_part_of_the_transaction(deployed_file: Path) -> None:
     assert schema(deployed_file) == before
 
 
+def test_it_goes_on_after_rows_of_it_were_deleted(deployed_file: Path) -> None:
+    upgrade(deployed_file, "0002")
+    execute(deployed_file, "DELETE FROM shortsdb_history WHERE number = 1")
+    upgrade(deployed_file, "0003")
+    assert history(deployed_file) == [("upgrade", "0001", "0002"), ("upgrade", "0002", "0003")]
+
+
 def test_a_file_of_an_earlier_release_has_none(head_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "d.db"
     shutil.copy(head_file, path)

@@ -119,6 +119,16 @@ def test_moments_of_a_session_are_iso_and_names_are_of_the_schema(target: Databa
             assert present == (schema or "public")
 
 
+def test_names_are_of_the_schema_in_each_transaction(target: Database) -> None:
+    target.psql("CREATE SCHEMA one")
+    engine = create_migration_engine(Target.parse(target.url, "one"), changes=True)
+    with engine.connect() as connection:
+        for end in (connection.commit, connection.rollback, connection.commit):
+            assert connection.scalar(text("SELECT current_schema()")) == "one"
+            end()
+    engine.dispose()
+
+
 def test_a_database_in_memory_is_an_empty_one() -> None:
     with read_only_connection(Target.parse(":memory:")) as connection:
         assert connection.scalar(text("SELECT count(*) FROM sqlite_master")) == 0

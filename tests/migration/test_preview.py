@@ -159,6 +159,11 @@ def test_there_is_nothing_to_do_at_the_destination(full_file: Path) -> None:
     assert found.backup_folder is None
 
 
+def test_where_nothing_is_backed_up_no_folder_is_read(head_file: Path, tmp_path: Path) -> None:
+    unreadable = tmp_path / ("x" * 300)
+    assert of(head_file, "0007", backup=str(unreadable)).backup_folder is None  # there is no row
+
+
 def test_the_caller_may_say_the_direction(deployed_file: Path) -> None:
     command.upgrade(alembic_config(str(deployed_file), backup="off"), "0003")
     assert of(deployed_file, "0005").to == "0005"
@@ -197,6 +202,25 @@ def test_what_revisions_do_to_tables_and_say_of_rows(full_file: Path, tmp_path: 
     assert found.changes_rows == {"clips": "they get a score"}
     assert found.revisions == {NEXT: "A revision of a test."}
     assert "connection" not in config.attributes
+
+
+def test_a_table_that_is_made_again_as_it_was_is_rebuilt(full_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "revisions"
+    folder.mkdir()
+    extra_revision.add(
+        folder,
+        "ddl = sa.text(\"SELECT sql FROM sqlite_master WHERE name = 'config_overrides'\")\n"
+        "ddl = op.get_bind().scalar(ddl)\n"
+        "op.drop_table('config_overrides')\n"
+        "op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))\n"
+        "op.execute(ddl)",
+    )
+    config = extra_revision.config(folder, full_file)
+    found = preview_migration(Target.parse(str(full_file)), config, NEXT)
+    assert [(one.table, one.effect) for one in found.tables] == [
+        ("more", "created"),
+        ("config_overrides", "rebuilt"),
+    ]
 
 
 def test_the_connection_of_a_failed_rehearsal_is_taken_out_of_the_configuration(

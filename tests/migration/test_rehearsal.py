@@ -21,6 +21,7 @@ from project import HEAD
 from shortsdb.errors import OperationRefused
 from shortsdb.migration import MigrationRefused, Rehearsal, alembic_config, rehearsal, rehearse
 from shortsdb.migration.rehearsal import _compare, _folder_bytes, _peak
+from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,6 +131,7 @@ def test_drift_and_broken_keys_of_the_result_are_found(deployed_file: Path) -> N
     (broken,) = found.broken_keys
     assert "clips" in broken
     assert "pipeline_runs" in broken
+    assert rehearse(deployed_file, HEAD).drift == found.drift
     assert rehearse(deployed_file, "0006").drift == []  # only head can be compared with the models
 
 
@@ -151,11 +153,18 @@ def test_the_copies_are_the_owners_and_are_gone_after_a_failure(
     assert list(deployed_file.parent.iterdir()) == [deployed_file]
 
 
+def test_a_file_may_have_the_longest_name_that_sqlite_takes(deployed_file: Path) -> None:
+    """Its journal has that name and eight characters more, and a name has at most 255."""
+    file = deployed_file.rename(deployed_file.with_name("d" * 247))
+    assert rehearse(file, "0002").ok
+
+
+@pytest.mark.parametrize("kind", [sqlite3.OperationalError, sqlite3.DatabaseError])
 def test_an_error_of_sqlite_is_a_refusal(
-    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, kind: type[sqlite3.Error]
 ) -> None:
-    def fail(*_: object) -> None:  # as a disk does
-        raise sqlite3.OperationalError("disk I/O error")
+    def fail(*_: object) -> None:  # as a disk does, and what it gave back
+        raise kind("disk I/O error")
 
     monkeypatch.setattr(rehearsal, "_compare", fail)
     with pytest.raises(MigrationRefused, match=r"copy\.db.*disk I/O error"):
@@ -167,6 +176,23 @@ def test_there_is_nothing_to_rehearse_at_the_destination(deployed_file: Path) ->
     upgraded(deployed_file, "0002")
     with pytest.raises(MigrationRefused, match="is at 0002 already: there is nothing to rehearse"):
         rehearse(deployed_file, "0002")
+
+
+def test_an_adoption_alone_is_nothing_to_rehearse(deployed_file: Path) -> None:
+    with pytest.raises(MigrationRefused, match="is at 0001 already: there is nothing to rehearse"):
+        rehearse(deployed_file, "0001")
+
+
+def test_what_others_write_meanwhile_is_no_change_of_the_migration(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def and_write(source: Path, *arguments: object) -> Path:
+        made = make_backup(source, *arguments)  # type: ignore[arg-type]
+        execute(deployed_file, "UPDATE clips SET rank_position = rank_position + 100")
+        return made
+
+    monkeypatch.setattr(rehearsal, "make_backup", and_write)
+    assert rehearse(deployed_file, "0002").ok
 
 
 def test_what_both_files_have_is_compared(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from inspect_sqlite import schema, version
 from project import HEAD, NEXT, ROOT
 
+from shortsdb.migration import revisions
 from shortsdb.migration.revisions import alembic_config, revision_ids
 from shortsdb.settings import DEFAULT_URL
 from shortsdb.sqlite.history import HISTORY_TABLE
@@ -66,6 +67,30 @@ def test_a_configuration_says_what_is_told_and_the_default(tmp_path: Path) -> No
     extra_revision.add(folder, "pass")
     both = ScriptDirectory.from_config(extra_revision.config(folder, None))
     assert both.get_heads() == [NEXT]
+
+
+def test_the_revisions_are_in_the_package_or_in_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "src" / "shortsdb"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(revisions, "_PACKAGE", package)
+    for folder in (tmp_path / "alembic", package / "alembic"):
+        (folder / "versions").mkdir(parents=True)
+        (folder / "versions" / "0007_one.py").touch()
+        assert alembic_config().get_main_option("script_location") == str(folder)
+        assert revision_ids() == ["0007"]
+
+
+def test_a_folder_may_have_a_percent_sign_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "100%(here)s"
+    shutil.copytree(ROOT / "alembic", folder)
+    monkeypatch.setattr(revisions, "_location", lambda: folder)
+    script = ScriptDirectory.from_config(alembic_config())
+    assert script.dir == str(folder)
+    assert script.get_heads() == [HEAD]
 
 
 def test_alembic_is_never_shadowed() -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import legacy_database
 import pytest
 from alembic import command
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from inspect_sqlite import (
     BOOKKEEPING,
     columns,
+    execute,
     file_hash,
     row_hashes,
     same_data,
@@ -24,6 +28,8 @@ from inspect_sqlite import (
 )
 from project import HEAD, ROOT
 from sample_rows import fill_new_tables
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from starts import (
     REVISIONS,
     STARTS,
@@ -35,6 +41,7 @@ from starts import (
 )
 
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.baselines import BASELINES
 from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import metadata
 
@@ -111,6 +118,61 @@ def test_downgrade_to_0001_leaves_exactly_the_deployed_schema(deployed_file: Pat
     assert row_hashes(deployed_file).items() >= rows_before.items()
 
 
+def test_a_new_file_at_0001_is_like_a_deployed_one(deployed_file: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.db"
+    upgrade(new, "0001")
+    built = schema(new)
+    assert {name: built[name] for name in built if name not in BOOKKEEPING} == schema(deployed_file)
+
+
+def run_in_an_environment_of_others(path: Path, method: str, revision: str) -> None:
+    """Run revisions as an env.py does that plans nothing, and looks at no row."""
+    config = alembic_config()
+    script = ScriptDirectory.from_config(config)
+    engine = create_engine(f"sqlite:///{path}")
+
+    def steps(heads: Any, _: object) -> Any:  # noqa: ANN401 - Alembic's own
+        return getattr(script, method)(revision, heads)
+
+    try:
+        with engine.connect() as connection, EnvironmentContext(config, script, fn=steps) as alone:
+            alone.configure(connection=connection)
+            with alone.begin_transaction():
+                alone.run_migrations()
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), re.findall(r"CREATE (TABLE|INDEX) (\w+)", BASELINES["0001"])
+)
+def test_the_first_revision_passes_over_nothing_by_itself(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    path = tmp_path / "d.db"
+    taken = {"TABLE": "TABLE {} (a)", "INDEX": "INDEX {} ON other (a)"}[kind].format(name)
+    execute(path, f"CREATE TABLE other (a); CREATE {taken}")
+    with pytest.raises(OperationalError, match=f"{name} already exists"):
+        run_in_an_environment_of_others(path, "_upgrade_revs", "0001")
+
+
+@pytest.mark.parametrize("table", sorted(DEPLOYED))
+def test_the_first_revision_refuses_by_itself_to_drop_a_row(
+    deployed_file: Path, table: str
+) -> None:
+    upgrade(deployed_file, "0001")
+    others = "".join(f"DELETE FROM {other};" for other in DEPLOYED - {table})
+    execute(deployed_file, others)
+    before = row_hashes(deployed_file)
+    with pytest.raises(CommandError, match=f"below 0001 would drop {table} with the rows in it"):
+        run_in_an_environment_of_others(deployed_file, "_downgrade_revs", "base")
+    assert row_hashes(deployed_file) == before
+    execute(deployed_file, f"DELETE FROM {table}")
+    run_in_an_environment_of_others(deployed_file, "_downgrade_revs", "base")
+    assert schema(deployed_file).keys() == set(BOOKKEEPING)
+
+
 @pytest.mark.parametrize("table", sorted(DEPLOYED))
 def test_downgrade_to_base_refuses_while_a_deployed_table_holds_a_row(
     tmp_path: Path, table: str
@@ -161,6 +223,20 @@ def test_a_failing_revision_leaves_nothing_behind(deployed_file: Path) -> None:
         connection.execute("CREATE VIEW config_overrides AS SELECT 1")  # 0007 cannot
     before = file_hash(deployed_file)
     with pytest.raises(MigrationRefused, match="config_overrides already exists"):
+        upgrade(deployed_file)
+    assert file_hash(deployed_file) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    re.findall(r"CREATE (TABLE|INDEX) (\w+)", BASELINES["0008"].removeprefix(BASELINES["0001"])),
+)
+def test_a_name_that_is_taken_is_not_passed_over(deployed_file: Path, kind: str, name: str) -> None:
+    upgrade(deployed_file, "0001")
+    taken = {"TABLE": "TABLE {} (a)", "INDEX": "INDEX {} ON clips (id)"}[kind].format(name)
+    execute(deployed_file, f"CREATE {taken}")
+    before = file_hash(deployed_file)
+    with pytest.raises(MigrationRefused, match=f"{name} already exists"):
         upgrade(deployed_file)
     assert file_hash(deployed_file) == before
 

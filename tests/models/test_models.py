@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from enum import EnumType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import (
@@ -45,6 +46,9 @@ from shortsdb.models import (
     vocabularies,
 )
 from shortsdb.models.base import NAMING_CONVENTION
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
 
 NOON = datetime(2026, 5, 6, 12, 0, 0, 123456)  # noqa: DTZ001 - the models hold naive UTC
 
@@ -88,6 +92,13 @@ def children(run: PipelineRun, clip: Clip) -> list[Base]:
         ReviewLog(pipeline_run=run),
         ErrorLog(pipeline_run=run, module="m", error_type="E", error_message="x"),
     ]
+
+
+def a_row_of_each_table() -> list[Base]:
+    run, video = a_run(), a_video()
+    clip = a_clip(run, video)
+    override = ConfigOverride(key="k", value="v", updated_by="me")
+    return [run, video, clip, *children(run, clip), Analytics(youtube_video_id="y"), override]
 
 
 def test_importing_the_models_imports_sqlalchemy_and_nothing_else() -> None:
@@ -221,6 +232,46 @@ def test_no_row_is_deleted_or_changed_because_another_is() -> None:
     assert {(key.ondelete, key.onupdate) for key in keys} == {(None, None)}
 
 
+def type_name(type_: TypeEngine[Any], engine: Engine) -> str:
+    return type_.compile(engine.dialect).replace("DOUBLE PRECISION", "FLOAT")
+
+
+def test_a_migrated_database_has_the_columns_indexes_and_keys_of_the_models(engine: Engine) -> None:
+    there = inspect(engine)
+    for name, table in Base.metadata.tables.items():
+        found = {
+            index["name"]: (index["column_names"], bool(index["unique"]))
+            for index in there.get_indexes(name)
+            if "duplicates_constraint" not in index
+        }
+        assert found == {
+            index.name: ([column.name for column in index.columns], index.unique)
+            for index in table.indexes
+        }
+        unique = {tuple(each["column_names"]) for each in there.get_unique_constraints(name)}
+        assert unique == {
+            tuple(constraint.columns.keys())
+            for constraint in table.constraints
+            if isinstance(constraint, UniqueConstraint)
+        }
+        keys = {
+            (key["constrained_columns"][0], key["referred_table"], *key["options"])
+            for key in there.get_foreign_keys(name)
+        }
+        assert keys == {(key.parent.name, key.column.table.name) for key in table.foreign_keys}
+        columns = {
+            each["name"]: (type_name(each["type"], engine), each["nullable"], each["default"])
+            for each in there.get_columns(name)
+        }
+        assert columns.keys() == set(table.columns.keys())
+        for column in table.columns:
+            type_, nullable, default = columns[column.name]
+            assert type_ == type_name(column.type, engine)
+            assert nullable == column.nullable
+            if not column.primary_key:  # which the server numbers
+                assert (default is None) == (column.server_default is None)
+
+
 def test_constraints_of_further_tables_have_names_that_tell_them_apart() -> None:
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     Table("runs", metadata, Column("id", Integer, primary_key=True))
@@ -242,6 +293,52 @@ def test_constraints_of_further_tables_have_names_that_tell_them_apart() -> None
         "uq_notes_run_place",
         "ix_notes_place_run",
     }
+
+
+def test_of_a_new_row_only_what_is_given_is_known(engine: Engine) -> None:
+    """A count that YouTube did not report is not 0, and a new review is not answered."""
+    with Session(engine) as session:
+        rows = a_row_of_each_table()
+        session.add_all(rows)
+        session.commit()
+        known = {
+            f"{row.__tablename__}.{column.name}"
+            for row in rows
+            for column in row.__table__.columns
+            if column.nullable and getattr(row, column.name) is not None
+        }
+    assert known == {"shorts.clip_id", "error_logs.pipeline_run_id"}
+
+
+def test_an_update_changes_what_is_assigned_and_nothing_else(engine: Engine) -> None:
+    """But updated_at. When a review was sent is still known when it is answered."""
+    changes: dict[type[Base], dict[str, object]] = {
+        Analytics: {"view_count": 5},
+        Clip: {"clip_file_path": "f"},
+        ConfigOverride: {"value": "w"},
+        DiscoveredVideo: {"processed": 1},
+        ErrorLog: {"resolved": 1},
+        PipelineRun: {"status": "running"},
+        ReviewLog: {"action": "approve"},
+        Script: {"opening_text": "o"},
+        Short: {"title": "t"},
+        TTSAudio: {"voice_profile": "p"},
+    }
+    with Session(engine) as session:
+        rows = a_row_of_each_table()
+        session.add_all(rows)
+        session.commit()
+        assert changes.keys() == set(map(type, rows))
+        for row in rows:
+            before = row.to_dict()
+            for key, value in changes[type(row)].items():
+                setattr(row, key, value)
+            session.commit()
+            after = row.to_dict()
+            changed = {key: after[key] for key in after if after[key] != before[key]}
+            if isinstance(row, ConfigOverride):
+                assert changed.pop("updated_at") > before["updated_at"]
+            assert changed == changes[type(row)]
 
 
 def test_an_update_moves_updated_at(engine: Engine) -> None:
@@ -299,8 +396,13 @@ def test_full_script_is_the_json_text_as_objects(engine: Engine) -> None:
         script.full_script = [1, None]
         session.commit()
         assert script.full_script_json == "[1, null]"
+        script.full_script = {"last": 1, "first": 2}
+        assert list(script.full_script) == ["last", "first"]
         with pytest.raises(ValueError, match="not JSON compliant"):
             script.full_script = float("nan")
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            script.full_script = NOON
+        assert script.full_script == {"last": 1, "first": 2}
 
 
 def test_relationships_are_bidirectional(engine: Engine) -> None:
@@ -320,6 +422,15 @@ def test_relationships_are_bidirectional(engine: Engine) -> None:
         assert clip.shorts[0].clip is clip
 
 
+def test_a_new_child_is_in_the_collection_of_its_parent_at_once() -> None:
+    run, video = a_run(), a_video()
+    clip = a_clip(run, video)
+    for child in (clip, *children(run, clip)):
+        assert getattr(run, child.__tablename__) == [child]
+    assert video.clips == [clip]
+    assert clip.shorts == run.shorts
+
+
 def test_a_run_with_children_cannot_be_deleted_and_no_key_is_nulled(engine: Engine) -> None:
     with Session(engine) as session:
         run, video = a_run(), a_video()
@@ -333,6 +444,57 @@ def test_a_run_with_children_cannot_be_deleted_and_no_key_is_nulled(engine: Engi
             session.rollback()
         assert session.scalars(select(Short.clip_id)).one() == clip.id
         assert session.scalars(select(ErrorLog.pipeline_run_id)).one() == run.id
+
+
+@pytest.mark.parametrize(
+    "collection", ["clips", "scripts", "tts_audio", "shorts", "review_logs", "error_logs"]
+)
+def test_a_child_of_any_one_kind_keeps_its_run(engine: Engine, collection: str) -> None:
+    with Session(engine) as session:
+        run, other = a_run(), a_run()
+        clip = a_clip(run, a_video())
+        session.add_all([clip, *children(run, clip), other])
+        session.commit()
+        (child,) = getattr(run, collection)
+        child.pipeline_run = other
+        session.commit()
+        assert getattr(other, collection) == [child]  # loaded, as a session may change it then
+        session.delete(other)
+        with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+            session.commit()
+        session.rollback()
+        assert child.pipeline_run is other
+
+
+def test_loaded_children_of_videos_and_clips_keep_them_too(engine: Engine) -> None:
+    with Session(engine) as session:
+        run, video = a_run(), a_video()
+        clip = a_clip(run, video)
+        short = Short(pipeline_run=run, clip=clip)
+        session.add_all([clip, short])
+        session.commit()
+        for parent, loaded in ((clip, clip.shorts), (video, video.clips)):
+            assert len(loaded) == 1
+            session.delete(parent)
+            with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+                session.commit()
+            session.rollback()
+        assert short.clip is clip
+        assert clip.discovered_video is video
+
+
+def test_a_parent_stays_when_its_children_are_deleted(engine: Engine) -> None:
+    with Session(engine) as session:
+        run, video = a_run(), a_video()
+        clip = a_clip(run, video)
+        rows = children(run, clip)
+        session.add_all(rows)
+        session.commit()
+        for child in (*rows, clip):
+            session.delete(child)
+            session.commit()
+        assert session.scalars(select(PipelineRun)).one() is run
+        assert session.scalars(select(DiscoveredVideo)).one() is video
 
 
 def test_a_row_without_its_parent_is_refused(engine: Engine) -> None:

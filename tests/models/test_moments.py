@@ -85,6 +85,15 @@ def test_a_date_is_accepted_in_filters(engine: Engine) -> None:
             assert found.all() == expected
 
 
+def test_statements_with_times_are_compiled_once() -> None:
+    first, second = (
+        select(Analytics.id).where(Analytics.measured_at < day)._generate_cache_key()  # noqa: SLF001 - what SQLAlchemy caches by
+        for day in (DAY, MIDNIGHT)
+    )
+    assert first is not None
+    assert first == second
+
+
 def test_sqlite_stores_what_plain_datetime_stored(sqlite_engine: Engine) -> None:
     ours, plain = (
         type_.dialect_impl(sqlite_engine.dialect).bind_processor(sqlite_engine.dialect)

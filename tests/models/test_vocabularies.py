@@ -82,6 +82,13 @@ def test_members_are_written_found_and_read_back_as_plain_values(
             assert type(getattr(row, column.key)) is type(member.value)
 
 
+@pytest.mark.parametrize(("vocabulary", "_column", "values"), VOCABULARIES)
+def test_in_a_text_a_member_is_its_value(
+    vocabulary: type[Enum], _column: object, values: list[object]
+) -> None:
+    assert [f"{member}" for member in vocabulary] == list(map(str, values))
+
+
 @pytest.mark.parametrize(("vocabulary", "column", "values"), VOCABULARIES)
 def test_defaults_are_members_and_other_values_are_stored_too(
     engine: Engine, vocabulary: type[Enum], column: InstrumentedAttribute[Any], values: list[object]

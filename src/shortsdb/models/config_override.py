@@ -16,7 +16,7 @@ class ConfigOverride(Base):
 
     __tablename__ = "config_overrides"
 
-    key: Mapped[str] = mapped_column(primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(primary_key=True)
     """The name of the setting."""
     value: Mapped[str]
     """The current value, as text."""
