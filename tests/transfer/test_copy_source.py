@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from alembic import command
 from inspect_sqlite import row_hashes
 
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import metadata
 from shortsdb.target import Target
 from shortsdb.transfer import copy
@@ -65,6 +67,31 @@ def test_rows_that_a_policy_hides_do_not_make_a_target_empty(
     with pytest.raises(MigrationRefused, match="row-level security hides rows of clips"):
         copy(str(full_file), url_of(target, tenant))
     assert target.dump() == before
+
+
+def test_tables_whose_rows_are_hidden_are_named_in_order(target: Database, tenant: str) -> None:
+    command.upgrade(alembic_config(target.url), "head")
+    hidden = sorted(metadata.tables)
+    for table in reversed(hidden):
+        target.psql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    with (
+        pytest.raises(MigrationRefused, match=f"hides rows of {', '.join(hidden)} from this user"),
+        snapshot(Target.parse(url_of(target, tenant))),
+    ):
+        pass
+
+
+def test_policies_of_another_schema_refuse_no_copy(
+    full_file: Path, target: Database, tenant: str, tmp_path: Path
+) -> None:
+    copy(str(full_file), target.url)
+    target.psql(
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {tenant};"
+        "CREATE SCHEMA other; CREATE TABLE other.clips (id int);"
+        "ALTER TABLE other.clips ENABLE ROW LEVEL SECURITY"
+    )
+    copy(url_of(target, tenant), str(tmp_path / "back.db"))
+    assert row_hashes(tmp_path / "back.db").keys() == row_hashes(full_file).keys()
 
 
 def test_a_policy_added_after_the_check_fails_the_query(full_file: Path, target: Database) -> None:
