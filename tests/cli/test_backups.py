@@ -244,6 +244,20 @@ def test_a_backup_is_read_as_a_file_that_nobody_writes_to(
             assert done.exit_code == 0, done.output
 
 
+def test_what_is_no_backup_is_refused_before_the_question(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    """A database in use has a journal, which opening it as a backup would pass over."""
+    refused = run("restore", str(deployed_file), *url)
+    assert "is the database itself, not a backup of it" in refused.output
+    copied = deployed_file.with_name("copied.db")
+    copied.write_bytes(deployed_file.read_bytes())
+    copied.with_name("copied.db-wal").write_bytes(b"x")
+    other = run("restore", str(copied), *url)
+    assert "copied.db has copied.db-wal beside it" in other.output
+    assert "Replace" not in refused.output + other.output
+
+
 @pytest.mark.parametrize("command", [("backups",), ("backup",), ("restore", "--latest")])
 def test_what_is_no_file_has_no_backups(tmp_path: Path, command: tuple[str, ...]) -> None:
     refused = run(*command, "--url", str(tmp_path))

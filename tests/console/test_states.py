@@ -125,6 +125,15 @@ def test_nothing_is_changed_at_a_revision_that_this_release_does_not_know(
         assert connection.execute("SELECT count(*) FROM config_overrides").fetchone() == (0,)
 
 
+def test_a_page_does_not_read_the_whole_file(tmp_path: Path, head_file: Path) -> None:
+    """That takes minutes for a large one; only a thorough check finds broken foreign keys."""
+    path = tmp_path / "x.db"
+    path.write_bytes(head_file.read_bytes())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")
+    assert "<dt>Problems</dt><dd>none</dd>" in browser_on(quick(path)).get("/").text
+
+
 def assert_unavailable(browser: Browser, *said: str) -> None:
     for path in PATHS:
         answer = browser.get(path)
