@@ -174,6 +174,15 @@ def test_the_newest_of_each_kind_outlives_any_number_of_nightly_ones(
     assert all("the newest of each kind and the largest" in message for message in deleted)
 
 
+def test_a_backup_deletes_the_old_ones(
+    url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_BACKUP_KEEP", "1")
+    made = [run("backup", *url).stdout.splitlines()[-1] for _ in range(2)]
+    (left,) = json.loads(run("backups", "--json", *url).output)
+    assert left["backup"] == made[-1]
+
+
 @pytest.mark.parametrize("keep", ["0", "-1", "0d", "many", "3 d", "1e3"])
 def test_a_number_that_is_none_is_refused_before_anything_is_done(
     deployed_file: Path, url: tuple[str, str], monkeypatch: pytest.MonkeyPatch, keep: str

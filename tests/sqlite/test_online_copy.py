@@ -231,6 +231,7 @@ def test_nothing_of_the_environment_runs_in_the_copying_process(
         found = deployed_file.stat()
         assert online_copy._copy_by_hand(source, deployed_file, found, copy, "copy")  # noqa: SLF001 - as above
         assert copy.path.read_bytes() == deployed_file.read_bytes()
+        assert not source.in_transaction  # it would block writers while the copy is checked
     assert not ran.exists()
 
 

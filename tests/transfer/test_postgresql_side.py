@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from postgresql_server import Database, Server
 
-LOGS = metadata.tables["error_logs"]
+LOGS, RUNS = metadata.tables["error_logs"], metadata.tables["pipeline_runs"]
 ADD = "INSERT INTO error_logs (id, module, error_type, error_message, occurred_at) VALUES "
 
 
@@ -55,6 +55,21 @@ def test_rows_that_sqlite_cannot_hold_are_not_read_into_memory_at_once(database:
     assert sorted(keys) == [0, 1, 2]
     assert first.faults == {"occurred_at": "a moment outside of the years 1 to 9999"}
     assert seen == [5]
+
+
+def test_only_what_is_invalid_is_left_out(database: Database) -> None:
+    """Rows beside it stay, whether they hold NULL or belong to a sound row."""
+    database.psql(
+        "INSERT INTO pipeline_runs"
+        " (id, niche, status, retry_count, cycle_start, cycle_end, started_at) VALUES"
+        " (1, 'n', 'failed', 0, now(), now(), 'infinity'), (2, 'n', 'pending', 0, now(), now(), NULL);"
+        "INSERT INTO error_logs (id, pipeline_run_id, module, error_type, error_message) VALUES"
+        " (11, 1, 'm', 't', 'x'), (12, 2, 'm', 't', 'x'), (13, NULL, 'm', 't', 'x')"
+    )
+    with connected(Target.parse(database.url)) as side:
+        for table, invalid, rows in ((RUNS, 1, 1), (LOGS, 11, 2)):
+            assert [found.key for found in side.examine(table, {}, [].append)] == [invalid]
+            assert sum(map(len, side.read(table, {invalid}))) == rows
 
 
 @pytest.mark.parametrize(
