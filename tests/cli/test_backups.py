@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -288,6 +289,37 @@ def test_the_question_is_printed_where_results_are(
         f"Replace {deployed_file} (revision {HEAD}) by {backup} (revision 0001)? [y/N]: "
     )
     assert file_hash(deployed_file) == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged"], ids=["missing", "empty", "damaged"])
+def test_what_has_no_revision_is_not_replaced_without_asking(
+    deployed_file: Path, url: tuple[str, str], content: bytes | None
+) -> None:
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    deployed_file.unlink()
+    if content is not None:
+        deployed_file.write_bytes(content)
+    asked = CliRunner().invoke(main, ["restore", backup, *url], input="n\n")
+    assert asked.exit_code == 1
+    assert asked.stdout.startswith(f"Replace {deployed_file} (revision none) by {backup}")
+    assert (deployed_file.read_bytes() if deployed_file.exists() else None) == content
+
+
+def test_a_database_of_a_newer_release_is_put_back_from_its_own_backup(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    run("upgrade", *url)
+    execute(deployed_file, "UPDATE alembic_version SET version_num = '0999'")
+    before = row_hashes(deployed_file)
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    copied = shutil.copy(backup, deployed_file.with_name("copied.db"))
+    execute(deployed_file, "DELETE FROM clips")
+    refused = run("restore", str(copied), "--yes", *url)
+    assert refused.exit_code == 1
+    assert "is at revision 0999, which this release does not know" in refused.output
+    assert row_hashes(deployed_file) != before
+    assert run("restore", backup, "--yes", *url).exit_code == 0
+    assert row_hashes(deployed_file) == before
 
 
 def test_names_are_printed_without_control_characters(deployed_file: Path, tmp_path: Path) -> None:
