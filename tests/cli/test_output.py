@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import sqlite3
 import subprocess
@@ -88,6 +89,26 @@ def test_the_exit_code_is_right_despite_broken_streams(
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert version(tmp_path / "h.db") == [HEAD]
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b"\n", b"\x04"], ids=["no", "return", "Ctrl-D"])
+def test_no_is_an_answer_at_a_terminal_and_no_failure(
+    tmp_path: Path, head_file: Path, answer: bytes
+) -> None:
+    (tmp_path / "h.db").write_bytes(head_file.read_bytes())
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, answer)
+    done = subprocess.run(
+        [PROGRAMS / "shortsdb", "downgrade", "-1", "--url", tmp_path / "h.db"],
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(keyboard)
+    os.close(terminal)
+    assert (done.returncode, done.stderr) == (1, "Aborted!\n")
     assert version(tmp_path / "h.db") == [HEAD]
 
 
