@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from alembic import command
 from inspect_sqlite import row_hashes
+from postgresql_server import Database, Server
 
 from shortsdb.migration import MigrationRefused
 from shortsdb.migration.revisions import alembic_config
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postgresql_server import Database, Server
     from sqlalchemy import Connection
 
 POLICY = (
@@ -209,3 +209,15 @@ def test_rows_come_in_the_order_of_bytes_whatever_the_collation(
     assert keys.index("a") < keys.index("B")
     copied = copy(target.url, str(tmp_path / "back.db"))
     assert {table.table: table.rows for table in copied}["config_overrides"] > 3
+
+
+def test_rows_come_in_the_order_of_bytes_whatever_the_locale_of_the_database(
+    full_file: Path, postgres: Server, tmp_path: Path
+) -> None:
+    postgres.execute("CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'und'")
+    database = Database(postgres, "icu")
+    copy(str(full_file), database.url)
+    database.psql("INSERT INTO config_overrides (key, value) VALUES ('a', ''), ('B', '')")
+    copied = copy(database.url, str(tmp_path / "back.db"))
+    assert {table.table: table.rows for table in copied}["config_overrides"] > 2
+    postgres.drop_database(database)

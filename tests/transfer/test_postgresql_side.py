@@ -62,7 +62,8 @@ def test_only_what_is_invalid_is_left_out(database: Database) -> None:
     database.psql(
         "INSERT INTO pipeline_runs"
         " (id, niche, status, retry_count, cycle_start, cycle_end, started_at) VALUES"
-        " (1, 'n', 'failed', 0, now(), now(), 'infinity'), (2, 'n', 'pending', 0, now(), now(), NULL);"
+        " (1, 'n', 'failed', 0, now(), now(), 'infinity'),"
+        " (2, 'n', 'pending', 0, now(), now(), NULL);"
         "INSERT INTO error_logs (id, pipeline_run_id, module, error_type, error_message) VALUES"
         " (11, 1, 'm', 't', 'x'), (12, 2, 'm', 't', 'x'), (13, NULL, 'm', 't', 'x')"
     )
