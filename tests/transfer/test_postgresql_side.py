@@ -67,9 +67,10 @@ def test_only_what_is_invalid_is_left_out(database: Database) -> None:
         "INSERT INTO error_logs (id, pipeline_run_id, module, error_type, error_message) VALUES"
         " (11, 1, 'm', 't', 'x'), (12, 2, 'm', 't', 'x'), (13, NULL, 'm', 't', 'x')"
     )
+    seen: list[int] = []
     with connected(Target.parse(database.url)) as side:
         for table, invalid, rows in ((RUNS, 1, 1), (LOGS, 11, 2)):
-            assert [found.key for found in side.examine(table, {}, [].append)] == [invalid]
+            assert [found.key for found in side.examine(table, {}, seen.append)] == [invalid]
             assert sum(map(len, side.read(table, {invalid}))) == rows
 
 

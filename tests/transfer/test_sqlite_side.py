@@ -147,6 +147,7 @@ def test_a_new_file_is_private_enforces_foreign_keys_and_is_durable(
         assert stat.S_IMODE(partial.stat().st_mode) == 0o600
         assert stat.S_IMODE(partial.parent.stat().st_mode) == 0o700
         assert partial.parent.name.startswith(".new.db.")
+        assert partial.parent.parent == tmp_path  # another file system would refuse the link
         link(partial, to)
 
     monkeypatch.setattr(os, "fsync", record_fsync)
