@@ -153,6 +153,16 @@ def test_the_largest_counts_are_added_up(browser: Browser, channel: Engine) -> N
     assert re.search(r"huge</strong> grew fastest: [\d,]{26} views", home.text)
 
 
+def test_a_row_with_a_negative_id_has_a_page(browser: Browser, channel: Engine) -> None:
+    with get_session(channel) as session:
+        session.add(ErrorLog(id=-5, module="m", error_type="E", error_message="below zero"))
+        session.commit()
+    for path in ("row?key=-5", "?id=-5", "?sort=id&before=-4"):
+        page = browser.get(f"/tables/error_logs/{path}".replace("/?", "?"))
+        assert page.status_code == 200
+        assert "below zero" in page.text
+
+
 @only_sqlite
 def test_infinite_counts_and_a_niche_that_is_no_text_take_no_page_away(
     browser: Browser, channel: Engine, run: int
