@@ -309,6 +309,18 @@ def test_a_form_with_characters_that_do_not_exist_is_refused(locked: Browser, fi
     assert answer.status_code == (403 if field == "token" else 400)
 
 
+def test_a_form_with_a_file_is_refused(locked: Browser) -> None:
+    """A file is written to the disk before anybody has logged in."""
+    part = 'Content-Disposition: form-data; name="f"; filename="f"'
+    answer = locked.request(
+        "POST",
+        "/login",
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+        content=f"--b\r\n{part}\r\n\r\nx\r\n--b--\r\n",
+    )
+    assert answer.status_code == 400
+
+
 def test_a_form_that_the_client_cuts_off_is_no_error(
     locked: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:

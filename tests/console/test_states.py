@@ -240,6 +240,21 @@ def test_a_search_that_takes_too_long_ends(
     engine.dispose()
 
 
+def test_the_time_of_a_page_does_not_limit_what_else_uses_its_connection(
+    tmp_path: Path, head_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.db"
+    path.write_bytes(head_file.read_bytes())
+    engine = create_engine(path, pool_size=1)
+    monkeypatch.setattr(site, "_READING_SECONDS", 0)
+    with site.Site(engine, Sessions(None), allow_changes=False).reading():
+        pass
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)"
+    with get_session(engine) as session:
+        assert session.scalar(text(f"{many} SELECT count(*) FROM n")) == 100_000
+    engine.dispose()
+
+
 def test_an_error_of_the_console_itself_has_a_page_and_a_request_in_the_log(
     head_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,12 @@ from sqlalchemy import text
 from shortsdb.migration import MigrationRefused, create_migration_engine
 from shortsdb.models import metadata
 from shortsdb.target import Target
-from shortsdb.transfer.postgresql import _wait_for_disk, connected, target_transaction
+from shortsdb.transfer.postgresql import (
+    Postgres,
+    _wait_for_disk,
+    connected,
+    target_transaction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,3 +144,13 @@ def test_the_next_client_of_a_pooler_waits_for_the_disk_as_it_likes(target: Data
             _wait_for_disk(connection)
             assert connection.scalar(setting) == "on"
         assert connection.scalar(setting) == "off"
+
+
+def test_the_next_client_of_a_pooler_reads_with_its_own_policies(target: Database) -> None:
+    engine = create_migration_engine(Target.parse(target.url), changes=True)
+    setting = text("SHOW row_security")
+    with engine.connect() as connection:
+        with connection.begin():
+            Postgres(connection, Target.parse(target.url)).refuse_unusable_target()
+            assert connection.scalar(setting) == "off"
+        assert connection.scalar(setting) == "on"
