@@ -329,6 +329,16 @@ def test_a_change_inside_an_application_is_of_its_user(channel: Engine) -> None:
     assert overrides(channel)["k"] == ("v", "bea of the application")
 
 
+def test_who_has_logged_in_counts_more_than_the_user_of_the_application(channel: Engine) -> None:
+    app = Starlette(middleware=[Middleware(AuthenticationMiddleware, backend=ByHeader())])
+    mount(app, channel, allow_changes=True, password=PASSWORD)
+    browser = Browser(app)
+    browser.send("/console/login", name="ann", password=PASSWORD)
+    path = "/console/changes/set-override"
+    browser.submit(path, browser.send(path, key="k", value="v"), confirmed="yes")
+    assert overrides(channel)["k"] == ("v", "ann")
+
+
 def test_a_user_without_a_name_can_make_a_change(
     changing: Browser, channel: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
