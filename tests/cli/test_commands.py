@@ -560,3 +560,11 @@ def test_a_signal_ends_a_copy_by_an_exception_unless_it_is_ignored(number: signa
         assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         signal.signal(number, before)
+
+
+@pytest.mark.parametrize("option", ["--url", "--schema"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_option_is_not_the_default(option: str, value: str) -> None:
+    refused = run("status", option, value)
+    assert refused.exit_code == 2
+    assert "it is empty" in refused.output

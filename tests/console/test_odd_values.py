@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -161,6 +163,15 @@ def test_a_row_with_a_negative_id_has_a_page(browser: Browser, channel: Engine) 
         page = browser.get(f"/tables/error_logs/{path}".replace("/?", "?"))
         assert page.status_code == 200
         assert "below zero" in page.text
+
+
+@only_sqlite
+@pytest.mark.usefixtures("run")
+def test_an_open_review_whose_run_is_gone_is_shown(browser: Browser, channel: Engine) -> None:
+    with closing(sqlite3.connect(channel.url.database or "")) as other, other:
+        other.execute("UPDATE review_logs SET pipeline_run_id = 777 WHERE responded_at IS NULL")
+        (key,) = other.execute("SELECT id FROM review_logs WHERE pipeline_run_id = 777").fetchone()
+    assert f"/tables/review_logs/row?key={key}" in browser.get("/").text
 
 
 @only_sqlite

@@ -204,6 +204,13 @@ def test_the_login_sets_a_cookie_that_no_script_and_no_other_page_can_use(
     assert locked.get("/").status_code == 303
 
 
+def test_a_login_needs_a_name(locked: Browser) -> None:
+    """The log says who made a change."""
+    for name in ("", " "):
+        assert locked.send("/login", name=name, password=PASSWORD).status_code == 403
+    assert locked.get("/").status_code == 303
+
+
 def test_a_login_ends_with_the_logout_and_after_twelve_hours(
     locked: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
