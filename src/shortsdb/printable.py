@@ -33,11 +33,12 @@ def printable(value: object, length: int = _MESSAGE_LENGTH) -> str:
         length: How many characters to keep.
     """
     # First, to bound the time of the search. A password that begins in what is kept ends there.
-    text = _shortened(str(value), 4 * max(length, _LONGEST_PASSWORD))
-    text = _shortened(_without_passwords(text), length)
+    text = str(value)
+    bounded = _shortened(text, 4 * max(length, _LONGEST_PASSWORD))
+    shown = _shortened(_without_passwords(bounded), length, len(text) - len(bounded))
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
+        for character in shown
     )
 
 
@@ -57,8 +58,8 @@ def _without_passwords(text: str) -> str:
     return _ASSIGNED.sub(r"\1***", text) if "=" in text else text
 
 
-def _shortened(text: str, length: int) -> str:
+def _shortened(text: str, length: int, left_out: int = 0) -> str:
     if len(text) <= length:
         return text
     kept = max(length - 50, 2) // 2  # leaves room for the text in between
-    return f"{text[:kept]}… ({len(text) - 2 * kept} characters left out) …{text[-kept:]}"
+    return f"{text[:kept]}… ({left_out + len(text) - 2 * kept} characters left out) …{text[-kept:]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -174,6 +175,15 @@ def test_the_newest_of_each_kind_outlives_any_number_of_nightly_ones(
     assert all("the newest of each kind and the largest" in message for message in deleted)
 
 
+def test_a_backup_deletes_the_old_ones(
+    url: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORTSDB_BACKUP_KEEP", "1")
+    made = [run("backup", *url).stdout.splitlines()[-1] for _ in range(2)]
+    (left,) = json.loads(run("backups", "--json", *url).output)
+    assert left["backup"] == made[-1]
+
+
 @pytest.mark.parametrize("keep", ["0", "-1", "0d", "many", "3 d", "1e3"])
 def test_a_number_that_is_none_is_refused_before_anything_is_done(
     deployed_file: Path, url: tuple[str, str], monkeypatch: pytest.MonkeyPatch, keep: str
@@ -244,6 +254,20 @@ def test_a_backup_is_read_as_a_file_that_nobody_writes_to(
             assert done.exit_code == 0, done.output
 
 
+def test_what_is_no_backup_is_refused_before_the_question(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    """A database in use has a journal, which opening it as a backup would pass over."""
+    refused = run("restore", str(deployed_file), *url)
+    assert "is the database itself, not a backup of it" in refused.output
+    copied = deployed_file.with_name("copied.db")
+    copied.write_bytes(deployed_file.read_bytes())
+    copied.with_name("copied.db-wal").write_bytes(b"x")
+    other = run("restore", str(copied), *url)
+    assert "copied.db has copied.db-wal beside it" in other.output
+    assert "Replace" not in refused.output + other.output
+
+
 @pytest.mark.parametrize("command", [("backups",), ("backup",), ("restore", "--latest")])
 def test_what_is_no_file_has_no_backups(tmp_path: Path, command: tuple[str, ...]) -> None:
     refused = run(*command, "--url", str(tmp_path))
@@ -265,6 +289,37 @@ def test_the_question_is_printed_where_results_are(
         f"Replace {deployed_file} (revision {HEAD}) by {backup} (revision 0001)? [y/N]: "
     )
     assert file_hash(deployed_file) == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged"], ids=["missing", "empty", "damaged"])
+def test_what_has_no_revision_is_not_replaced_without_asking(
+    deployed_file: Path, url: tuple[str, str], content: bytes | None
+) -> None:
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    deployed_file.unlink()
+    if content is not None:
+        deployed_file.write_bytes(content)
+    asked = CliRunner().invoke(main, ["restore", backup, *url], input="n\n")
+    assert asked.exit_code == 1
+    assert asked.stdout.startswith(f"Replace {deployed_file} (revision none) by {backup}")
+    assert (deployed_file.read_bytes() if deployed_file.exists() else None) == content
+
+
+def test_a_database_of_a_newer_release_is_put_back_from_its_own_backup(
+    deployed_file: Path, url: tuple[str, str]
+) -> None:
+    run("upgrade", *url)
+    execute(deployed_file, "UPDATE alembic_version SET version_num = '0999'")
+    before = row_hashes(deployed_file)
+    backup = run("backup", *url).stdout.splitlines()[-1]
+    copied = shutil.copy(backup, deployed_file.with_name("copied.db"))
+    execute(deployed_file, "DELETE FROM clips")
+    refused = run("restore", str(copied), "--yes", *url)
+    assert refused.exit_code == 1
+    assert "is at revision 0999, which this release does not know" in refused.output
+    assert row_hashes(deployed_file) != before
+    assert run("restore", backup, "--yes", *url).exit_code == 0
+    assert row_hashes(deployed_file) == before
 
 
 def test_names_are_printed_without_control_characters(deployed_file: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from project import HEAD, PROGRAMS
 from sample_rows import fill_new_tables
 
 from shortsdb.cli import COMMANDS, main
+from shortsdb.cli.transfer import _exit_on_signals
 from shortsdb.migration.revisions import alembic_config, revision_ids
 
 if TYPE_CHECKING:
@@ -535,3 +537,31 @@ def test_an_error_of_the_system_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     done = run("status", "--url", "x.db")
     assert done.exit_code == 1
     assert done.output == "Error: [Errno 5] a\\n\\x1b[2J\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_copy_by_an_exception_unless_it_is_ignored(number: signal.Signals) -> None:
+    def end() -> None:
+        assert signal.getsignal(number) is not signal.SIG_DFL  # which would end the tests
+        signal.raise_signal(number)
+
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as ended, _exit_on_signals():
+            end()
+        assert ended.value.code == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN)  # as nohup does
+        with _exit_on_signals():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("option", ["--url", "--schema"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_option_is_not_the_default(option: str, value: str) -> None:
+    refused = run("status", option, value)
+    assert refused.exit_code == 2
+    assert "it is empty" in refused.output

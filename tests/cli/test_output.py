@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from project import HEAD, PROGRAMS, ROOT
 from shortsdb.cli import main
 
 if TYPE_CHECKING:
+    from postgresql_server import Database
     from project import Program
 
 FORGED = "t\nINFO    shorts.db is now at 0008\x1b[2K\u202e"
@@ -69,6 +71,7 @@ def test_the_work_is_done_even_if_the_report_fails(
         ("$S status --url x.db > /dev/full 2> /dev/full", 1, ""),
         ("$S status --url x.db --exit-code >&-", 4, ""),
         ("$S backup --url h.db > /dev/full", 0, "done, but standard output could not be written"),
+        ("$S upgrade --url s.db; $S seed --url s.db > /dev/full", 0, "done, but standard output"),
         ("$S status --url x.db --exit-code | true", 4, ""),
         ("$S nonsense 2> /dev/full", 2, ""),
         ("yes | $S downgrade -1 --url h.db > /dev/full", 1, "could not be printed"),
@@ -87,6 +90,43 @@ def test_the_exit_code_is_right_despite_broken_streams(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert version(tmp_path / "h.db") == [HEAD]
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b"\n", b"\x04"], ids=["no", "return", "Ctrl-D"])
+def test_no_is_an_answer_at_a_terminal_and_no_failure(
+    tmp_path: Path, head_file: Path, answer: bytes
+) -> None:
+    (tmp_path / "h.db").write_bytes(head_file.read_bytes())
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, answer)
+    done = subprocess.run(
+        [PROGRAMS / "shortsdb", "downgrade", "-1", "--url", tmp_path / "h.db"],
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(keyboard)
+    os.close(terminal)
+    assert (done.returncode, done.stderr) == (1, "Aborted!\n")
+    assert version(tmp_path / "h.db") == [HEAD]
+
+
+def test_a_copy_is_done_even_if_its_sums_cannot_be_printed(
+    tmp_path: Path, head_file: Path, target: Database
+) -> None:
+    done = shell(f"$S copy {head_file} {shlex.quote(target.url)} > /dev/full", tmp_path)
+    assert done.returncode == 0
+    assert "done, but standard output could not be written" in done.stderr
+    assert target.psql("SELECT version_num FROM alembic_version") == f"{HEAD}\n"
+
+
+def test_arguments_that_are_not_understood_are_printed_without_control_characters() -> None:
+    for arguments in (("status", FORGED), (FORGED,), (f"--{FORGED}",), ("status", f"--{FORGED}")):
+        refused = run(*arguments)
+        assert refused.exit_code == 2
+        assert "t\\nINFO" in refused.output
+        assert not {"\x1b", "\u202e"} & set(refused.output)
 
 
 def test_no_file_is_opened_as_a_standard_stream(tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def test_upgrade_prints_sql_without_a_database(tmp_path: Path, target: Database)
     assert refused.exit_code == 2
     assert "FROM:TO is for --sql" in refused.output
     assert run("downgrade", "0008:0007", "--url", str(made)).exit_code == 2
+    three = run("upgrade", "0006:0007:0008", "--sql", "--url", target.url)
+    assert three.exit_code == 2
+    assert "this is no revision" in three.output
 
 
 def test_the_package_is_a_program(deployed_file: Path) -> None:

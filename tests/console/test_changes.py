@@ -6,7 +6,9 @@ import getpass
 import html
 import os
 import re
-from typing import TYPE_CHECKING
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -17,8 +19,8 @@ from starlette.authentication import AuthCredentials, AuthenticationBackend, Sim
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 
-from shortsdb.console import create_app, mount
-from shortsdb.console.changes import CHANGES
+from shortsdb.console import changes, create_app, mount
+from shortsdb.console.changes import CHANGES, fingerprint
 from shortsdb.database import (
     delete_override,
     get_override,
@@ -31,7 +33,7 @@ from shortsdb.models import OWN_TABLES, ConfigOverride, ErrorLog
 
 if TYPE_CHECKING:
     import httpx
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Row
     from starlette.requests import HTTPConnection
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 - made up
@@ -267,6 +269,31 @@ def test_the_log_names_who_logged_in(channel: Engine, caplog: pytest.LogCaptureF
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
+def test_a_row_stays_as_it_was_compared_until_it_is_changed(
+    channel: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = channel.url.database or ""
+    refused: list[str] = []
+
+    def compare(row: Row[Any] | None) -> str:
+        with closing(sqlite3.connect(path, timeout=0)) as other:
+            try:
+                other.execute("UPDATE config_overrides SET value = 'of the bot'")
+            except sqlite3.OperationalError as error:
+                refused.append(str(error))
+        return fingerprint(row)
+
+    monkeypatch.setattr(changes, "fingerprint", compare)
+    change, values = CHANGES["set-override"], {"key": "clips_per_run", "value": "9"}
+    with get_session(channel) as session:
+        seen = fingerprint(change.row(session, values))
+        session.rollback()
+        assert change.make(session, values, seen, "ann")
+    assert refused == ["database is locked"]
+    assert overrides(channel)["clips_per_run"] == ("9", "ann")
+
+
 def test_two_operators_at_once_see_the_last_word_of_each(
     changing: Browser, channel: Engine
 ) -> None:
@@ -300,6 +327,16 @@ def test_a_change_inside_an_application_is_of_its_user(channel: Engine) -> None:
     asked = browser.send(path, key="k", value="v")
     browser.submit(path, asked, confirmed="yes")
     assert overrides(channel)["k"] == ("v", "bea of the application")
+
+
+def test_who_has_logged_in_counts_more_than_the_user_of_the_application(channel: Engine) -> None:
+    app = Starlette(middleware=[Middleware(AuthenticationMiddleware, backend=ByHeader())])
+    mount(app, channel, allow_changes=True, password=PASSWORD)
+    browser = Browser(app)
+    browser.send("/console/login", name="ann", password=PASSWORD)
+    path = "/console/changes/set-override"
+    browser.submit(path, browser.send(path, key="k", value="v"), confirmed="yes")
+    assert overrides(channel)["k"] == ("v", "ann")
 
 
 def test_a_user_without_a_name_can_make_a_change(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from alembic import command
 from browser import Browser, Page
 from click.testing import CliRunner
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ from shortsdb.cli import main
 from shortsdb.console import mount
 from shortsdb.console.server import is_loopback
 from shortsdb.engine import create_engine
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.web import health_router
 
 if TYPE_CHECKING:
@@ -123,6 +125,13 @@ def test_a_server_is_named_without_its_password(target: Database) -> None:
         rest, _ = process.communicate(timeout=60)
     assert "does not exist" in rest
     assert "hush" not in page + rest + "".join(lines)
+
+
+def test_the_schema_that_is_named_is_shown(target: Database) -> None:
+    command.upgrade(alembic_config(target.url, schema="one"), "head")
+    for arguments, status in ((["--schema", "one"], 200), ([], 503)):
+        with console("--url", target.url, *arguments) as (_, address, _):
+            assert httpx.get(f"{address}tables/clips").status_code == status
 
 
 def test_a_port_in_use_is_one_sentence(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,3 +132,32 @@ def test_an_export_that_fails_on_the_way_is_cut_off_without_a_word_of_the_reader
     reason, end = (r.getMessage() for r in caplog.records if "/export/error_logs" in r.getMessage())
     assert "error_logs" in reason.partition("json: ")[2]
     assert end.endswith("ExportCutOffError")
+
+
+@pytest.mark.parametrize("new_url", ["sqlite"], indirect=True)
+def test_an_export_whose_file_goes_away_is_cut_off(
+    channel: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("shortsdb.console.export._PIECE", 3)
+    file, app = Path(channel.url.database or ""), create_app(channel)
+    cut: list[ExportCutOffError] = []
+
+    def move_away() -> None:
+        if file.exists():
+            file.rename(file.with_name("away.db"))
+
+    async def see(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message.get("body"):
+                move_away()
+            await send(message)
+
+        try:
+            await app(scope, receive, sent)
+        except ExportCutOffError as error:
+            cut.append(error)
+            raise
+
+    Browser(see).get("/export/analytics.csv")
+    assert len(cut) == 1
+    assert "the file does not exist" in caplog.text

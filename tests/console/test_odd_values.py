@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -151,6 +153,25 @@ def test_the_largest_counts_are_added_up(browser: Browser, channel: Engine) -> N
     home = browser.get("/")
     assert home.status_code == 200
     assert re.search(r"huge</strong> grew fastest: [\d,]{26} views", home.text)
+
+
+def test_a_row_with_a_negative_id_has_a_page(browser: Browser, channel: Engine) -> None:
+    with get_session(channel) as session:
+        session.add(ErrorLog(id=-5, module="m", error_type="E", error_message="below zero"))
+        session.commit()
+    for path in ("row?key=-5", "?id=-5", "?sort=id&before=-4"):
+        page = browser.get(f"/tables/error_logs/{path}".replace("/?", "?"))
+        assert page.status_code == 200
+        assert "below zero" in page.text
+
+
+@only_sqlite
+@pytest.mark.usefixtures("run")
+def test_an_open_review_whose_run_is_gone_is_shown(browser: Browser, channel: Engine) -> None:
+    with closing(sqlite3.connect(channel.url.database or "")) as other, other:
+        other.execute("UPDATE review_logs SET pipeline_run_id = 777 WHERE responded_at IS NULL")
+        (key,) = other.execute("SELECT id FROM review_logs WHERE pipeline_run_id = 777").fetchone()
+    assert f"/tables/review_logs/row?key={key}" in browser.get("/").text
 
 
 @only_sqlite

@@ -46,13 +46,15 @@ PATHS = [
 def test_every_answer_has_the_security_headers(browser: Browser, path: str) -> None:
     headers = browser.get(path).headers
     policy = dict(part.split(maxsplit=1) for part in headers["content-security-policy"].split("; "))
-    assert policy.pop("base-uri") == "'none'"
-    assert policy.pop("frame-ancestors") == "'none'"
-    assert policy.pop("default-src") == "'none'"
-    assert set(policy.values()) == {"'self'"}
+    assert policy == {
+        **dict.fromkeys(("default-src", "base-uri", "frame-ancestors"), "'none'"),
+        **dict.fromkeys(("script-src", "style-src", "img-src", "form-action"), "'self'"),
+    }
+    assert headers["x-frame-options"] == "DENY"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "same-origin"
     assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["cache-control"] == ("no-cache" if path.startswith("/static/") else "no-store")
 
 
@@ -71,7 +73,7 @@ def test_every_answer_has_the_security_headers(browser: Browser, path: str) -> N
     ],
 )
 def test_a_request_for_another_host_is_refused(channel: Engine, host: str, status: int) -> None:
-    browser = Browser(create_app(channel, allowed_hosts=["console.example"]))
+    browser = Browser(create_app(channel, allowed_hosts=["console.example", "www.evil.example"]))
     for path in (*PATHS[:4], "/static/console.css"):
         answer = browser.get(path, headers={"Host": host})
         assert answer.status_code == status
@@ -202,6 +204,13 @@ def test_the_login_sets_a_cookie_that_no_script_and_no_other_page_can_use(
     assert locked.get("/").status_code == 303
 
 
+def test_a_login_needs_a_name(locked: Browser) -> None:
+    """The log says who made a change."""
+    for name in ("", " "):
+        assert locked.send("/login", name=name, password=PASSWORD).status_code == 403
+    assert locked.get("/").status_code == 303
+
+
 def test_a_login_ends_with_the_logout_and_after_twelve_hours(
     locked: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +314,18 @@ def test_a_form_with_characters_that_do_not_exist_is_refused(locked: Browser, fi
         content="".join([*parts, f"--{boundary}--\r\n"]),
     )
     assert answer.status_code == (403 if field == "token" else 400)
+
+
+def test_a_form_with_a_file_is_refused(locked: Browser) -> None:
+    """A file is written to the disk before anybody has logged in."""
+    part = 'Content-Disposition: form-data; name="f"; filename="f"'
+    answer = locked.request(
+        "POST",
+        "/login",
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+        content=f"--b\r\n{part}\r\n\r\nx\r\n--b--\r\n",
+    )
+    assert answer.status_code == 400
 
 
 def test_a_form_that_the_client_cuts_off_is_no_error(

@@ -125,6 +125,15 @@ def test_nothing_is_changed_at_a_revision_that_this_release_does_not_know(
         assert connection.execute("SELECT count(*) FROM config_overrides").fetchone() == (0,)
 
 
+def test_a_page_does_not_read_the_whole_file(tmp_path: Path, head_file: Path) -> None:
+    """That takes minutes for a large one; only a thorough check finds broken foreign keys."""
+    path = tmp_path / "x.db"
+    path.write_bytes(head_file.read_bytes())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO shorts (pipeline_run_id) VALUES (77)")
+    assert "<dt>Problems</dt><dd>none</dd>" in browser_on(quick(path)).get("/").text
+
+
 def assert_unavailable(browser: Browser, *said: str) -> None:
     for path in PATHS:
         answer = browser.get(path)
@@ -228,6 +237,21 @@ def test_a_search_that_takes_too_long_ends(
         assert browser.get(search).status_code == 503
     assert "interrupted" in caplog.text or "statement timeout" in caplog.text
     assert browser.get(search).status_code == 200
+    engine.dispose()
+
+
+def test_the_time_of_a_page_does_not_limit_what_else_uses_its_connection(
+    tmp_path: Path, head_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.db"
+    path.write_bytes(head_file.read_bytes())
+    engine = create_engine(path, pool_size=1)
+    monkeypatch.setattr(site, "_READING_SECONDS", 0)
+    with site.Site(engine, Sessions(None), allow_changes=False).reading():
+        pass
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)"
+    with get_session(engine) as session:
+        assert session.scalar(text(f"{many} SELECT count(*) FROM n")) == 100_000
     engine.dispose()
 
 

@@ -19,6 +19,7 @@ from shortsdb.cli import main
 from shortsdb.database import check_db_health, init_db
 from shortsdb.engine import create_engine
 from shortsdb.printable import VALUE_LENGTH, printable
+from shortsdb.sqlite.backup import make_backup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,3 +122,15 @@ def test_the_command_is_as_thorough_and_as_modest_as_it_is_told(
         done = CliRunner().invoke(main, command)
         assert done.exit_code == exit_code
         assert json.loads(done.stdout)["writable"] is writable
+
+
+def test_the_command_looks_for_backups_in_the_folder_that_is_named(
+    head_file: Path, tmp_path: Path
+) -> None:
+    path, folder = tmp_path / "x.db", tmp_path / "elsewhere"
+    shutil.copy(head_file, path)
+    folder.mkdir()
+    made = make_backup(path, "0008", folder)
+    for arguments, last in (([], None), (["--backup", str(folder)], str(made))):
+        command = ["health", "--json", *arguments, "--url", str(path)]
+        assert json.loads(CliRunner().invoke(main, command).stdout)["last_backup"] == last

@@ -203,3 +203,10 @@ def test_the_command_checks_the_schema_that_is_named(server: Server) -> None:
         done = CliRunner().invoke(main, [*arguments, "--url", url])
         if "--json" in arguments:
             assert json.loads(done.stdout)["revision"] == revision
+
+
+def test_the_command_leaves_no_connection_to_a_server(server: Server) -> None:
+    database = server.create_database()
+    done = CliRunner().invoke(main, ["health", "--url", database.url])
+    assert "reachable:    yes" in done.stdout
+    server.execute(f"DROP DATABASE {database.name}")  # fails as long as somebody is connected

@@ -11,8 +11,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from project import HEAD, PROGRAMS, ROOT, Program
 
+from shortsdb.cli import main
 from shortsdb.database import init_db
 from shortsdb.log import operation
 from shortsdb.sqlite.backup import make_backup
@@ -58,6 +60,20 @@ def test_every_record_of_a_command_is_json_and_has_one_correlation_id(deployed_f
             assert record["logger"].startswith(("shortsdb.migration.", "shortsdb.sqlite."))
             assert record["time"].endswith("+00:00")
     assert len(ids) == 4
+
+
+def test_a_command_inside_an_application_is_one_operation(
+    deployed_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application has set up logging, so that the command does not."""
+    monkeypatch.setenv("SHORTSDB_BACKUP_KEEP", "1")
+    caplog.set_level("INFO", "shortsdb")
+    for _ in range(2):
+        caplog.clear()
+        CliRunner().invoke(main, ["backup", "--url", str(deployed_file)])
+    made, deleted = caplog.records
+    assert deleted.getMessage().startswith("deleted the old backup")
+    assert vars(made)["correlation_id"] == vars(deleted)["correlation_id"] is not None
 
 
 def test_an_unknown_log_format_is_reported(deployed_file: Path) -> None:

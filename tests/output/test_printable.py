@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -84,6 +85,10 @@ def test_the_text_that_is_left_out_is_counted() -> None:
     assert printable("x" * 10_000) == "x" * 10_000
     assert len(printable("x" * 10_001)) < 10_000
     assert printable("begin and end", 10) == "b… (11 characters left out) …d"
+    for length in (VALUE_LENGTH, 10_000):  # also what is left out before the search for passwords
+        shown = printable("x" * 10_000_000, length)
+        (left_out,) = re.findall(r"(\d+) characters left out", shown)
+        assert int(left_out) + shown.count("x") == 10_000_000
 
 
 def test_the_search_for_passwords_does_not_hang() -> None:

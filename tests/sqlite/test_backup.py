@@ -301,9 +301,11 @@ def test_backup_falls_back_when_the_copy_process_cannot_start(
         "import sys; sys.stdout.write('copied\\n')",
         "print(0.5)",
         "import sys; sys.stdin.read()",
+        "import signal; signal.pause()",
     ],
-    ids=["ends the second time", "ends after the first", "ends the first time", "hangs"],
+    ids=["ends the second time", "ends after the first", "ends the first time", "hangs", "stays"],
 )
+@pytest.mark.timeout(60)  # one that hangs is killed
 def test_a_copy_without_a_success_line_is_not_used(
     deployed_file: Path, overtaken: list[bool], monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:

@@ -13,7 +13,7 @@ from other_user import MEMBER, OWNER, STRANGER, TEAM, needs_root, run_as
 
 from shortsdb.sqlite import online_copy
 from shortsdb.sqlite.backup import make_backup
-from shortsdb.sqlite.files import NewFile, open_folder, share
+from shortsdb.sqlite.files import NewFile, make_folder, open_folder, share
 from shortsdb.sqlite.restore import restore
 
 if TYPE_CHECKING:
@@ -231,3 +231,19 @@ def test_a_created_file_is_private(home: Path) -> None:
         os.fchmod(new.descriptor, 0o660)
         assert not can_read(new.path, STRANGER)
     assert not new.path.exists()
+
+
+def test_a_link_beside_a_private_file_makes_no_public_copy(home: Path, elsewhere: Path) -> None:
+    """The copy is behind the link, where the folder of the source keeps nobody out."""
+    file = database(home, 0o644)
+    home.chmod(0o700)
+    link = home / "backups"
+    link.symlink_to(elsewhere)
+    with open_folder(elsewhere) as folder, NewFile.create(elsewhere / "copy", folder) as copy:
+        share(copy.descriptor, file, file.stat(), link)
+        assert mode_of(copy.path) == 0o600
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(home: Path) -> None:
+    with pytest.raises(OSError, match="File name too long"):
+        make_folder(home / ("n" * 300), home.stat())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import sys
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -55,6 +56,41 @@ def test_waiting_for_a_lock_during_a_copy_is_bounded(
         other.execute("ROLLBACK")
     assert len(shown) == 1
     assert not list(folder.iterdir())
+
+
+def test_a_long_copy_waits_for_a_lock_as_long_as_a_short_one(
+    deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step takes 2 of 5 seconds; another process locks the file after the fifth."""
+    monkeypatch.setenv("SHORTSDB_LOCK_TIMEOUT", "5")
+    monkeypatch.setattr(online_copy, "_PAGES_A_STEP", 1)
+    now = 0
+    with closing(sqlite3.connect(deployed_file, isolation_level=None)) as other:
+
+        def monotonic() -> float:
+            if other.in_transaction:
+                other.execute("ROLLBACK")
+            return now
+
+        @contextmanager
+        def take_time(_label: str) -> Iterator[Callable[[float], None]]:
+            def show(_share: float) -> None:
+                nonlocal now
+                now += 2
+                if now == 10:
+                    other.execute("BEGIN EXCLUSIVE")
+
+            yield show
+
+        monkeypatch.setattr(online_copy, "progress_line", take_time)
+        monkeypatch.setattr(online_copy, "time", SimpleNamespace(monotonic=monotonic))
+        with (
+            closing(connect_read_only(deployed_file)) as source,
+            closing(sqlite3.connect(tmp_path / "copy.db")) as target,
+        ):
+            copy_pages(source, target, "copy")
+    assert now > 10
+    assert row_hashes(tmp_path / "copy.db") == row_hashes(deployed_file)
 
 
 @pytest.mark.parametrize(("writes", "restarts"), [(2, 3), (3, 3)])
@@ -216,6 +252,14 @@ def test_what_a_failed_copy_by_hand_has_left_is_not_part_of_the_next(
     assert tried == ["by SQLite", "by hand", "by SQLite"]
 
 
+def test_a_frozen_application_is_not_taken_for_an_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert online_copy.interpreter() == sys.executable
+    monkeypatch.setattr(sys, "frozen", True, raising=False)  # as PyInstaller does
+    assert online_copy.interpreter() is None
+
+
 def test_nothing_of_the_environment_runs_in_the_copying_process(
     deployed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +275,7 @@ def test_nothing_of_the_environment_runs_in_the_copying_process(
         found = deployed_file.stat()
         assert online_copy._copy_by_hand(source, deployed_file, found, copy, "copy")  # noqa: SLF001 - as above
         assert copy.path.read_bytes() == deployed_file.read_bytes()
+        assert not source.in_transaction  # it would block writers while the copy is checked
     assert not ran.exists()
 
 

@@ -448,14 +448,17 @@ def test_the_command(full_file: Path, target: Database, tmp_path: Path) -> None:
     assert "  tts_audio 1: duration_seconds: 'long' where a number belongs" in refused.output
     file = tmp_path / "invalid.jsonl"
     copied = CliRunner().invoke(
-        main, ["copy", str(full_file), target.url, "--skip-invalid", str(file)]
+        main, ["copy", str(full_file), target.url, "--schema", "one", "--skip-invalid", str(file)]
     )
     assert copied.exit_code == 0
+    schemas = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'clips'"
+    assert target.psql(schemas) == "one\n"
     assert json.loads(file.read_text(encoding="utf-8"))["row"]["duration_seconds"] == "long"
     lines = copied.stdout.splitlines()
     assert len(lines) == len(Base.metadata.tables)
     assert ["discovered_videos", "36", "rows"] in [line.split()[:3] for line in lines]
-    back = CliRunner().invoke(main, ["copy", "--json", target.url, str(tmp_path / "back.db")])
+    arguments = ["copy", "--json", "--schema", "one", target.url, str(tmp_path / "back.db")]
+    back = CliRunner().invoke(main, arguments)
     assert [table["sha256"] for table in json.loads(back.stdout)] == [
         line.split()[3] for line in lines
     ]

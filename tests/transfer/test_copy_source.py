@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from alembic import command
 from inspect_sqlite import row_hashes
+from postgresql_server import Database, Server
 
 from shortsdb.migration import MigrationRefused
+from shortsdb.migration.revisions import alembic_config
 from shortsdb.models import metadata
 from shortsdb.target import Target
 from shortsdb.transfer import copy
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postgresql_server import Database, Server
     from sqlalchemy import Connection
 
 POLICY = (
@@ -65,6 +67,31 @@ def test_rows_that_a_policy_hides_do_not_make_a_target_empty(
     with pytest.raises(MigrationRefused, match="row-level security hides rows of clips"):
         copy(str(full_file), url_of(target, tenant))
     assert target.dump() == before
+
+
+def test_tables_whose_rows_are_hidden_are_named_in_order(target: Database, tenant: str) -> None:
+    command.upgrade(alembic_config(target.url), "head")
+    hidden = sorted(metadata.tables)
+    for table in reversed(hidden):
+        target.psql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    with (
+        pytest.raises(MigrationRefused, match=f"hides rows of {', '.join(hidden)} from this user"),
+        snapshot(Target.parse(url_of(target, tenant))),
+    ):
+        pass
+
+
+def test_policies_of_another_schema_refuse_no_copy(
+    full_file: Path, target: Database, tenant: str, tmp_path: Path
+) -> None:
+    copy(str(full_file), target.url)
+    target.psql(
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {tenant};"
+        "CREATE SCHEMA other; CREATE TABLE other.clips (id int);"
+        "ALTER TABLE other.clips ENABLE ROW LEVEL SECURITY"
+    )
+    copy(url_of(target, tenant), str(tmp_path / "back.db"))
+    assert row_hashes(tmp_path / "back.db").keys() == row_hashes(full_file).keys()
 
 
 def test_a_policy_added_after_the_check_fails_the_query(full_file: Path, target: Database) -> None:
@@ -182,3 +209,15 @@ def test_rows_come_in_the_order_of_bytes_whatever_the_collation(
     assert keys.index("a") < keys.index("B")
     copied = copy(target.url, str(tmp_path / "back.db"))
     assert {table.table: table.rows for table in copied}["config_overrides"] > 3
+
+
+def test_rows_come_in_the_order_of_bytes_whatever_the_locale_of_the_database(
+    full_file: Path, postgres: Server, tmp_path: Path
+) -> None:
+    postgres.execute("CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'und'")
+    database = Database(postgres, "icu")
+    copy(str(full_file), database.url)
+    database.psql("INSERT INTO config_overrides (key, value) VALUES ('a', ''), ('B', '')")
+    copied = copy(database.url, str(tmp_path / "back.db"))
+    assert {table.table: table.rows for table in copied}["config_overrides"] > 2
+    postgres.drop_database(database)

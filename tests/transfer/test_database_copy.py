@@ -47,6 +47,16 @@ def test_an_error_of_a_driver_names_its_side(
     assert refused.value.__cause__ is error
 
 
+def test_an_error_in_the_commit_does_not_say_that_nothing_was_copied() -> None:
+    lost = psycopg.OperationalError("server closed the connection")
+    error = OperationalError(None, None, lost, connection_invalidated=True)
+    with (
+        pytest.raises(MigrationRefused, match="it is either as it was or fully copied"),
+        _explained(FILE, SERVER),
+    ):
+        raise error
+
+
 @pytest.mark.parametrize("error", [MigrationRefused("no"), ZeroDivisionError()], ids=str)
 def test_other_errors_are_raised_as_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, _explained(FILE, SERVER):

@@ -10,14 +10,19 @@ from sqlalchemy import text
 from shortsdb.migration import MigrationRefused, create_migration_engine
 from shortsdb.models import metadata
 from shortsdb.target import Target
-from shortsdb.transfer.postgresql import _wait_for_disk, connected, target_transaction
+from shortsdb.transfer.postgresql import (
+    Postgres,
+    _wait_for_disk,
+    connected,
+    target_transaction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from postgresql_server import Database, Server
 
-LOGS = metadata.tables["error_logs"]
+LOGS, RUNS = metadata.tables["error_logs"], metadata.tables["pipeline_runs"]
 ADD = "INSERT INTO error_logs (id, module, error_type, error_message, occurred_at) VALUES "
 
 
@@ -55,6 +60,23 @@ def test_rows_that_sqlite_cannot_hold_are_not_read_into_memory_at_once(database:
     assert sorted(keys) == [0, 1, 2]
     assert first.faults == {"occurred_at": "a moment outside of the years 1 to 9999"}
     assert seen == [5]
+
+
+def test_only_what_is_invalid_is_left_out(database: Database) -> None:
+    """Rows beside it stay, whether they hold NULL or belong to a sound row."""
+    database.psql(
+        "INSERT INTO pipeline_runs"
+        " (id, niche, status, retry_count, cycle_start, cycle_end, started_at) VALUES"
+        " (1, 'n', 'failed', 0, now(), now(), 'infinity'),"
+        " (2, 'n', 'pending', 0, now(), now(), NULL);"
+        "INSERT INTO error_logs (id, pipeline_run_id, module, error_type, error_message) VALUES"
+        " (11, 1, 'm', 't', 'x'), (12, 2, 'm', 't', 'x'), (13, NULL, 'm', 't', 'x')"
+    )
+    seen: list[int] = []
+    with connected(Target.parse(database.url)) as side:
+        for table, invalid, rows in ((RUNS, 1, 1), (LOGS, 11, 2)):
+            assert [found.key for found in side.examine(table, {}, seen.append)] == [invalid]
+            assert sum(map(len, side.read(table, {invalid}))) == rows
 
 
 @pytest.mark.parametrize(
@@ -122,3 +144,13 @@ def test_the_next_client_of_a_pooler_waits_for_the_disk_as_it_likes(target: Data
             _wait_for_disk(connection)
             assert connection.scalar(setting) == "on"
         assert connection.scalar(setting) == "off"
+
+
+def test_the_next_client_of_a_pooler_reads_with_its_own_policies(target: Database) -> None:
+    engine = create_migration_engine(Target.parse(target.url), changes=True)
+    setting = text("SHOW row_security")
+    with engine.connect() as connection:
+        with connection.begin():
+            Postgres(connection, Target.parse(target.url)).refuse_unusable_target()
+            assert connection.scalar(setting) == "off"
+        assert connection.scalar(setting) == "on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -147,6 +148,7 @@ def test_a_new_file_is_private_enforces_foreign_keys_and_is_durable(
         assert stat.S_IMODE(partial.stat().st_mode) == 0o600
         assert stat.S_IMODE(partial.parent.stat().st_mode) == 0o700
         assert partial.parent.name.startswith(".new.db.")
+        assert partial.parent.parent == tmp_path  # another file system would refuse the link
         link(partial, to)
 
     monkeypatch.setattr(os, "fsync", record_fsync)
@@ -206,6 +208,20 @@ def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
         write_beside()
     assert file.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_system_without_links_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:  # as FAT does
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = new_file(tmp_path / "new.db")
+    made.__enter__()
+    with pytest.raises(OperationRefused, match=r"name \(Operation not permitted\); nothing was"):
+        made.__exit__(None, None, None)
+    assert not list(tmp_path.iterdir())
 
 
 @needs_root

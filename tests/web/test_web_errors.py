@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from asgi import ask
 from fastapi import FastAPI
 from postgresql_server import Server
-from sqlalchemy import text
+from sqlalchemy import NullPool, text
 from web_application import application
 
 from shortsdb.database import init_db
@@ -82,6 +84,19 @@ def test_a_locked_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     ]
     impatient.dispose()
     engine.dispose()
+
+
+@pytest.mark.parametrize("create", [create_engine, create_async_engine])
+def test_a_request_that_only_reads_does_not_wait_for_a_writer(
+    tmp_path: Path, create: Callable[..., Engine | AsyncEngine]
+) -> None:
+    init_db(tmp_path / "x.db").dispose()
+    app = application(create(tmp_path / "x.db", pragmas={"busy_timeout": 1}, poolclass=NullPool))
+    assert ask(app, "/errors")[0].json() == 0  # in WAL mode from now on
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert ask(app, "/errors")[0].json() == 0
+        assert_unavailable(ask(app, "/errors/one", method="POST")[0])
 
 
 @pytest.mark.parametrize(

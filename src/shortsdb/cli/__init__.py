@@ -114,7 +114,7 @@ def _one_message(ctx: click.Context) -> Iterator[None]:
     except click.ClickException as error:
         error.message = _without_arguments(error)  # type: ignore[misc]
         raise
-    except BrokenPipeError:  # click ends it by itself
+    except (BrokenPipeError, click.Abort):  # click ends them by itself
         raise
     except Exception as error:
         from shortsdb.errors import OperationRefused
