@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from scenario import IMPATIENT
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
@@ -106,6 +106,26 @@ def test_a_flush_that_overwrites_nothing_takes_no_lock(engine: Engine, other: En
         session.get_one(ConfigOverride, "a").value = "0"
         session.flush()
         change(other, *THEIRS)
+
+
+def test_a_refusal_of_a_flush_that_wrote_nothing_ends_with_it(
+    engine: Engine, other: Engine
+) -> None:
+    def take_back(_mapper: object, _connection: object, override: ConfigOverride) -> None:
+        override.value = "0"
+
+    event.listen(ConfigOverride, "before_update", take_back)
+    try:
+        with session_factory(engine)() as session:
+            override = session.get_one(ConfigOverride, "a")
+            change(other, *THEIRS)
+            override.value = "mine"
+            session.flush()
+            session.execute(text("DELETE FROM error_logs"))
+            session.commit()
+            assert override.value == "theirs"
+    finally:
+        event.remove(ConfigOverride, "before_update", take_back)
 
 
 def test_each_class_is_compared_on_its_own_engine(new_url: NewUrl) -> None:

@@ -95,7 +95,7 @@ def _before_flush(session: Session, context: UOWTransaction, _: object) -> None:
 @event.listens_for(Session, "after_flush")
 def _after_flush(_: Session, context: UOWTransaction) -> None:
     for connection in context.attributes.pop(_FLUSHING, ()):
-        connection.flushing = False
+        connection.end_flush()
 
 
 def _overwritten(session: Session, deleted: set[InstanceState[Any]]) -> Overwritten:

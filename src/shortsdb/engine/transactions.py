@@ -106,9 +106,10 @@ class TrackedConnection(Connection):
     def _begin_anew(self) -> None:
         self.lock_first = True
         self.locked = self.committing = False
-        self._end_flush()
+        self.end_flush()
 
-    def _end_flush(self) -> None:
+    def end_flush(self) -> None:
+        """Forget a flush, and a refusal that none of its writes has raised."""
         self.flushing = False
         self.refusal = None
 
@@ -145,7 +146,7 @@ class TrackedConnection(Connection):
         return super()._exec_insertmany_context(dialect, context)
 
     def _rollback_to_savepoint_impl(self, name: str) -> None:
-        self._end_flush()  # one that failed in the savepoint
+        self.end_flush()  # one that failed in the savepoint
         super()._rollback_to_savepoint_impl(name)
 
     def _rollback_impl(self) -> None:
