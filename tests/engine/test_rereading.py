@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy
@@ -19,20 +20,34 @@ from shortsdb.engine import (
 )
 from shortsdb.models import ConfigOverride
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-def test_a_long_async_session_refreshes_rows_by_select(url: str) -> None:
+
+@pytest.fixture
+def change(url: str) -> Iterator[Callable[[str], None]]:
+    """Return a function that gives an override of the database, "0" at first, another value."""
     ours = create_engine(url)
-    with session_factory(ours).begin() as new:
-        new.add(ConfigOverride(key="counter", value="0"))
 
+    def change(value: str) -> None:
+        with session_factory(ours).begin() as session:
+            session.merge(ConfigOverride(key="counter", value=value))
+
+    change("0")
+    yield change
+    ours.dispose()
+
+
+def test_a_long_async_session_refreshes_rows_by_select(
+    url: str, change: Callable[[str], None]
+) -> None:
     async def main() -> None:
         engine = create_async_engine(url)
         statement = sqlalchemy.select(ConfigOverride)
         async with async_session_factory(engine)() as session:
             row = (await session.scalars(statement)).one()
             await session.commit()
-            with session_factory(ours).begin() as other:
-                other.get_one(ConfigOverride, "counter").value = "7"
+            change("7")
             assert row.value == "0"  # not expired: as it was
             assert (await session.scalars(statement)).one() is row
             assert row.value == "7"
@@ -47,20 +62,11 @@ def test_a_long_async_session_refreshes_rows_by_select(url: str) -> None:
         await engine.dispose()
 
     asyncio.run(main())
-    ours.dispose()
 
 
 def test_a_long_async_session_without_autoflush_refreshes_rows_until_it_changes_one(
-    url: str,
+    url: str, change: Callable[[str], None]
 ) -> None:
-    ours = create_engine(url)
-
-    def change(value: str) -> None:
-        with session_factory(ours).begin() as session:
-            session.merge(ConfigOverride(key="counter", value=value))
-
-    change("0")
-
     async def main() -> None:
         engine = create_async_engine(url)
         statement = sqlalchemy.select(ConfigOverride)
@@ -82,18 +88,12 @@ def test_a_long_async_session_without_autoflush_refreshes_rows_until_it_changes_
         await engine.dispose()
 
     asyncio.run(main())
-    ours.dispose()
 
 
-def test_a_row_that_is_to_be_deleted_is_not_refreshed(url: str) -> None:
+def test_a_row_that_is_to_be_deleted_is_not_refreshed(
+    url: str, change: Callable[[str], None]
+) -> None:
     """Otherwise a change by somebody else would be deleted with it."""
-    ours = create_engine(url)
-
-    def change(value: str) -> None:
-        with session_factory(ours).begin() as session:
-            session.merge(ConfigOverride(key="counter", value=value))
-
-    change("0")
 
     async def main() -> None:
         engine = create_async_engine(url)
@@ -107,7 +107,6 @@ def test_a_row_that_is_to_be_deleted_is_not_refreshed(url: str) -> None:
         await engine.dispose()
 
     asyncio.run(main())
-    ours.dispose()
 
 
 class Own(DeclarativeBase):
